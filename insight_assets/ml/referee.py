@@ -1,0 +1,325 @@
+"""The referee: grades rivals and models on one task and origin, and names what may be published.
+
+Every capability hands its methods' predictions for the same customers to `grade_methods` and stores
+the returned scorecard. The referee decides by one rule for all of them: a method is published only
+if it is surely better than every simpler one. How predictions are made, and which metrics suit a
+task, does not belong here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+MetricFunction = Callable[[np.ndarray, np.ndarray], float]
+"""A measure of (truth, prediction), both of shape (n,); NaN where it is undefined."""
+
+SCORECARD_SCHEMA = pl.Schema(
+    {
+        "as_of": pl.Date,
+        "task": pl.String,
+        "method": pl.String,
+        "kind": pl.String,
+        "complexity": pl.Int32,
+        "metric": pl.String,
+        "value": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "gain": pl.Float64,
+        "gain_low": pl.Float64,
+        "gain_high": pl.Float64,
+        "customers": pl.Int64,
+        "is_champion": pl.Boolean,
+        "grade": pl.String,
+        "model_version": pl.String,
+    }
+)
+
+CONFIDENCE_TAILS = (2.5, 97.5)
+"""Percentiles that bound every interval: 95 % in the middle."""
+
+_DIGITS = 6
+"""Stored precision: far finer than any interval, coarse enough to be equal on every machine."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to predict.
+
+    Attributes:
+        name: Name in the scorecard and, when it is the champion, in the published scores.
+        kind: `rule` for the naive rule that all must beat, `rival` for classical methods, `model`
+            for learned deep ones.
+        complexity: Order in which methods challenge; 0 is the naive rule.
+    """
+
+    name: str
+    kind: Literal["rule", "rival", "model"]
+    complexity: int
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One method under one metric: the value on all customers and on each resample."""
+
+    value: float
+    resampled: np.ndarray
+
+
+def grade_methods(
+    *,
+    task: str,
+    origin: date,
+    methods: Sequence[Method],
+    truth: np.ndarray,
+    predictions: Mapping[str, np.ndarray],
+    metrics: Mapping[str, MetricFunction],
+    primary: str,
+    higher_is_better: Mapping[str, bool],
+    resamples: int = 400,
+    seed: int,
+    model_version: str | None = None,
+) -> pl.DataFrame:
+    """Grade methods on the same customers and name the champion.
+
+    Intervals are percentiles of a bootstrap over customers (Efron and Tibshirani, "An introduction
+    to the bootstrap", 1993, chapter 13). It is paired: each resample draws the same customers for
+    all methods, so that the interval of a gain is not widened by differences between customers.
+
+    Methods challenge in the order of their complexity. A challenger becomes champion only if the
+    95 % interval of its gain on the primary metric over the champion so far lies wholly above 0.
+    A method's grade compares it with the rule (the first method): `A` when the interval of the gain
+    lies wholly above 0, `B` when only the gain itself does, `C` otherwise; the rule is a `C`.
+
+    Args:
+        task: Name of the task, e.g. `churn`.
+        origin: As-of day of the predictions.
+        methods: At least one; the least complex is the rule. Names must differ.
+        truth: Shape (n,), n > 0. Rows in a fixed order (ascending customer key), so that the same
+            customers always give the same intervals.
+        predictions: One array of shape (n,) per method name, in the order of `truth`, finite.
+        metrics: Metric functions by name.
+        primary: Name of the metric that decides.
+        higher_is_better: Direction per metric name.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resampling.
+        model_version: Version of the graded models; stored with all methods but rules.
+
+    Returns:
+        One row per method and metric in `SCORECARD_SCHEMA`, ordered by complexity, method, metric.
+        `gain` and its interval are stated on rows of the primary metric, against the champion that
+        the method challenged; positive is better, whatever the direction of the metric. A value
+        that is undefined is null.
+
+    Raises:
+        ValueError: If the input is empty, incomplete, of unequal length or not finite.
+    """
+    ranked = sorted(methods, key=lambda method: method.complexity)
+    _refuse_bad_input(ranked, truth, predictions, metrics, primary, higher_is_better)
+    measured = _measure(ranked, truth, predictions, metrics, resamples=resamples, seed=seed)
+    sign = 1.0 if higher_is_better[primary] else -1.0
+
+    rule = champion_method = ranked[0]
+    gains: dict[str, tuple[float, float, float]] = {}
+    grades = {rule.name: "C"}
+    for challenger in ranked[1:]:
+        challenged = measured[champion_method.name][primary]
+        gain = _gain(measured[challenger.name][primary], challenged, sign)
+        gains[challenger.name] = gain
+        grades[challenger.name] = _grade(
+            _gain(measured[challenger.name][primary], measured[rule.name][primary], sign)
+        )
+        if gain[1] > 0:
+            champion_method = challenger
+
+    undefined = (float("nan"),) * 3
+    rows = []
+    for method in ranked:
+        for metric in sorted(metrics):
+            result = measured[method.name][metric]
+            low, high = _interval(result.resampled)
+            gain = gains.get(method.name, undefined) if metric == primary else undefined
+            rows.append(
+                {
+                    "as_of": origin,
+                    "task": task,
+                    "method": method.name,
+                    "kind": method.kind,
+                    "complexity": method.complexity,
+                    "metric": metric,
+                    "value": _stored(result.value),
+                    "low": _stored(low),
+                    "high": _stored(high),
+                    "gain": _stored(gain[0]),
+                    "gain_low": _stored(gain[1]),
+                    "gain_high": _stored(gain[2]),
+                    "customers": len(truth),
+                    "is_champion": method is champion_method,
+                    "grade": grades[method.name],
+                    "model_version": None if method.kind == "rule" else model_version,
+                }
+            )
+    return pl.DataFrame(rows, schema=SCORECARD_SCHEMA)
+
+
+def champion(scorecard: pl.DataFrame) -> str:
+    """Name of the method that the scorecard allows to be published.
+
+    Args:
+        scorecard: One scorecard as made by `grade_methods`.
+
+    Returns:
+        The method's name.
+
+    Raises:
+        ValueError: If the scorecard does not name exactly one champion.
+    """
+    return _champion_row(scorecard)["method"]
+
+
+def champion_grade(scorecard: pl.DataFrame) -> str:
+    """Grade of the champion against the rule: `A`, `B` or `C`.
+
+    Args:
+        scorecard: One scorecard as made by `grade_methods`.
+
+    Returns:
+        The grade.
+
+    Raises:
+        ValueError: If the scorecard does not name exactly one champion.
+    """
+    return _champion_row(scorecard)["grade"]
+
+
+def scorecard_markdown(scorecard: pl.DataFrame) -> str:
+    """The scorecard as a markdown table: one line per method, one column per metric.
+
+    Args:
+        scorecard: One scorecard as made by `grade_methods`; may be empty.
+
+    Returns:
+        Markdown; values with their 95 % intervals, the champion in bold.
+    """
+    if scorecard.is_empty():
+        return "Nothing graded: no customer has a closed label window."
+    metrics = scorecard["metric"].unique(maintain_order=True).to_list()
+    header = ["method", *metrics, "gain over the champion before", "grade"]
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    for (_,), rows in scorecard.group_by(["method"], maintain_order=True):
+        by_metric = {row["metric"]: row for row in rows.iter_rows(named=True)}
+        first = rows.row(0, named=True)
+        name = f"**{first['method']}** (champion)" if first["is_champion"] else first["method"]
+        cells = [_cell(by_metric[m], "value", "low", "high") for m in metrics]
+        gained = [row for row in by_metric.values() if row["gain"] is not None]
+        gain = _cell(gained[0], "gain", "gain_low", "gain_high") if gained else ""
+        lines.append("| " + " | ".join([name, *cells, gain, first["grade"]]) + " |")
+    first = scorecard.row(0, named=True)
+    lines.append("")
+    lines.append(f"{first['customers']:,} customers as of {first['as_of']}; 95 % intervals.")
+    return "\n".join(lines)
+
+
+def _refuse_bad_input(
+    methods: Sequence[Method],
+    truth: np.ndarray,
+    predictions: Mapping[str, np.ndarray],
+    metrics: Mapping[str, MetricFunction],
+    primary: str,
+    higher_is_better: Mapping[str, bool],
+) -> None:
+    if not methods:
+        raise ValueError("grading needs at least one method")
+    names = [method.name for method in methods]
+    if len(set(names)) != len(names):
+        raise ValueError(f"method names must differ, got {names}")
+    if len(truth) == 0:
+        raise ValueError("grading needs at least one customer")
+    if primary not in metrics:
+        raise ValueError(f"primary metric {primary!r} is not among {sorted(metrics)}")
+    if undirected := sorted(set(metrics) - set(higher_is_better)):
+        raise ValueError(f"higher_is_better does not state a direction for {undirected}")
+    for name in names:
+        if name not in predictions:
+            raise ValueError(f"method {name!r} has no predictions")
+        if np.shape(predictions[name]) != np.shape(truth):
+            raise ValueError(
+                f"predictions of {name!r} have shape {np.shape(predictions[name])}, "
+                f"truth has {np.shape(truth)}"
+            )
+        if not np.isfinite(np.asarray(predictions[name], dtype=np.float64)).all():
+            raise ValueError(f"predictions of {name!r} are not all finite")
+
+
+def _measure(
+    methods: Sequence[Method],
+    truth: np.ndarray,
+    predictions: Mapping[str, np.ndarray],
+    metrics: Mapping[str, MetricFunction],
+    *,
+    resamples: int,
+    seed: int,
+) -> dict[str, dict[str, _Measured]]:
+    resampled = {
+        (method.name, metric): np.empty(resamples) for method in methods for metric in metrics
+    }
+    generator = np.random.default_rng(seed)
+    for number in range(resamples):
+        drawn = generator.integers(0, len(truth), size=len(truth))
+        drawn_truth = truth[drawn]
+        for method in methods:
+            drawn_prediction = predictions[method.name][drawn]
+            for metric, function in metrics.items():
+                resampled[method.name, metric][number] = function(drawn_truth, drawn_prediction)
+    return {
+        method.name: {
+            metric: _Measured(
+                value=function(truth, predictions[method.name]),
+                resampled=resampled[method.name, metric],
+            )
+            for metric, function in metrics.items()
+        }
+        for method in methods
+    }
+
+
+def _gain(challenger: _Measured, challenged: _Measured, sign: float) -> tuple[float, float, float]:
+    difference = sign * (challenger.resampled - challenged.resampled)
+    return (sign * (challenger.value - challenged.value), *_interval(difference))
+
+
+def _interval(resampled: np.ndarray) -> tuple[float, float]:
+    """Bounds of the middle 95 %; undefined when more than one resample in ten is undefined."""
+    defined = resampled[np.isfinite(resampled)]
+    if defined.size == 0 or defined.size < 0.9 * resampled.size:
+        return float("nan"), float("nan")
+    low, high = np.percentile(defined, CONFIDENCE_TAILS)
+    return float(low), float(high)
+
+
+def _grade(gain: tuple[float, float, float]) -> str:
+    if gain[1] > 0:
+        return "A"
+    return "B" if gain[0] > 0 else "C"
+
+
+def _stored(value: float) -> float | None:
+    return round(float(value), _DIGITS) if np.isfinite(value) else None
+
+
+def _champion_row(scorecard: pl.DataFrame) -> dict[str, str]:
+    rows = scorecard.filter(pl.col("is_champion")).select("method", "grade").unique()
+    if rows.height != 1:
+        raise ValueError(f"a scorecard names exactly one champion, this one names {rows.height}")
+    return rows.row(0, named=True)
+
+
+def _cell(row: Mapping[str, float | None], value: str, low: str, high: str) -> str:
+    if row[value] is None:
+        return "undefined"
+    if row[low] is None or row[high] is None:
+        return f"{row[value]:.4g}"
+    return f"{row[value]:.4g} [{row[low]:.4g}, {row[high]:.4g}]"
