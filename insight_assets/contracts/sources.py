@@ -1,0 +1,381 @@
+"""Source contracts: what a source delivers, and how canonical rows follow from it.
+
+One YAML file a source, in `data_contracts/sources/` or in a user's own folder. The first schema
+object, `delivered`, lists what a file holds; each further one maps it to a canonical table by SQL
+expressions over the delivered columns, all of which are text. Reading files and running the
+expressions belongs in ingestion and validation.
+"""
+
+import functools
+import zoneinfo
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import polars as pl
+from open_data_contract_standard.model import SchemaObject, SchemaProperty
+
+from insight_assets.contracts.catalogue import contract, shipped_folder
+from insight_assets.contracts.loading import (
+    Document,
+    Place,
+    check_name,
+    custom_properties,
+    read_model,
+    sql_expression,
+)
+from insight_assets.contracts.types import (
+    Classification,
+    Contract,
+    ContractError,
+    castable,
+    logical_type,
+)
+
+Format = Literal["csv", "ndjson", "parquet"]
+
+# The engine fills these from the file, the clock columns and the pseudonym key.
+ENGINE_FILLED = frozenset(
+    {
+        "event_day", "event_time", "known_at", "actor_key", "visitor_key", "customer_key",
+        "source", "file_hash", "line",
+    }
+)  # fmt: skip
+# Raw identifiers of people; the engine turns them into keys and drops them.
+PSEUDO_COLUMNS = {"customer_id": pl.String(), "visitor_id": pl.String()}
+CANONICAL_TABLES = ("events", "order_lines")
+DEFAULTS: Mapping[str, Any] = {
+    "format": None,
+    "delimiter": ",",
+    "encoding": "utf-8",
+    "header": True,
+    "time_column": None,
+    "timezone": "UTC",
+    "time_format": "iso",
+    "known_at": "event_time",
+    "reject_budget": 0.05,
+}
+DELIVERED_KEYS = (
+    "name", "physicalName", "logicalType", "required", "classification", "description", "items",
+    "examples",
+)  # fmt: skip
+MAPPED_KEYS = ("name", "logicalType", "description", "transformLogic", "transformDescription")
+# Text that no careful expression may fall over: a value it cannot read must become null.
+NASTY_TEXT = ("", "x", "-1.5", "2020-13-01", "\u4f60", "1e400", None)
+
+
+@dataclass(frozen=True)
+class DeliveredColumn:
+    """One value that a source delivers, always read as text.
+
+    Attributes:
+        name: Short name, used in SQL.
+        path: Column of a csv or parquet file, or dotted path into an ndjson object.
+        required: Whether a file without it is refused.
+        classification: Privacy class.
+        description: What it holds.
+        items: For a list of objects: the fields of each; empty for a plain value.
+    """
+
+    name: str
+    path: str
+    required: bool
+    classification: Classification
+    description: str
+    items: tuple["DeliveredColumn", ...] = ()
+
+
+@dataclass(frozen=True)
+class TableMapping:
+    """How rows of one canonical table follow from delivered rows.
+
+    Attributes:
+        table: Canonical table.
+        where: SQL test of the delivered rows that count; None for all.
+        rows: Delivered list whose elements become rows; None for one row each.
+        expressions: SQL expression by canonical column, in the contract's order.
+    """
+
+    table: str
+    where: str | None
+    rows: str | None
+    expressions: Mapping[str, str] = field(hash=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceContract:
+    """One source.
+
+    Attributes:
+        name: Name of the source, of its file and of its landing folder.
+        version: Semantic version.
+        description: What one delivered row means.
+        owner: Team that answers for the source.
+        format: How its files are written.
+        delimiter: Of csv files.
+        encoding: Of csv and ndjson files.
+        header: Whether csv files begin with a line of names.
+        time_column: Delivered column that holds the event time.
+        timezone: Zone of times without offset; "shop" for the shop's own.
+        time_format: "iso", or a strptime format.
+        known_at: "event_time", or the delivered column that says when the shop knew the row.
+        reject_budget: Largest share of a day's rows that may be quarantined.
+        delivered: Columns in file order.
+        mappings: Canonical tables that rows feed; a table may come more than once.
+        path: File that the contract was read from.
+    """
+
+    name: str
+    version: str
+    description: str
+    owner: str
+    format: Format
+    delimiter: str
+    encoding: str
+    header: bool
+    time_column: str
+    timezone: str
+    time_format: str
+    known_at: str
+    reject_budget: float
+    delivered: tuple[DeliveredColumn, ...]
+    mappings: tuple[TableMapping, ...]
+    path: Path
+
+
+def load_source(path: Path, *, linted: bool = False) -> SourceContract:
+    """Read the contract of one source.
+
+    Args:
+        path: File `<source>.odcs.yaml`.
+        linted: Also hold it against the standard's JSON Schema.
+
+    Raises:
+        ContractError: If anything in the file is unknown, missing or contradictory.
+    """
+    document, model = read_model(path, linted=linted)
+    document.demand_one_of(("domain",), "domain", model.domain, ["sources"])
+    objects = model.schema_ or ()
+    if len(objects) < 2 or objects[0].name != "delivered":  # noqa: PLR2004
+        document.refuse(("schema",), "schema must list 'delivered', then canonical tables")
+    owner = getattr(model.team, "name", None)
+    purpose = model.description and model.description.purpose
+    if not owner or not purpose:
+        document.refuse((), "a source needs description.purpose and team.name")
+    if model.slaProperties:
+        document.refuse(("slaProperties",), "slaProperties belong in a table contract")
+    custom_properties(document, ("schema", 0), objects[0].customProperties, ())
+    delivered = _delivered(document, ("schema", 0), objects[0].properties)
+    return SourceContract(
+        name=model.name,
+        version=model.version,
+        description=purpose,
+        owner=owner,
+        delivered=delivered,
+        mappings=tuple(
+            _mapping(document, ("schema", i), table, delivered)
+            for i, table in enumerate(objects[1:], start=1)
+        ),
+        path=path,
+        **_reading(document, model.customProperties, delivered),
+    )
+
+
+def _delivered(
+    document: Document, at: Place, properties: list[SchemaProperty] | None
+) -> tuple[DeliveredColumn, ...]:
+    taken: set[str] = set()
+
+    def columns(at: Place, properties: list[SchemaProperty], *, nested: bool):
+        found = []
+        if not properties:
+            document.refuse(at, "lists no properties")
+        for i, item in enumerate(properties):
+            place = (*at, "properties", i)
+            _check_subset(document, place, item, "a delivered column", DELIVERED_KEYS)
+            name = check_name(document, place, item.name, taken)
+            taken.add(name)
+            kinds = ["string"] if nested else ["string", "array"]
+            document.demand_one_of(
+                (*place, "logicalType"), "logicalType of a delivered column", item.logicalType, kinds
+            )
+            classes = get_args(Classification)
+            document.demand_one_of(
+                (*place, "classification"), "classification", item.classification, classes
+            )
+            if not item.description:
+                document.refuse(place, f"column {name!r} has no description")
+            if (item.items is not None) != (item.logicalType == "array"):
+                document.refuse(place, "items.properties belong to logicalType array, and it to them")
+            fields = ()
+            if item.items is not None:
+                fields = columns((*place, "items"), item.items.properties, nested=True)
+            found.append(
+                DeliveredColumn(
+                    name=name,
+                    path=item.physicalName or name,
+                    required=bool(item.required),
+                    classification=item.classification,
+                    description=item.description,
+                    items=fields,
+                )
+            )
+        return tuple(found)
+
+    return columns(at, properties or [], nested=False)
+
+
+def _check_subset(
+    document: Document, at: Place, item: SchemaProperty, what: str, allowed: tuple[str, ...]
+) -> None:
+    for key in item.model_dump(exclude_none=True):
+        document.demand_one_of((*at, key), f"key of {what}", key, allowed)
+
+
+def _reading(document: Document, given, delivered: tuple[DeliveredColumn, ...]) -> dict[str, Any]:
+    """Return how files are read, with defaults, each value checked."""
+    values = custom_properties(document, (), given, DEFAULTS)
+    lines = {item.property: ("customProperties", i, "value") for i, item in enumerate(given or ())}
+    for key in ("format", "time_column"):
+        if key not in values:
+            document.refuse(("customProperties",), f"custom property {key!r} is missing")
+    reading = dict(DEFAULTS) | values
+    names = [column.name for column in delivered if not column.items]
+    place = lambda key: lines.get(key, ("customProperties",))  # noqa: E731
+    document.demand_one_of(place("format"), "format", reading["format"], get_args(Format))
+    document.demand_one_of(
+        place("time_column"), "delivered column", reading["time_column"], names
+    )
+    document.demand_one_of(
+        place("known_at"), "delivered column", reading["known_at"], ["event_time", *names]
+    )
+    zones = zoneinfo.available_timezones()
+    if reading["timezone"] not in {"shop", *zones}:
+        message = f"unknown timezone {reading['timezone']!r}; allowed: shop or an IANA name"
+        document.refuse(place("timezone"), message)
+    try:
+        "".encode(reading["encoding"])
+    except (LookupError, TypeError):
+        document.refuse(place("encoding"), f"unknown encoding {reading['encoding']!r}")
+    if not isinstance(reading["delimiter"], str) or len(reading["delimiter"].encode()) != 1:
+        document.refuse(place("delimiter"), "a delimiter is one ASCII character")
+    if not isinstance(reading["header"], bool):
+        document.refuse(place("header"), "header is true or false")
+    if not isinstance(reading["time_format"], str):
+        document.refuse(place("time_format"), "time_format is iso or a strptime format")
+    budget = reading["reject_budget"]
+    if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 <= budget <= 1:
+        document.refuse(place("reject_budget"), "reject_budget is a share from 0 to 1")
+    return reading
+
+
+def _mapping(
+    document: Document, at: Place, table: SchemaObject, delivered: tuple[DeliveredColumn, ...]
+) -> TableMapping:
+    document.demand_one_of((*at, "name"), "canonical table", table.name, CANONICAL_TABLES)
+    if table.quality:
+        document.refuse((*at, "quality"), "rules belong in the canonical table's contract")
+    custom = custom_properties(document, at, table.customProperties, ("where", "rows"))
+    lists = {column.name: column for column in delivered if column.items}
+    rows, where = custom.get("rows"), custom.get("where")
+    if rows is not None:
+        document.demand_one_of((*at, "customProperties"), "delivered list", rows, lists)
+    leaves = [column.name for column in delivered if not column.items]
+    leaves += [column.name for column in lists[rows].items] if rows is not None else []
+    schema = dict.fromkeys(leaves, pl.String())
+    if where is not None:
+        _, dtype = _expression(document, (*at, "customProperties"), where, schema)
+        if dtype != pl.Boolean:
+            document.refuse((*at, "customProperties"), "where is no test of a row")
+
+    canonical = contract(table.name)
+    wanted = {column.name: column.dtype for column in canonical.columns} | PSEUDO_COLUMNS
+    mappable = [name for name in wanted if name not in ENGINE_FILLED]
+    expressions: dict[str, str] = {}
+    for i, item in enumerate(table.properties or ()):
+        place = (*at, "properties", i)
+        _check_subset(document, place, item, "a mapped column", MAPPED_KEYS)
+        document.demand_one_of(
+            (*place, "name"), f"column of {table.name}", item.name, mappable
+        )
+        name = check_name(document, place, item.name, expressions)
+        document.demand_one_of(
+            (*place, "logicalType"), "logicalType", item.logicalType, [logical_type(wanted[name])]
+        )
+        if item.transformLogic is None:
+            document.refuse(place, f"column {name!r} has no transformLogic")
+        place = (*place, "transformLogic")
+        _, dtype = _expression(document, place, item.transformLogic, schema)
+        if dtype != wanted[name] and not castable(dtype, wanted[name]):
+            message = f"{name} becomes {dtype}, which is no {wanted[name]}: TRY_CAST it"
+            document.refuse(place, message)
+        expressions[name] = item.transformLogic
+    _demand_required(document, at, canonical, expressions)
+    return TableMapping(table.name, where, rows, expressions)
+
+
+def _demand_required(
+    document: Document, at: Place, canonical: Contract, expressions: Mapping[str, str]
+) -> None:
+    missing = [
+        column.name
+        for column in canonical.columns
+        if column.required and column.name not in ENGINE_FILLED and column.name not in expressions
+    ]
+    if missing:
+        document.refuse(at, f"required columns of {canonical.name} unmapped: {', '.join(missing)}")
+
+
+def _expression(
+    document: Document, place: Place, sql: object, schema: Mapping[str, pl.DataType]
+) -> tuple[pl.Expr, pl.DataType]:
+    """Parse SQL over delivered text; refuse what would end a run at a value it cannot read."""
+    if not isinstance(sql, str):
+        document.refuse(place, f"{sql!r} is no SQL text; quote it")
+    expression, dtype = sql_expression(document, place, sql, schema)
+    text = pl.DataFrame({name: NASTY_TEXT for name in schema}, schema=schema)
+    try:
+        text.select(expression)
+    except pl.exceptions.PolarsError:
+        document.refuse(place, "SQL raises on text it cannot read: use TRY_CAST")
+    return expression, dtype
+
+
+@functools.cache
+def _sources_in(folder: Path, *, linted: bool) -> dict[str, SourceContract]:
+    files = sorted(folder.glob("*.odcs.yaml"))
+    return {source.name: source for source in (load_source(f, linted=linted) for f in files)}
+
+
+def source_contracts(extra_folder: Path | None = None) -> dict[str, SourceContract]:
+    """Return every source contract by name.
+
+    Args:
+        extra_folder: A user's own contracts; a file there replaces a shipped one of the same name
+            if its version is higher.
+
+    Raises:
+        ContractError: If a file is refused, the folder does not exist, or a user's file has the
+            name of a shipped one without a higher version.
+    """
+    found = dict(_sources_in(shipped_folder() / "sources", linted=False))
+    if extra_folder is None:
+        return found
+    if not extra_folder.is_dir():
+        message = "the folder of your own source contracts does not exist"
+        raise ContractError(message, extra_folder)
+    for name, source in _sources_in(extra_folder, linted=True).items():
+        shipped = found.get(name)
+        if shipped is not None and _version(source) <= _version(shipped):
+            message = (
+                f"source {name!r} is shipped in version {shipped.version}; "
+                "give yours a higher version to replace it, or another name"
+            )
+            raise ContractError(message, source.path)
+        found[name] = source
+    return dict(sorted(found.items()))
+
+
+def _version(source: SourceContract) -> tuple[int, ...]:
+    return tuple(map(int, source.version.split(".")))
