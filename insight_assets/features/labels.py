@@ -1,0 +1,92 @@
+"""What customers did after an origin, once the horizon has closed.
+
+The only features module that looks past its as-of day, and only at the days of the horizon. What a task makes of the
+labels belongs to the task.
+"""
+
+from collections.abc import Collection
+from datetime import date, timedelta
+
+import polars as pl
+
+
+class HorizonOpenError(ValueError):
+    """A label was asked for before its horizon had closed.
+
+    Attributes:
+        closes: Last day of the horizon: labels exist once it is published.
+        missing: Days of the horizon that are not published, in order.
+    """
+
+    def __init__(self, *, origin: date, closes: date, missing: tuple[date, ...]) -> None:
+        self.closes = closes
+        self.missing = missing
+        super().__init__(
+            f"the horizon of origin {origin} closes with {closes}; {len(missing)} of its days are not published, "
+            f"the first is {missing[0]}"
+        )
+
+
+def horizon_of(origin: date, horizon_days: int) -> tuple[date, ...]:
+    """Give the days (origin, origin + horizon_days], in order."""
+    return tuple(origin + timedelta(days=ahead) for ahead in range(1, horizon_days + 1))
+
+
+def label_customers(
+    history: pl.LazyFrame,
+    horizon: pl.LazyFrame,
+    *,
+    origin: date,
+    horizon_days: int,
+    published: Collection[date] | None = None,
+) -> pl.LazyFrame:
+    """Label every customer who had bought by the origin with what they did in the horizon.
+
+    Args:
+        history: rows of the contract `customer_days`; days after `origin` are ignored.
+        horizon: rows of the contract `customer_days`; days outside (origin, origin + horizon_days] are ignored.
+        origin: as-of day O.
+        horizon_days: length H of the horizon, at least 1.
+        published: days of `customer_days` that are published; None when the caller knows that the horizon is closed.
+
+    Returns:
+        One row a customer with the columns of the contract `customer_labels`, sorted by `customer_key`.
+
+    Raises:
+        HorizonOpenError: If a day of the horizon is not in `published`.
+        ValueError: If `horizon_days` is below 1.
+    """
+    if horizon_days < 1:
+        message = f"a horizon has at least 1 day, not {horizon_days}"
+        raise ValueError(message)
+    days = horizon_of(origin, horizon_days)
+    if published is not None and (missing := tuple(sorted(set(days) - set(published)))):
+        raise HorizonOpenError(origin=origin, closes=days[-1], missing=missing)
+    buyers = (
+        history.filter((pl.col("event_day") <= origin) & (pl.col("orders") > 0)).select("customer_key").unique()
+    )
+    later = (
+        horizon.filter(pl.col("event_day").is_between(days[0], days[-1]))
+        .group_by("customer_key")
+        .agg(
+            pl.col("orders").cast(pl.Int64).sum().alias("purchases"),
+            (pl.col("orders") > 0).sum().alias("purchase_days"),
+            pl.col("gross").sum(),
+            pl.col("net").sum(),
+        )
+    )
+    return (
+        buyers.join(later, on="customer_key", how="left")
+        .select(
+            "customer_key",
+            pl.lit(origin).alias("as_of"),
+            pl.lit(horizon_days, pl.Int32).alias("horizon_days"),
+            pl.col("purchases").fill_null(0).cast(pl.Int32),
+            pl.col("purchase_days").fill_null(0).cast(pl.Int32),
+            pl.col("gross").cast(pl.Float64).fill_null(0.0),
+            pl.col("net").cast(pl.Float64).fill_null(0.0),
+            (pl.col("purchases").fill_null(0) > 0).alias("returned"),
+            (pl.col("purchases").fill_null(0) == 0).alias("churned"),
+        )
+        .sort("customer_key")
+    )
