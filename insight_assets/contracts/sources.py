@@ -42,8 +42,12 @@ ENGINE_FILLED = frozenset(
         "source", "file_hash", "line",
     }
 )  # fmt: skip
+# What SQL may name beside delivered columns: the row's place, and the element's place in `rows`.
+PROVIDED = {"file_hash": pl.String(), "line": pl.Int64(), "item": pl.Int64()}
 # Raw identifiers of people; the engine turns them into keys and drops them.
 PSEUDO_COLUMNS = {"customer_id": pl.String(), "visitor_id": pl.String()}
+# Where a row stood, for sources whose rows have no identity of their own; `item` counts list elements from 1.
+POSITION = {"file_hash": pl.String(), "line": pl.Int64(), "item": pl.Int64()}
 CANONICAL_TABLES = ("events", "order_lines")
 DEFAULTS: Mapping[str, Any] = {
     "format": None,
@@ -185,7 +189,7 @@ def load_source(path: Path, *, linted: bool = False) -> SourceContract:
 def _delivered(
     document: Document, at: Place, properties: list[SchemaProperty] | None
 ) -> tuple[DeliveredColumn, ...]:
-    taken: set[str] = set()
+    taken = set(ENGINE_FILLED | PROVIDED.keys())
 
     def columns(at: Place, properties: list[SchemaProperty], *, nested: bool):
         found = []
@@ -283,7 +287,7 @@ def _mapping(
         document.demand_one_of((*at, "customProperties"), "delivered list", rows, lists)
     leaves = [column.name for column in delivered if not column.items]
     leaves += [column.name for column in lists[rows].items] if rows is not None else []
-    schema = dict.fromkeys(leaves, pl.String())
+    schema = dict.fromkeys(leaves, pl.String()) | POSITION
     if where is not None:
         _, dtype = _expression(document, (*at, "customProperties"), where, schema)
         if dtype != pl.Boolean:
@@ -300,9 +304,10 @@ def _mapping(
             (*place, "name"), f"column of {table.name}", item.name, mappable
         )
         name = check_name(document, place, item.name, expressions)
-        document.demand_one_of(
-            (*place, "logicalType"), "logicalType", item.logicalType, [logical_type(wanted[name])]
-        )
+        if item.logicalType is not None:
+            document.demand_one_of(
+                (*place, "logicalType"), "logicalType", item.logicalType, [logical_type(wanted[name])]
+            )
         if item.transformLogic is None:
             document.refuse(place, f"column {name!r} has no transformLogic")
         place = (*place, "transformLogic")
@@ -334,7 +339,8 @@ def _expression(
     if not isinstance(sql, str):
         document.refuse(place, f"{sql!r} is no SQL text; quote it")
     expression, dtype = sql_expression(document, place, sql, schema)
-    text = pl.DataFrame({name: NASTY_TEXT for name in schema}, schema=schema)
+    columns = {n: NASTY_TEXT if t == pl.String() else range(len(NASTY_TEXT)) for n, t in schema.items()}
+    text = pl.DataFrame(columns, schema=schema)
     try:
         text.select(expression)
     except pl.exceptions.PolarsError:

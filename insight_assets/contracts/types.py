@@ -171,6 +171,13 @@ class Contract:
         message = f"table {self.name} has no column {name!r}"
         raise ContractError(message, self.path)
 
+    @property
+    def table_key(self) -> tuple[str, ...]:
+        """Columns that identify a row in the whole table: the primary key holds within a partition."""
+        partition = self.partition_column
+        extra = () if partition is None or partition in self.primary_key else (partition,)
+        return (*self.primary_key, *extra)
+
     def polars_schema(self) -> pl.Schema:
         """Return the table's columns and types."""
         return pl.Schema({column.name: column.dtype for column in self.columns})

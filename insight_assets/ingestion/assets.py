@@ -1,0 +1,68 @@
+"""Assets of the group `raw`: one append-only table a source, by event day, and the landing folders they read."""
+
+from datetime import date
+
+import dagster as dg
+
+from insight_assets.contracts.sources import SourceContract, source_contracts
+from insight_assets.ingestion.landing import Inventory
+from insight_assets.ingestion.raw import PREFIX, RawLoader, raw_contract
+from insight_assets.io_managers import TableWriter
+from insight_assets.lake import DailyFrames
+from insight_assets.metadata import OWNER, table_asset
+from insight_assets.resources import LakeFolder, LandingFolder
+from insight_assets.settings import settings
+
+LANDING_PREFIX = "landing_"
+
+
+def landing_spec(source: SourceContract) -> dg.AssetSpec:
+    """Describe the landing folder of a source, which the outside world fills."""
+    return dg.AssetSpec(
+        key=LANDING_PREFIX + source.name,
+        description=f"Files landed for {source.name}: {source.format}, plain or compressed. {source.description}",
+        owners=[OWNER],
+        group_name="landing",
+        kinds={source.format},
+        tags={"layer": "landing"},
+    )
+
+
+def raw_asset(source: SourceContract) -> dg.AssetsDefinition:
+    """Make the raw asset of a source.
+
+    Args:
+        source: the source contract.
+
+    Returns:
+        An asset by event day; one run serves any range of days.
+    """
+    of = raw_contract(source)
+    arguments = table_asset(PREFIX + source.name, layer="raw", kinds={source.format}, of=of)
+    arguments.pop("io_manager_key")
+
+    @dg.asset(**arguments, deps=[LANDING_PREFIX + source.name], backfill_policy=dg.BackfillPolicy.single_run())
+    def raw(context: dg.AssetExecutionContext, tables: LakeFolder, landing: LandingFolder) -> dg.MaterializeResult:
+        store = tables.open()
+        inventory = landing.open()
+        inventory.refresh(source)
+        loader = RawLoader(source, inventory, store)
+        days = [date.fromisoformat(key) for key in context.partition_keys]
+        recorded = TableWriter(store, context.instance).write(of, days, DailyFrames(loader.rows_of))
+        for key, metadata in recorded.items():
+            context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
+        refused = [file for file in inventory.files(source.name) if file.status == "refused"]
+        return dg.MaterializeResult(
+            metadata={
+                "files_landed": len(inventory.files(source.name)),
+                "files_refused": len(refused),
+                "refused": dg.MetadataValue.json([{"file": file.name, "reason": file.reason} for file in refused[:20]]),
+            }
+        )
+
+    return raw
+
+
+SOURCES = source_contracts(settings().sources)
+landing_specs = [landing_spec(source) for source in SOURCES.values()]
+raw_assets = [raw_asset(source) for source in SOURCES.values()]

@@ -1,0 +1,260 @@
+"""The landing folder: how files get there, which are there, and which event days each of them touches.
+
+The inventory is a cache of what the files say, kept in SQLite so that a file is opened once; it can be deleted and is
+rebuilt from the files. What was loaded is recorded by the raw tables themselves, in the commit that holds the rows.
+"""
+
+import os
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from insight_assets.contracts.sources import SourceContract
+from insight_assets.ingestion.readers import Delivery, FileRefused, decode_rows, read_delivery, read_rows
+from insight_assets.ingestion.times import event_day, parse_time
+
+INVENTORY = ".inventory.sqlite"
+_UNFINISHED = re.compile(r"^\.|\.(tmp|part|partial|crdownload)$")
+_SAFE_NAME = re.compile(r"^[^\x00-\x1f/\\]{1,200}$")
+EARLIEST = date(1990, 1, 1)
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    """One file of the landing folder.
+
+    Attributes:
+        source: source it was landed for.
+        name: file name.
+        content_hash: identity of its content; empty when it could not be read.
+        rows: delivered rows.
+        status: `readable`, `empty`, `refused` or `repeated` (same content as an earlier file).
+        reason: why it was refused, and what to do.
+        days: event day to number of rows.
+    """
+
+    source: str
+    name: str
+    content_hash: str
+    rows: int
+    status: str
+    reason: str
+    days: dict[date, int]
+
+
+def land_files(paths: Sequence[Path], folder: Path) -> list[tuple[Path, str]]:
+    """Copy files into a source's landing folder, each appearing there whole.
+
+    Args:
+        paths: files to add.
+        folder: the source's landing folder.
+
+    Returns:
+        The landed path and `landed`, `already there` (same bytes) or `landed as a new version` for each file.
+
+    Raises:
+        FileNotFoundError: if one of the paths is not a file; nothing is landed then.
+    """
+    for path in paths:
+        if not path.is_file():
+            message = f"{path} is not a file"
+            raise FileNotFoundError(message)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_land(path, folder) for path in paths]
+
+
+def _land(path: Path, folder: Path) -> tuple[Path, str]:
+    target, verdict = folder / path.name, "landed"
+    if target.exists():
+        if target.read_bytes() == path.read_bytes():
+            return target, "already there"
+        stamp = f"{os.stat(path).st_mtime_ns:x}"
+        target, verdict = folder / f"{stamp}-{path.name}", "landed as a new version"
+    temporary = folder / f".{target.name}.{os.getpid()}.tmp"
+    shutil.copyfile(path, temporary)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.rename(target)
+    return target, verdict
+
+
+def complete_files(folder: Path) -> list[Path]:
+    """List the finished files of a source's landing folder by name.
+
+    Hidden and temporary names, links and odd characters are passed over.
+    """
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and not path.is_symlink() and not _UNFINISHED.search(path.name) and _SAFE_NAME.match(path.name)
+    )
+
+
+def locate_rows(rows: pl.DataFrame, source: SourceContract, *, shop_timezone: str, landed_on: date) -> pl.DataFrame:
+    """Give raw rows their event day and the moment the shop could have known them.
+
+    A row whose own time cannot be read, lies before 1990 or after the day the file was landed keeps the first readable
+    day of its file, where validation quarantines it: it must be found somewhere.
+
+    Args:
+        rows: rows as `read_rows` gives them.
+        source: how the source writes time.
+        shop_timezone: time zone of the shop's days.
+        landed_on: day on which the file arrived.
+
+    Returns:
+        The rows with `event_day` and `known_at`.
+
+    Raises:
+        FileRefused: if no row has a readable time.
+    """
+    decoded = decode_rows(rows, source)
+    placed = decoded.select(
+        event_time=parse_time(pl.col(source.time_column), source, shop_timezone=shop_timezone),
+        known_at=parse_time(
+            pl.col(source.time_column if source.known_at == "event_time" else source.known_at),
+            source,
+            shop_timezone=shop_timezone,
+        ),
+    )
+    day = event_day(pl.col("event_time"), shop_timezone)
+    days = placed.select(
+        day=pl.when(day.is_between(EARLIEST, landed_on + timedelta(days=1))).then(day),
+        known_at=pl.coalesce("known_at", "event_time"),
+    )
+    first = days["day"].min()
+    if rows.height and first is None:
+        message = (
+            f"no row has a readable time in column {source.time_column!r} between 1990 and the day of landing; "
+            f"check time_column, time_format and timezone in the contract of {source.name}"
+        )
+        raise FileRefused("event_time", message)
+    return rows.with_columns(event_day=days["day"].fill_null(first), known_at=days["known_at"])
+
+
+class Inventory:
+    """What the landing folder holds, opened once a file.
+
+    Args:
+        root: the landing folder.
+        shop_timezone: time zone of the shop's days.
+        max_file_bytes: decompressed size above which a file is refused.
+    """
+
+    def __init__(self, root: Path, *, shop_timezone: str, max_file_bytes: int) -> None:
+        """Open or create the inventory."""
+        self.root = root
+        self.shop_timezone = shop_timezone
+        self.max_file_bytes = max_file_bytes
+        root.mkdir(parents=True, exist_ok=True)
+        with self._open() as connection:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS files (source TEXT, name TEXT, size INTEGER, modified INTEGER, contract TEXT,"
+                " content_hash TEXT, rows INTEGER, status TEXT, reason TEXT, PRIMARY KEY (source, name))"
+            )
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS days (source TEXT, name TEXT, day TEXT, rows INTEGER,"
+                " PRIMARY KEY (source, name, day))"
+            )
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self.root / INVENTORY, timeout=60)) as connection, connection:
+            yield connection
+
+    def refresh(self, source: SourceContract) -> list[LandedFile]:
+        """Open the files that are new or changed, and forget those that are gone.
+
+        Returns:
+            The files that were opened now.
+        """
+        opened: list[LandedFile] = []
+        present = {path.name: path for path in complete_files(self.root / source.name)}
+        with self._open() as connection:
+            known = {
+                name: tuple(seen)
+                for name, *seen in connection.execute(
+                    "SELECT name, size, modified, contract FROM files WHERE source = ?", (source.name,)
+                )
+            }
+            for name in known.keys() - present.keys():
+                _forget(connection, source.name, name)
+        for name, path in present.items():
+            stat = path.stat()
+            seen = (stat.st_size, stat.st_mtime_ns, f"{source.version}/{self.shop_timezone}")
+            if known.get(name) == seen:
+                continue
+            file = self._open_file(path, source)
+            with self._open() as connection:
+                _forget(connection, source.name, name)
+                connection.execute(
+                    "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (source.name, name, *seen, file.content_hash, file.rows, file.status, file.reason),
+                )
+                connection.executemany(
+                    "INSERT INTO days VALUES (?, ?, ?, ?)",
+                    [(source.name, name, day.isoformat(), rows) for day, rows in file.days.items()],
+                )
+            opened.append(file)
+        return opened
+
+    def _open_file(self, path: Path, source: SourceContract) -> LandedFile:
+        content_hash = ""
+        try:
+            delivery = read_delivery(path, max_bytes=self.max_file_bytes)
+            content_hash = delivery.content_hash
+            rows = self.rows_of(delivery, path, source)
+        except FileRefused as refusal:
+            return LandedFile(source.name, path.name, content_hash, 0, "refused", f"{refusal.rule}: {refusal}", {})
+        days = {day: count for day, count in rows.group_by("event_day").len().sort("event_day").iter_rows()}
+        return LandedFile(source.name, path.name, content_hash, rows.height, "readable" if rows.height else "empty", "", days)
+
+    def rows_of(self, delivery: Delivery, path: Path, source: SourceContract) -> pl.DataFrame:
+        """Read the placed rows of one file.
+
+        Raises:
+            FileRefused: if the file cannot be read.
+        """
+        landed_on = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC).date()
+        return locate_rows(
+            read_rows(delivery, source), source, shop_timezone=self.shop_timezone, landed_on=landed_on
+        )
+
+    def files(self, source: str | None = None) -> list[LandedFile]:
+        """List the files of one source, or of all, by name; repeats of a content come after its first file."""
+        with self._open() as connection:
+            rows = connection.execute(
+                "SELECT source, name, content_hash, rows, status, reason FROM files"
+                " WHERE ?1 IS NULL OR source = ?1 ORDER BY source, name",
+                (source,),
+            ).fetchall()
+            days: dict[tuple[str, str], dict[date, int]] = {}
+            for owner, name, day, count in connection.execute(
+                "SELECT source, name, day, rows FROM days WHERE ?1 IS NULL OR source = ?1 ORDER BY day", (source,)
+            ):
+                days.setdefault((owner, name), {})[date.fromisoformat(day)] = count
+        seen: set[tuple[str, str]] = set()
+        found: list[LandedFile] = []
+        for owner, name, content_hash, count, status, reason in rows:
+            repeated = status == "readable" and (owner, content_hash) in seen
+            seen.add((owner, content_hash))
+            found.append(
+                LandedFile(
+                    owner, name, content_hash, count, "repeated" if repeated else status, reason, days.get((owner, name), {})
+                )
+            )
+        return found
+
+
+def _forget(connection: sqlite3.Connection, source: str, name: str) -> None:
+    connection.execute("DELETE FROM files WHERE source = ? AND name = ?", (source, name))
+    connection.execute("DELETE FROM days WHERE source = ? AND name = ?", (source, name))

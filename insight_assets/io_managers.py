@@ -1,0 +1,89 @@
+"""How asset values reach the lake and come back.
+
+`LakeIOManager` is what assets see: lazy frames in, frames out. `TableWriter` is the shared way of writing a table's
+partitions and recording their rows and hashes; assets that publish several tables in one pass use it directly.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from insight_assets.contracts.catalogue import contract
+from insight_assets.contracts.pandera_schemas import validate_frame
+from insight_assets.contracts.types import Contract
+from insight_assets.lake import DailyFrames, Lake, Partition
+from insight_assets.metadata import HASH_KEY, ROWS_KEY, SINCE_KEY, PartitionState, partition_states
+
+
+class TableWriter:
+    """Writes partitions of tables within one run and tells what to record of them."""
+
+    def __init__(self, lake: Lake, instance: dg.DagsterInstance) -> None:
+        """Take the lake written to and the instance that knows what it held before."""
+        self.lake = lake
+        self.instance = instance
+
+    def write(self, of: Contract, keys: Sequence[date], frames: DailyFrames) -> dict[str, dict[str, object]]:
+        """Replace partitions and give the metadata of each.
+
+        Args:
+            of: the table's contract; rows are checked against its Pandera schema before they are written.
+            keys: partitions to replace.
+            frames: gives the rows of each partition.
+
+        Returns:
+            Partition key to the metadata that its materialization carries.
+        """
+        before = partition_states(self.instance, of.name, [key.isoformat() for key in keys])
+        # A recorded hash only counts while the table it speaks of is there.
+        known = before if self.lake.exists(of.name) else {}
+
+        def unchanged(part: Partition) -> bool:
+            state = known.get(part.key.isoformat())
+            return state is not None and state.content_hash == part.content_hash
+
+        written = self.lake.write(of, keys, frames, audit=lambda frame: validate_frame(of, frame), unchanged=unchanged)
+        return {part.key.isoformat(): _recorded(part, known) for part in written}
+
+
+def _recorded(part: Partition, before: Mapping[str, PartitionState]) -> dict[str, object]:
+    state = before.get(part.key.isoformat())
+    same = state is not None and state.content_hash == part.content_hash
+    return {
+        ROWS_KEY: part.rows,
+        HASH_KEY: part.content_hash,
+        SINCE_KEY: state.since if state is not None and same else time.time(),
+    }
+
+
+class LakeIOManager(dg.ConfigurableIOManager):
+    """Reads and writes contract tables by partition.
+
+    Attributes:
+        root: folder of the lake.
+    """
+
+    root: str
+
+    def handle_output(self, context: dg.OutputContext, obj: pl.LazyFrame | pl.DataFrame | DailyFrames) -> None:
+        """Write the run's partitions of one table and record rows and hash of each."""
+        of = contract(context.asset_key.path[-1])
+        keys = [date.fromisoformat(key) for key in context.asset_partition_keys]
+        frames = obj if isinstance(obj, DailyFrames) else _split(obj, of)
+        recorded = TableWriter(Lake(Path(self.root)), context.step_context.instance).write(of, keys, frames)
+        for key, metadata in recorded.items():
+            context.step_context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
+
+    def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
+        """Read the mapped partitions of one table lazily; partitions never written hold no rows."""
+        of = contract(context.asset_key.path[-1])
+        keys = [date.fromisoformat(key) for key in context.asset_partition_keys] if context.has_asset_partitions else []
+        return Lake(Path(self.root)).scan(of, keys)
+
+
+def _split(obj: pl.LazyFrame | pl.DataFrame, of: Contract) -> DailyFrames:
+    return DailyFrames(lambda key: obj.lazy().filter(pl.col(of.partition_column) == key))

@@ -1,0 +1,185 @@
+"""The lake: Delta tables whose partitions are replaced whole, and the hash of what a partition holds.
+
+Knows contracts and files, not assets: no Dagster, no clock. How a run records what it wrote is in `io_managers.py`.
+"""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from insight_assets.contracts.types import Contract
+
+ROWS_PER_COMMIT = 1_000_000
+HASH_DIGITS = 32
+
+
+@dataclass(frozen=True)
+class DailyFrames:
+    """The frames of a run over several partitions, each made only when it is written, so that memory stays flat."""
+
+    frame_of: Callable[[date], pl.LazyFrame | pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One written partition: its key, rows and content hash."""
+
+    key: date
+    rows: int
+    content_hash: str
+
+
+def hash_frame(frame: pl.DataFrame, contract: Contract) -> str:
+    """Hash the content of one partition, whatever the order of its rows.
+
+    Args:
+        frame: rows of one partition with the contract's columns.
+        contract: names the key by which the rows are ordered.
+
+    Returns:
+        First 32 hex digits of the SHA-256 of the sorted rows in Arrow IPC form.
+    """
+    buffer = io.BytesIO()
+    sort_rows(frame, contract).rechunk().write_ipc(buffer, compression="uncompressed")
+    return hashlib.sha256(buffer.getbuffer()).hexdigest()[:HASH_DIGITS]
+
+
+def sort_rows(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Order rows by the primary key, so that equal content has equal bytes."""
+    return frame.sort(contract.primary_key, maintain_order=True)
+
+
+class Lake:
+    """Delta tables under one folder, one subfolder a table."""
+
+    def __init__(self, root: Path) -> None:
+        """Name the folder; it is created with the first table."""
+        self.root = root
+
+    def path(self, table: str) -> Path:
+        """Folder of a table."""
+        return self.root / table
+
+    def exists(self, table: str) -> bool:
+        """Whether the table was ever written."""
+        return DeltaTable.is_deltatable(str(self.path(table)))
+
+    def scan(self, contract: Contract, keys: Sequence[date] | None = None) -> pl.LazyFrame:
+        """Read a table lazily.
+
+        Args:
+            contract: the table's contract.
+            keys: partitions to read, in any order; None reads all of them.
+
+        Returns:
+            The rows, with exactly the contract's columns; no rows where the table or partition was never written.
+        """
+        if not self.exists(contract.name) or (keys is not None and not keys):
+            return contract.empty().lazy()
+        frame = pl.scan_delta(str(self.path(contract.name)))
+        if keys is not None:
+            first, last = min(keys), max(keys)
+            frame = frame.filter(pl.col(contract.partition_column).is_between(first, last))
+            if (last - first).days + 1 != len(set(keys)):
+                frame = frame.filter(pl.col(contract.partition_column).is_in(sorted(set(keys))))
+        return contract.conform(frame)
+
+    def write(
+        self,
+        contract: Contract,
+        keys: Sequence[date],
+        frames: DailyFrames,
+        *,
+        audit: Callable[[pl.DataFrame], None] | None = None,
+        unchanged: Callable[[Partition], bool] = lambda partition: False,
+    ) -> Iterator[Partition]:
+        """Replace partitions whole; a reader sees each one as before or as after, never between.
+
+        Args:
+            contract: the table's contract; every frame is brought to its columns, order and types.
+            keys: partitions to replace.
+            frames: gives the rows of each partition.
+            audit: called with the rows of several partitions before they are written; raises to refuse them.
+            unchanged: says that a partition already holds this content, so that it is not written again.
+
+        Yields:
+            Each partition, after the commit that holds it.
+
+        Raises:
+            ValueError: if a frame holds rows of another partition.
+        """
+        pending: list[tuple[Partition, pl.DataFrame]] = []
+        for key in sorted(set(keys)):
+            frame = sort_rows(contract.conform(frames.frame_of(key).lazy()).collect(), contract)
+            strangers = frame.filter(pl.col(contract.partition_column).ne_missing(key)).height
+            if strangers:
+                message = f"{contract.name}: {strangers} rows do not belong to partition {key}"
+                raise ValueError(message)
+            pending.append((Partition(key, frame.height, hash_frame(frame, contract)), frame))
+            if sum(part.rows for part, _ in pending) >= ROWS_PER_COMMIT:
+                yield from self._commit(contract, pending, audit, unchanged)
+                pending = []
+        if pending:
+            yield from self._commit(contract, pending, audit, unchanged)
+
+    def _commit(
+        self,
+        contract: Contract,
+        pending: Sequence[tuple[Partition, pl.DataFrame]],
+        audit: Callable[[pl.DataFrame], None] | None,
+        unchanged: Callable[[Partition], bool],
+    ) -> Iterator[Partition]:
+        if audit is not None:
+            audit(pl.concat([frame for _, frame in pending]))
+        changed = [(part, frame) for part, frame in pending if not unchanged(part)]
+        if changed:
+            self._replace(contract, [part.key for part, _ in changed], pl.concat([frame for _, frame in changed]))
+        yield from (part for part, _ in pending)
+
+    @retry(
+        retry=retry_if_exception_type(CommitFailedError),
+        stop=stop_after_attempt(8),
+        wait=wait_random_exponential(multiplier=0.05, max=2),
+        reraise=True,
+    )
+    def _replace(self, contract: Contract, keys: Sequence[date], frame: pl.DataFrame) -> None:
+        self._create(contract)
+        listed = ", ".join(f"'{key.isoformat()}'" for key in keys)
+        predicate = f"{contract.partition_column} IN ({listed})"
+        if (keys[-1] - keys[0]).days + 1 == len(keys):
+            column = contract.partition_column
+            predicate = f"{column} >= '{keys[0].isoformat()}' AND {column} <= '{keys[-1].isoformat()}'"
+        path = str(self.path(contract.name))
+        if frame.is_empty():
+            DeltaTable(path).delete(predicate)
+        else:
+            write_deltalake(path, frame, mode="overwrite", predicate=predicate, schema_mode="merge")
+
+    def _create(self, contract: Contract) -> None:
+        if self.exists(contract.name):
+            return
+        # Statistics in the transaction log outlive the rows they describe, so personal columns never get any.
+        statistics = [*contract.primary_key, contract.partition_column]
+        safe = [c.name for c in contract.columns if c.name in statistics and c.classification != "personal"]
+        write_deltalake(
+            str(self.path(contract.name)),
+            contract.empty(),
+            mode="ignore",
+            partition_by=[contract.partition_column],
+            configuration={"delta.dataSkippingStatsColumns": ",".join(safe)},
+        )
+
+    def versions(self, table: str) -> int:
+        """Number of commits of a table; 0 when it was never written."""
+        try:
+            return DeltaTable(str(self.path(table))).version() + 1
+        except TableNotFoundError:
+            return 0

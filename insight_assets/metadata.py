@@ -1,0 +1,189 @@
+"""What every asset says about itself in Dagster, and what Dagster remembers about its partitions.
+
+Turns contracts into asset arguments (description, owner, column schema) and reads back the content hashes recorded by
+materializations. No table is read or written here.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from insight_assets.contracts.catalogue import contract
+from insight_assets.contracts.types import Contract
+from insight_assets.partitions import DAYS
+
+OWNER = "team:insight"
+CODE_VERSION_TAG = "dagster/code_version"
+HASH_KEY = "content_hash"
+SINCE_KEY = "content_since"
+ROWS_KEY = "dagster/partition_row_count"
+
+
+@dataclass(frozen=True)
+class PartitionState:
+    """What is known of one published partition.
+
+    Attributes:
+        content_hash: hash of its rows.
+        rows: number of its rows.
+        since: Unix time at which it first held this content.
+        at: Unix time of its latest materialization.
+        code_version: code version that made it.
+    """
+
+    content_hash: str
+    rows: int
+    since: float
+    at: float
+    code_version: str | None
+
+
+def table_schema(of: Contract) -> dg.TableSchema:
+    """Describe the columns of a contract for the UI's Columns tab."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=str(column.dtype),
+                description=f"{column.description} [{column.unit}]" if column.unit else column.description,
+                constraints=dg.TableColumnConstraints(
+                    nullable=not column.required, unique=list(of.primary_key) == [column.name]
+                ),
+                tags={"pii": column.classification} if column.classification in {"personal", "pseudonym", "free_text"} else {},
+            )
+            for column in of.columns
+        ]
+    )
+
+
+def table_asset(
+    name: str,
+    *,
+    layer: str,
+    kinds: Iterable[str] = ("polars",),
+    code_version: str = "1",
+    of: Contract | None = None,
+) -> dict[str, Any]:
+    """Give the arguments of an asset whose rows follow a contract.
+
+    Args:
+        name: asset and table name.
+        layer: place in the flow, shown as the tag `layer`.
+        kinds: technologies shown in the UI; `deltalake` is added.
+        code_version: raised by hand when the code changes what the rows hold.
+        of: the contract; by default the shipped one of that name.
+
+    Returns:
+        Keyword arguments for `dagster.asset`.
+    """
+    table = of or contract(name)
+    return {
+        "name": name,
+        "description": table.description,
+        "owners": [OWNER],
+        "tags": {"layer": layer},
+        "kinds": {*kinds, "deltalake"},
+        "partitions_def": DAYS,
+        "code_version": f"{code_version}-{table.version}",
+        "io_manager_key": "lake",
+        "metadata": table_metadata(table),
+    }
+
+
+def table_metadata(table: Contract) -> dict[str, Any]:
+    """Give the definition metadata of a table: columns, names and the contract's version."""
+    return {
+        "dagster/column_schema": table_schema(table),
+        "dagster/table_name": f"lake.{table.name}",
+        "dagster/storage_kind": "deltalake",
+        "contract": f"{table.name} {table.version}",
+        "partition_column": table.partition_column,
+    }
+
+
+def table_out(name: str, *, layer: str, kinds: Iterable[str] = ("polars",), code_version: str = "1") -> dg.AssetSpec:
+    """Give the spec of one table of a multi-asset that writes its tables itself."""
+    arguments = table_asset(name, layer=layer, kinds=kinds, code_version=code_version)
+    arguments.pop("io_manager_key")
+    return dg.AssetSpec(key=arguments.pop("name"), **arguments)
+
+
+def model_asset(
+    name: str, *, layer: str = "model", kinds: Iterable[str], description: str, code_version: str = "1"
+) -> dict[str, Any]:
+    """Give the arguments of an asset whose output is a model directory."""
+    return {
+        "name": name,
+        "description": description,
+        "owners": [OWNER],
+        "tags": {"layer": layer},
+        "kinds": set(kinds),
+        "partitions_def": DAYS,
+        "code_version": code_version,
+    }
+
+
+def partition_states(
+    instance: dg.DagsterInstance, key: str, keys: Iterable[str] | None = None
+) -> dict[str, PartitionState]:
+    """Read what is known of the published partitions of an asset.
+
+    Args:
+        instance: the Dagster instance that recorded the materializations.
+        key: asset name.
+        keys: partitions to look at; None looks at all of them.
+
+    Returns:
+        Partition key to its state; partitions that were never published are absent.
+    """
+    latest = instance.event_log_storage.get_latest_storage_id_by_partition(
+        dg.AssetKey(key), dg.DagsterEventType.ASSET_MATERIALIZATION, set(keys) if keys is not None else None
+    )
+    states: dict[str, PartitionState] = {}
+    ids = sorted(latest.values())
+    for start in range(0, len(ids), 500):
+        records = instance.get_event_records(
+            dg.EventRecordsFilter(
+                event_type=dg.DagsterEventType.ASSET_MATERIALIZATION,
+                asset_key=dg.AssetKey(key),
+                storage_ids=ids[start : start + 500],
+            ),
+            limit=500,
+        )
+        for record in records:
+            event = record.asset_materialization
+            if event is None or event.partition is None:
+                continue
+            found = _plain(event.metadata)
+            tags = event.tags or {}
+            content = found.get(HASH_KEY) or tags.get("dagster/data_version", "")
+            states[event.partition] = PartitionState(
+                content_hash=str(content),
+                rows=int(found.get(ROWS_KEY, 0)),
+                since=float(found.get(SINCE_KEY, record.timestamp)),
+                at=record.timestamp,
+                code_version=tags.get(CODE_VERSION_TAG),
+            )
+    return states
+
+
+def published_days(instance: dg.DagsterInstance, key: str) -> set[date]:
+    """Give the days of a table that are published."""
+    return {date.fromisoformat(day) for day in instance.get_materialized_partitions(dg.AssetKey(key))}
+
+
+def _plain(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:
+    return {name: value.value for name, value in metadata.items()}
+
+
+def markdown_table(frame: pl.DataFrame) -> str:
+    """Write a small frame as a Markdown table; floats with three decimals."""
+    shown = frame.with_columns(pl.col(pl.Float64, pl.Float32).round(3))
+    head = "| " + " | ".join(shown.columns) + " |"
+    rule = "|" + " --- |" * shown.width
+    rows = ("| " + " | ".join("" if cell is None else str(cell) for cell in row) + " |" for row in shown.iter_rows())
+    return "\n".join([head, rule, *rows])

@@ -1,0 +1,35 @@
+"""Partitions of the asset graph and the mappings between them.
+
+One daily definition serves both kinds of key: the event day of row tables and the as-of day of snapshots. What a
+mapping means for time is said here and nowhere else.
+"""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from insight_assets.settings import settings
+
+_settings = settings()
+
+DAYS = dg.DailyPartitionsDefinition(
+    start_date=_settings.start_date.isoformat(),
+    end_date=None if _settings.end_date is None else (_settings.end_date + timedelta(days=1)).isoformat(),
+    timezone=_settings.timezone,
+)
+
+_ALL_DAYS = 100_000
+
+HISTORY = dg.TimeWindowPartitionMapping(start_offset=-_ALL_DAYS, end_offset=0)
+"""Every day up to and including the as-of day."""
+
+WITH_DAY_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=0)
+"""The event day and the one before it."""
+
+CLOSED_HORIZON = dg.TimeWindowPartitionMapping(start_offset=1, end_offset=_settings.horizon_days)
+"""The days (T, T+H] after an origin; read by labels alone, and only once they are all published."""
+
+ONE_HORIZON_AGO = dg.TimeWindowPartitionMapping(
+    start_offset=-_settings.horizon_days, end_offset=-_settings.horizon_days
+)
+"""The newest origin whose horizon is closed at the as-of day."""

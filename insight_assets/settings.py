@@ -1,0 +1,120 @@
+"""Everything that differs between shops, read once from the environment and the home folder.
+
+This is the only module that reads the environment. Functions that compute take plain arguments; assets and commands
+read `settings()` and pass the values on. Nothing here touches data.
+"""
+
+import os
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+HOME_VARIABLE = "INSIGHT_HOME"
+DEFAULT_HOME = "insight_home"
+HOME_SETTINGS_FILE = "insight.env"
+
+
+class Settings(BaseSettings):
+    """Settings of one shop: environment variables `INSIGHT_*`, then `<home>/insight.env`, then the defaults."""
+
+    model_config = SettingsConfigDict(env_prefix="INSIGHT_", extra="ignore")
+
+    home: Path = Field(default=Path(DEFAULT_HOME), description="Folder that holds everything the project writes")
+    start_date: date = Field(default=date(2025, 1, 1), description="First event day; the first partition")
+    end_date: date | None = Field(default=None, description="Last event day of a closed history; empty while data comes in")
+    timezone: str = Field(default="UTC", description="The shop's time zone (IANA name); event days are days there")
+    base_currency: str = Field(default="USD", pattern="^[A-Z]{3}$", description="Currency in which the shop reads its money")
+    sources: Path | None = Field(default=None, description="Folder with the shop's own source contracts")
+    horizon_days: int = Field(default=90, ge=1, le=730, description="Label window of churn, value and recommendation")
+    min_history_days: int = Field(default=14, ge=1, description="History an origin needs before it is trained on")
+    reject_budgets: dict[str, float] = Field(
+        default_factory=dict, description="Share of a day's rows of a source that may be quarantined, over the contract's"
+    )
+    max_file_bytes: int = Field(default=4_000_000_000, ge=1, description="Decompressed size above which a file is refused")
+    k_anonymity: int = Field(default=10, ge=1, description="Smallest group of customers that a summary shows")
+    seed: int = Field(default=20250101, ge=0, description="Seed of everything random in training and grading")
+    max_epochs: int = Field(default=12, ge=1, description="Upper bound on passes over the training data of a network")
+    key_path: Path | None = Field(default=None, description="File of the pseudonym key; by default secrets/ in home")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        ZoneInfo(value)
+        return value
+
+    @field_validator("home", "sources", "key_path")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @cached_property
+    def origin_spacing_days(self) -> int:
+        """Days between two training origins: about a third of the horizon, in whole weeks."""
+        return max(7, self.horizon_days // 3 // 7 * 7)
+
+    @property
+    def landing(self) -> Path:
+        """Folder where files arrive, one subfolder a source."""
+        return self.home / "landing"
+
+    @property
+    def lake(self) -> Path:
+        """Folder of the Delta tables, one subfolder a table."""
+        return self.home / "lake"
+
+    @property
+    def models(self) -> Path:
+        """Folder of the trained models, one subfolder a model and as-of day."""
+        return self.home / "models"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Folder of the Dagster instance."""
+        return self.home / "dagster"
+
+    @property
+    def truth(self) -> Path:
+        """Folder of the simulator's hidden truth; never read by an asset."""
+        return self.home / "truth"
+
+    @property
+    def key_file(self) -> Path:
+        """File of the pseudonym key."""
+        return self.key_path or self.home / "secrets" / "pseudonym.key"
+
+    def remember(self, **values: object) -> None:
+        """Write values to the home's settings file, keeping its other lines.
+
+        Args:
+            **values: field name to value; None removes the line.
+        """
+        path = self.home / HOME_SETTINGS_FILE
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        names = {f"INSIGHT_{name.upper()}": value for name, value in values.items()}
+        kept = [line for line in lines if line.split("=", 1)[0].strip() not in names]
+        kept += [f"{name}={value}" for name, value in names.items() if value is not None]
+        self.home.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text("\n".join(kept) + "\n", encoding="utf-8")
+        temporary.replace(path)
+
+
+def settings() -> Settings:
+    """Read the settings that hold now."""
+    home = Path(os.environ.get(HOME_VARIABLE, DEFAULT_HOME)).expanduser().absolute()
+    return Settings(_env_file=home / HOME_SETTINGS_FILE, home=home)
+
+
+def choose_home(home: Path) -> Settings:
+    """Make `home` the home of this process and of the processes it starts.
+
+    Args:
+        home: folder, created when it does not exist yet.
+    """
+    os.environ[HOME_VARIABLE] = str(home.expanduser().absolute())
+    os.environ["DAGSTER_HOME"] = str(settings().dagster_home)
+    return settings()

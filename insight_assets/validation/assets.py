@@ -1,0 +1,148 @@
+"""Assets of the group `validated`: canonical tables by event day, their quarantine, and the products as of a day.
+
+Validation writes, audits, then publishes: a day whose account does not add up, or whose rejected share is above the
+source's budget, keeps its old tables; only its quarantine is stored, so that a person can see what is wrong.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+import dagster as dg
+import polars as pl
+
+from insight_assets.contracts.catalogue import contract
+from insight_assets.ingestion.assets import SOURCES
+from insight_assets.ingestion.raw import PREFIX, raw_contract
+from insight_assets.io_managers import TableWriter
+from insight_assets.lake import DailyFrames, Lake
+from insight_assets.metadata import CODE_VERSION_TAG, markdown_table, table_asset, table_out
+from insight_assets.partitions import HISTORY
+from insight_assets.resources import LakeFolder, PseudonymKey
+from insight_assets.settings import settings
+from insight_assets.validation.ledger import describe_products
+from insight_assets.validation.publishing import TABLES, SourceAccount, ValidatedDay, validate_day
+
+CONSERVED = "read_is_accepted_duplicate_or_quarantined"
+WITHIN_BUDGET = "quarantined_within_reject_budget"
+_ROWS_AT_ONCE = 500_000
+
+
+@dg.multi_asset(
+    name="validated",
+    specs=[table_out(name, layer="validated").merge_attributes(deps=[PREFIX + s for s in SOURCES]) for name in TABLES],
+    check_specs=[
+        dg.AssetCheckSpec(
+            CONSERVED, asset="events", blocking=True,
+            description="Every delivered row is accepted, a counted duplicate, or quarantined; per day and source",
+        ),
+        dg.AssetCheckSpec(
+            WITHIN_BUDGET, asset="events", blocking=True,
+            description="The quarantined share of each source's rows is within its reject budget; per day",
+        ),
+    ],
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def validated(context: dg.AssetExecutionContext, tables: LakeFolder, key: PseudonymKey) -> Iterator[object]:
+    """Validate the raw rows of the run's days, publish the good days, and refuse the others."""
+    store, shop, pseudonym = tables.open(), settings(), key.pseudonym()
+    publisher = _Publisher(context, store)
+    accounts: list[SourceAccount] = []
+    batch: dict[date, ValidatedDay] = {}
+    for day in sorted(date.fromisoformat(each) for each in context.partition_keys):
+        raw = {name: store.scan(raw_contract(source), [day]).collect() for name, source in SOURCES.items()}
+        batch[day] = validate_day(
+            day, raw, SOURCES, pseudonym=pseudonym, shop_timezone=shop.timezone, budgets=shop.reject_budgets
+        )
+        accounts += batch[day].accounts
+        if sum(account.read for each in batch.values() for account in each.accounts) >= _ROWS_AT_ONCE:
+            publisher.publish(batch)
+            batch = {}
+    publisher.publish(batch)
+    yield from _check_results(accounts)
+    refused = [account for account in accounts if not (account.conserved and account.within_budget)]
+    if refused:
+        publisher.record_published()
+        raise dg.Failure(description=_refusal(refused), metadata={"refused": _account_table(refused)}, allow_retries=False)
+    yield from publisher.results(accounts)
+
+
+class _Publisher:
+    """Writes the tables of validated days and remembers what to record of them."""
+
+    def __init__(self, context: dg.AssetExecutionContext, store: Lake) -> None:
+        self.context = context
+        self.writer = TableWriter(store, context.instance)
+        self.recorded: dict[str, dict[str, dict[str, object]]] = {name: {} for name in TABLES}
+
+    def publish(self, batch: dict[date, ValidatedDay]) -> None:
+        good = [day for day, validated_day in batch.items() if validated_day.publishable]
+        for name in TABLES:
+            days = sorted(batch) if name == "quarantine" else good
+            if days:
+                frames = DailyFrames(lambda day, name=name: batch[day].tables[name])
+                self.recorded[name] |= self.writer.write(contract(name), days, frames)
+
+    def record_published(self) -> None:
+        """Record the partitions that were written although the step is about to fail."""
+        for name, partitions in self.recorded.items():
+            version = self.context.assets_def.get_asset_spec(dg.AssetKey(name)).code_version
+            for partition, metadata in partitions.items():
+                self.context.log_event(
+                    dg.AssetMaterialization(name, partition=partition, metadata=metadata, tags={CODE_VERSION_TAG: version})
+                )
+
+    def results(self, accounts: Sequence[SourceAccount]) -> Iterator[dg.MaterializeResult]:
+        for name, partitions in self.recorded.items():
+            for partition, metadata in partitions.items():
+                self.context.add_asset_metadata(metadata, asset_key=name, partition_key=partition)
+            yield dg.MaterializeResult(asset_key=name, metadata={"accounts": _account_table(accounts)})
+
+
+def _check_results(accounts: Sequence[SourceAccount]) -> Iterator[dg.AssetCheckResult]:
+    for name, broken, advice in (
+        (CONSERVED, [a for a in accounts if not a.conserved], "a defect of validation: keep the files and report it"),
+        (WITHIN_BUDGET, [a for a in accounts if not a.within_budget], "see the table quarantine for the rows and rules"),
+    ):
+        yield dg.AssetCheckResult(
+            check_name=name,
+            asset_key="events",
+            passed=not broken,
+            metadata={
+                "delivered": sum(a.read for a in accounts),
+                "accepted": sum(a.accepted for a in accounts),
+                "duplicate": sum(a.duplicate for a in accounts),
+                "quarantined": sum(a.quarantined for a in accounts),
+                **({"broken_by": _account_table(broken), "next": advice} if broken else {}),
+            },
+        )
+
+
+def _refusal(refused: Sequence[SourceAccount]) -> str:
+    worst = max(refused, key=lambda account: account.quarantined / account.read)
+    rules = ", ".join(f"{rule} ({count})" for rule, count in list(worst.rules.items())[:3])
+    days = ", ".join(sorted({account.day.isoformat() for account in refused})[:10])
+    return (
+        f"{len(refused)} source-days were not published ({days}). Worst: {worst.source} on {worst.day}: "
+        f"{worst.quarantined} of {worst.read} rows quarantined, above the budget of {worst.budget:.1%}; rules: {rules}. "
+        f"Next: `insight show quarantine`, then mend the file or the contract {worst.source} and build again; "
+        f'to accept the loss, set INSIGHT_REJECT_BUDGETS=\'{{"{worst.source}": {worst.quarantined / worst.read:.2f}}}\''
+    )
+
+
+def _account_table(accounts: Sequence[SourceAccount]) -> dg.MarkdownMetadataValue:
+    rows = [
+        {
+            "source": a.source, "day": a.day.isoformat(), "read": a.read, "accepted": a.accepted,
+            "duplicate": a.duplicate, "quarantined": a.quarantined, "rules": ", ".join(f"{r} {n}" for r, n in a.rules.items()),
+        }
+        for a in accounts[:40]
+    ]
+    return dg.MetadataValue.md(markdown_table(pl.DataFrame(rows)) if rows else "no rows were delivered")
+
+
+@dg.asset(
+    **table_asset("products", layer="validated"), ins={"product_history": dg.AssetIn(partition_mapping=HISTORY)}
+)
+def products(context: dg.AssetExecutionContext, product_history: pl.LazyFrame) -> pl.LazyFrame:
+    """Give each product as last described on or before the as-of day."""
+    return describe_products(product_history, as_of=date.fromisoformat(context.partition_key))

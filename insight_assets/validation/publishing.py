@@ -1,0 +1,126 @@
+"""One day of validation: every source's raw rows in, canonical tables and quarantine out, each row accounted for.
+
+Pure: what is published, and when a day is refused, is decided by the asset from the account given here.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from insight_assets.contracts.catalogue import contract
+from insight_assets.contracts.sources import SourceContract
+from insight_assets.validation.ledger import build_orders, derive_order_events, observe_products
+from insight_assets.validation.mapping import ROW, map_rows
+
+TABLES = ("events", "order_lines", "orders", "product_history", "quarantine")
+
+
+@dataclass(frozen=True)
+class SourceAccount:
+    """What became of one source's rows of one day.
+
+    Attributes:
+        source: the source.
+        day: the event day.
+        read: delivered rows.
+        accepted: rows in a canonical table.
+        duplicate: rows delivered before.
+        quarantined: rejected rows.
+        budget: largest share that may be rejected.
+        rules: broken rule to number of rows, most frequent first.
+    """
+
+    source: str
+    day: date
+    read: int
+    accepted: int
+    duplicate: int
+    quarantined: int
+    budget: float
+    rules: Mapping[str, int]
+
+    @property
+    def conserved(self) -> bool:
+        """Whether every delivered row is accounted for exactly once."""
+        return self.read == self.accepted + self.duplicate + self.quarantined
+
+    @property
+    def within_budget(self) -> bool:
+        """Whether few enough rows were rejected for the day to be published."""
+        return self.quarantined <= self.budget * self.read
+
+
+@dataclass(frozen=True)
+class ValidatedDay:
+    """The canonical tables of one day and the account of its delivered rows."""
+
+    tables: Mapping[str, pl.DataFrame]
+    accounts: tuple[SourceAccount, ...]
+
+    @property
+    def publishable(self) -> bool:
+        """Whether the day may be published."""
+        return all(account.conserved and account.within_budget for account in self.accounts)
+
+
+def validate_day(
+    day: date,
+    raw: Mapping[str, pl.DataFrame],
+    sources: Mapping[str, SourceContract],
+    *,
+    pseudonym: Callable[[str, str], int],
+    shop_timezone: str,
+    budgets: Mapping[str, float],
+) -> ValidatedDay:
+    """Validate the raw rows of one day.
+
+    Args:
+        day: the event day.
+        raw: source to its raw rows of that day.
+        sources: source contracts by name.
+        pseudonym: function given by `pseudonymiser`.
+        shop_timezone: the shop's time zone.
+        budgets: reject budgets by source that replace those of the contracts.
+
+    Returns:
+        Every table of `TABLES`, and one account per source that delivered rows.
+    """
+    frames: dict[str, list[pl.DataFrame]] = {name: [contract(name).empty()] for name in TABLES}
+    accounts = []
+    for name in sorted(raw):
+        rows = raw[name]
+        if rows.is_empty():
+            continue
+        source = sources[name]
+        mapped = map_rows(rows, source, pseudonym=pseudonym, shop_timezone=shop_timezone)
+        for table, frame in mapped.tables.items():
+            frames[table].append(frame)
+        frames["quarantine"].append(_quarantine(rows, mapped.rejected, source))
+        rules = mapped.rejected.group_by("rule").len().sort(["len", "rule"], descending=[True, False])
+        accounts.append(
+            SourceAccount(
+                name, day, mapped.read, mapped.accepted, mapped.duplicate, mapped.quarantined,
+                budgets.get(name, source.reject_budget), dict(rules.iter_rows()),
+            )
+        )
+    tables = {name: pl.concat(parts) for name, parts in frames.items()}
+    lines, events = tables["order_lines"].lazy(), tables["events"].lazy()
+    orders = contract("orders").conform(build_orders(lines)).collect()
+    derived = contract("events").conform(derive_order_events(orders.lazy(), events)).collect()
+    tables |= {
+        "orders": orders,
+        "events": pl.concat([tables["events"], derived]),
+        "product_history": contract("product_history").conform(observe_products(events, lines)).collect(),
+    }
+    return ValidatedDay(tables, tuple(accounts))
+
+
+def _quarantine(rows: pl.DataFrame, rejected: pl.DataFrame, source: SourceContract) -> pl.DataFrame:
+    text = [name for name in rows.columns if name not in {*ROW, "file_name", "event_day", "known_at"}]
+    payload = pl.col("payload") if text == ["payload"] else pl.struct(text).struct.json_encode()
+    return rows.join(rejected, on=ROW).select(
+        *ROW, "event_day", "file_name", "rule", "column", "rules", "known_at",
+        source=pl.lit(source.name), contract_version=pl.lit(source.version), payload=payload,
+    ).select(contract("quarantine").polars_schema().names())
