@@ -261,7 +261,7 @@ def check_name(document: Document, place: Place, name: str | None, taken: Collec
     if name is None or not SNAKE_CASE.fullmatch(name):
         document.refuse((*place, "name"), f"name {name!r} is not snake_case")
     if name in taken:
-        document.refuse((*place, "name"), f"column {name!r} is given twice")
+        document.refuse((*place, "name"), f"column {name!r} is taken already")
     return name
 
 

@@ -71,7 +71,8 @@ def judge(frame: pl.LazyFrame, rules: Sequence[RowRule]) -> pl.LazyFrame:
     columns = pl.Series([rule.column for rule in rules], dtype=pl.String)
     verdict = pl.Struct(dict.fromkeys((RULE, COLUMN, RULES), pl.String))
     if not rules:
-        return frame.with_columns(pl.lit(None, pl.String).alias(name) for name in (RULE, COLUMN, RULES))
+        nothing = pl.lit(None, pl.String)
+        return frame.with_columns(nothing.alias(name) for name in (RULE, COLUMN, RULES))
 
     def name_broken(passed: Sequence[pl.Series]) -> pl.Series:
         # A rule over literals or a frame of one row may come as one value for all rows.
@@ -98,6 +99,6 @@ def judge(frame: pl.LazyFrame, rules: Sequence[RowRule]) -> pl.LazyFrame:
     return frame.with_columns(told.alias("_verdict")).unnest("_verdict")
 
 
-def duplicated(primary_key: Sequence[str]) -> pl.Expr:
-    """Return the test of a row that shares its primary key with another row of the frame."""
-    return pl.struct(primary_key).is_duplicated()
+def duplicated(key: Sequence[str]) -> pl.Expr:
+    """Return the test of a row that shares its key with another row of the frame."""
+    return pl.struct(key).is_duplicated()

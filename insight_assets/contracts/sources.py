@@ -189,7 +189,8 @@ def load_source(path: Path, *, linted: bool = False) -> SourceContract:
 def _delivered(
     document: Document, at: Place, properties: list[SchemaProperty] | None
 ) -> tuple[DeliveredColumn, ...]:
-    taken = set(ENGINE_FILLED | PROVIDED.keys())
+    # A delivered `event_time` is what the engine reads the event time from, or nothing can be.
+    taken = set(ENGINE_FILLED | PROVIDED.keys()) - {"event_time"}
 
     def columns(at: Place, properties: list[SchemaProperty], *, nested: bool):
         found = []
@@ -251,6 +252,8 @@ def _reading(document: Document, given, delivered: tuple[DeliveredColumn, ...]) 
     document.demand_one_of(
         place("time_column"), "delivered column", reading["time_column"], names
     )
+    if "event_time" in names and reading["time_column"] != "event_time":
+        document.refuse(place("time_column"), "a delivered event_time must be the time_column")
     document.demand_one_of(
         place("known_at"), "delivered column", reading["known_at"], ["event_time", *names]
     )
@@ -285,7 +288,7 @@ def _mapping(
     rows, where = custom.get("rows"), custom.get("where")
     if rows is not None:
         document.demand_one_of((*at, "customProperties"), "delivered list", rows, lists)
-    leaves = [column.name for column in delivered if not column.items]
+    leaves = [c.name for c in delivered if not c.items and c.name != "event_time"]
     leaves += [column.name for column in lists[rows].items] if rows is not None else []
     schema = dict.fromkeys(leaves, pl.String()) | POSITION
     if where is not None:

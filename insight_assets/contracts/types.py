@@ -46,6 +46,7 @@ class ContractError(ValueError):
     """
 
     def __init__(self, message: str, path: Path | None = None, line: int | None = None) -> None:
+        """Put where it stands before what is wrong."""
         self.path = path
         self.line = line
         where = "".join(f"{part}:" for part in (path, line) if part is not None)
@@ -173,7 +174,10 @@ class Contract:
 
     @property
     def table_key(self) -> tuple[str, ...]:
-        """Columns that identify a row in the whole table: the primary key holds within a partition."""
+        """Columns that identify a row in the whole table.
+
+        The primary key alone identifies it within a partition.
+        """
         partition = self.partition_column
         extra = () if partition is None or partition in self.primary_key else (partition,)
         return (*self.primary_key, *extra)
