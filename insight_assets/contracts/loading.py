@@ -191,6 +191,9 @@ def lint(document: Document) -> None:
     if errors:
         deepest = max(errors, key=lambda error: len(error.absolute_path))
         place, message = deepest.absolute_path, deepest.message
+        if deepest.validator == "required" and "logicalType" not in deepest.instance:
+            # The schema then tries every type's own demands and names whichever fails.
+            message = "logicalType is missing"
         document.refuse(place, f"against the standard: {message[:300]}")
 
 
