@@ -1,8 +1,9 @@
 """What one customer looks like at the end of a day: windows, rhythm, breadth, rates and habits.
 
-Adds up `customer_days` of the as-of day and before, and nothing else: no raw events, no other customers, no model.
-Sums stay integers (money in ten-thousandths) until the last step, so that neither the order of rows nor the way they
-are cut into days changes a bit of the result. A window of n days is the as-of day and the n - 1 days before it.
+Adds up `customer_days` of the as-of day and before, and nothing else: no raw events, no other
+customers, no model. Sums stay integers (money in ten-thousandths) until the last step, so that
+neither the order of rows nor the way they are cut into days changes a bit of the result. A window
+of n days is the as-of day and the n - 1 days before it.
 """
 
 from datetime import date
@@ -69,6 +70,23 @@ WINDOWED: dict[str, tuple[int | None, ...]] = {
 }
 """Daily sum to the windows, in days, over which it is added up."""
 
+PUBLISHED = (
+    "active_days",
+    "events",
+    "sessions",
+    "product_views",
+    "searches",
+    "adds",
+    "checkouts",
+    "orders",
+    "purchase_days",
+    "wishlists",
+    "reviews",
+    "tickets",
+    "refunds",
+)
+"""Sums that are columns themselves; the others only feed rates, shares and money."""
+
 BEFORE = {"events": (60, 30), "orders": (180, 90), "gross": (180, 90)}
 """Daily sum to the window (oldest age, newest age) that a trend compares with."""
 
@@ -77,12 +95,13 @@ def build_customer_features(customer_days: pl.LazyFrame, *, as_of: date) -> pl.L
     """Describe every customer seen on or before a day.
 
     Args:
-        customer_days: rows of the contract `customer_days`; days after `as_of` are ignored, order does not matter.
+        customer_days: rows of the contract `customer_days`; days after `as_of` are ignored, order
+            does not matter.
         as_of: as-of day.
 
     Returns:
-        One row a customer with the columns of the contract `customer_features`, sorted by `customer_key`. Counts are
-        0 and ages, rates and means are null where nothing happened.
+        One row a customer with the columns of the contract `customer_features`, sorted by
+        `customer_key`. Counts are 0 and ages, rates and means are null where nothing happened.
     """
     days = customer_days.filter(pl.col("event_day") <= as_of).with_columns(
         age=(pl.lit(as_of) - pl.col("event_day")).dt.total_days().cast(pl.Int32)
@@ -107,11 +126,16 @@ def _sums(days: pl.LazyFrame) -> pl.LazyFrame:
         active_days=active.cast(pl.Int64),
         purchase_days=(pl.col("orders") > 0).cast(pl.Int64),
         weekend_days=(active & (weekday >= 6)).cast(pl.Int64),
-        **{f"weekday_{number}": (active & (weekday == number)).cast(pl.Int64) for number in range(1, 8)},
+        **{
+            f"weekday_{number}": (active & (weekday == number)).cast(pl.Int64)
+            for number in range(1, 8)
+        },
     )
     age = pl.col("age")
     windows = [
-        _sum_where(name, None if window is LIFETIME else age < window).alias(_windowed(name, window))
+        _sum_where(name, None if window is LIFETIME else age < window).alias(
+            _windowed(name, window)
+        )
         for name, sizes in WINDOWED.items()
         for window in sizes
     ]
@@ -120,7 +144,8 @@ def _sums(days: pl.LazyFrame) -> pl.LazyFrame:
         for name, (oldest, newest) in BEFORE.items()
     ]
     ages = [
-        pl.when(pl.col(column) > 0).then(age).min().alias(f"days_since_last_{kind}") for kind, column in LAST_SEEN.items()
+        pl.when(pl.col(column) > 0).then(age).min().alias(f"days_since_last_{kind}")
+        for kind, column in LAST_SEEN.items()
     ]
     return daily.group_by("customer_key").agg(
         pl.col("event_day").min().alias("first_seen_day"),
@@ -133,7 +158,7 @@ def _sums(days: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _purchase_rhythm(days: pl.LazyFrame) -> pl.LazyFrame:
-    """Measure the gaps between a customer's successive purchase days, and what the first of these days brought."""
+    """Measure the gaps between successive purchase days, and what the first of them brought."""
     gap = pl.col("gap").cast(pl.Int64)
     return (
         days.filter(pl.col("orders") > 0)
@@ -167,7 +192,9 @@ def _breadth(days: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("item").n_unique().alias("products_bought_90d"),
         ),
         _listed(recent, "bought_brands").agg(pl.col("item").n_unique().alias("brands_bought_90d")),
-        _listed(recent, "viewed_categories").agg(pl.col("item").n_unique().alias("categories_viewed_90d")),
+        _listed(recent, "viewed_categories").agg(
+            pl.col("item").n_unique().alias("categories_viewed_90d")
+        ),
     ]
     n = pl.col("n").cast(pl.Float64)
     categories = (
@@ -187,7 +214,9 @@ def _breadth(days: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _listed(days: pl.LazyFrame, column: str, *more: str) -> "pl.lazyframe.group_by.LazyGroupBy":
-    items = days.filter(pl.col(column).list.len() > 0).select("customer_key", pl.col(column).alias("item"))
+    items = days.filter(pl.col(column).list.len() > 0).select(
+        "customer_key", pl.col(column).alias("item")
+    )
     return items.explode("item").group_by("customer_key", *more)
 
 
@@ -196,7 +225,7 @@ def _currencies(days: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _campaigns(days: pl.LazyFrame) -> pl.LazyFrame:
-    """Find the first and the last marketing source; a customer has one row a day, so that there are no ties."""
+    """Find the first and the last marketing source; one row a day leaves no ties."""
     return (
         days.filter(pl.col("first_campaign_source").is_not_null())
         .group_by("customer_key")
@@ -209,20 +238,15 @@ def _campaigns(days: pl.LazyFrame) -> pl.LazyFrame:
 
 def _columns(as_of: date) -> list[pl.Expr]:
     """Write the contract's columns from the sums."""
-    kept = [
-        pl.col(_windowed(name, window))
-        for name in (
-            "active_days", "events", "sessions", "product_views", "searches", "adds", "checkouts", "orders",
-            "purchase_days", "wishlists", "reviews", "tickets", "refunds",
-        )
-        for window in WINDOWED[name]
-    ]  # fmt: skip
+    kept = [pl.col(_windowed(name, window)) for name in PUBLISHED for window in WINDOWED[name]]
     weekday = pl.max_horizontal(
         pl.col(f"weekday_{number}_365d") * 10 + (7 - number) for number in range(1, 8)
     )
     goods = pl.col("gross_365d") - pl.col("discount_365d")
     goods_lifetime = pl.col("gross_lifetime") - pl.col("discount_lifetime")
-    deviation = (pl.col("gaps") * pl.col("gap_squares") - pl.col("gap_sum") ** 2).cast(pl.Float64).sqrt()
+    deviation = (
+        (pl.col("gaps") * pl.col("gap_squares") - pl.col("gap_sum") ** 2).cast(pl.Float64).sqrt()
+    )
     entropy = (
         pl.col("category_days_90d").cast(pl.Float64).log(2)
         - pl.col("entropy_terms_90d") / ENTROPY_SCALE / pl.col("category_days_90d")
@@ -247,38 +271,61 @@ def _columns(as_of: date) -> list[pl.Expr]:
         pl.when(pl.col("gaps") > 1).then(deviation / pl.col("gap_sum")).alias("cv_gap"),
         pl.col("last_gap_days"),
         pl.col("max_gap_days"),
-        _ratio(pl.col("days_since_last_order") * pl.col("gaps"), pl.col("gap_sum")).alias("expected_gap_ratio"),
+        _ratio(pl.col("days_since_last_order") * pl.col("gaps"), pl.col("gap_sum")).alias(
+            "expected_gap_ratio"
+        ),
         *(
             pl.col(name).fill_null(0)
-            for name in ("products_bought_90d", "categories_bought_90d", "brands_bought_90d", "categories_viewed_90d")
+            for name in (
+                "products_bought_90d",
+                "categories_bought_90d",
+                "brands_bought_90d",
+                "categories_viewed_90d",
+            )
         ),
         entropy.alias("category_entropy_90d"),
-        (1 - _ratio(pl.col("products_bought_90d"), pl.col("product_days_90d"))).alias("repeat_product_share_90d"),
+        (1 - _ratio(pl.col("products_bought_90d"), pl.col("product_days_90d"))).alias(
+            "repeat_product_share_90d"
+        ),
         _ratio(pl.col("adds_90d"), pl.col("product_views_90d")).alias("adds_per_view_90d"),
         _ratio(pl.col("checkouts_90d"), pl.col("adds_90d")).alias("checkouts_per_add_90d"),
         _ratio(pl.col("orders_90d"), pl.col("checkouts_90d")).alias("orders_per_checkout_90d"),
         _ratio(pl.col("orders_90d"), pl.col("sessions_90d")).alias("orders_per_session_90d"),
-        _ratio(pl.col("abandoned_sessions_90d"), pl.col("cart_sessions_90d")).alias("cart_abandonment_90d"),
+        _ratio(pl.col("abandoned_sessions_90d"), pl.col("cart_sessions_90d")).alias(
+            "cart_abandonment_90d"
+        ),
         _ratio(
             pl.col("payment_failures_90d"), pl.col("payment_failures_90d") + pl.col("orders_90d")
         ).alias("payment_failure_share_90d"),
-        _ratio(pl.col("zero_result_searches_90d"), pl.col("searches_90d")).alias("zero_result_share_90d"),
+        _ratio(pl.col("zero_result_searches_90d"), pl.col("searches_90d")).alias(
+            "zero_result_share_90d"
+        ),
         _ratio(pl.col("bounced_sessions_90d"), pl.col("sessions_90d")).alias("bounce_share_90d"),
         _ratio(pl.col("events_90d"), pl.col("sessions_90d")).alias("events_per_session_90d"),
-        _ratio(pl.col("session_seconds_90d"), pl.col("sessions_90d")).alias("mean_session_seconds_90d"),
+        _ratio(pl.col("session_seconds_90d"), pl.col("sessions_90d")).alias(
+            "mean_session_seconds_90d"
+        ),
         _ratio(pl.col("discount_365d"), pl.col("gross_365d")).alias("discount_share_365d"),
         _ratio(pl.col("refunded_365d"), goods).alias("refund_share_365d"),
         _ratio(pl.col("refunded_lifetime"), goods_lifetime).alias("refund_share_lifetime"),
-        _ratio(pl.col("coupon_orders_365d"), pl.col("orders_365d")).alias("coupon_order_share_365d"),
-        _ratio(pl.col("discounted_orders_365d"), pl.col("orders_365d")).alias("discounted_order_share_365d"),
+        _ratio(pl.col("coupon_orders_365d"), pl.col("orders_365d")).alias(
+            "coupon_order_share_365d"
+        ),
+        _ratio(pl.col("discounted_orders_365d"), pl.col("orders_365d")).alias(
+            "discounted_order_share_365d"
+        ),
         *(
             _ratio(pl.col(f"events_{part}_365d"), pl.col("events_365d")).alias(f"{part}_share_365d")
             for part in DAY_PARTS
         ),
         _ratio(pl.col("weekend_days_365d"), pl.col("active_days_365d")).alias("weekend_share_365d"),
-        pl.when(pl.col("active_days_365d") > 0).then(7 - weekday % 10).alias("preferred_weekday_365d"),
+        pl.when(pl.col("active_days_365d") > 0)
+        .then(7 - weekday % 10)
+        .alias("preferred_weekday_365d"),
         *(
-            _ratio(pl.col(f"events_{channel}_365d"), pl.col("events_365d")).alias(f"{channel}_share_365d")
+            _ratio(pl.col(f"events_{channel}_365d"), pl.col("events_365d")).alias(
+                f"{channel}_share_365d"
+            )
             for channel in CHANNELS
         ),
         *(
@@ -298,7 +345,9 @@ def _columns(as_of: date) -> list[pl.Expr]:
         pl.col("gaps").alias("x_repeat_purchases"),
         pl.col("gap_sum").alias("t_x_days"),
         pl.col("age_days"),
-        _ratio(pl.col("value_all"), (pl.col("gaps") + 1) * MONEY_SCALE).alias("mean_purchase_value"),
+        _ratio(pl.col("value_all"), (pl.col("gaps") + 1) * MONEY_SCALE).alias(
+            "mean_purchase_value"
+        ),
         _ratio(pl.col("value_all") - pl.col("value_first"), pl.col("gaps") * MONEY_SCALE).alias(
             "mean_repeat_purchase_value"
         ),

@@ -1,7 +1,7 @@
 """What customers did after an origin, once the horizon has closed.
 
-The only features module that looks past its as-of day, and only at the days of the horizon. What a task makes of the
-labels belongs to the task.
+The only features module that looks past its as-of day, and only at the days of the horizon. What a
+task makes of the labels belongs to the task.
 """
 
 from collections.abc import Collection
@@ -22,8 +22,8 @@ class HorizonOpenError(ValueError):
         self.closes = closes
         self.missing = missing
         super().__init__(
-            f"the horizon of origin {origin} closes with {closes}; {len(missing)} of its days are not published, "
-            f"the first is {missing[0]}"
+            f"the horizon of origin {origin} closes with {closes}; {len(missing)} of its days are "
+            f"not published, the first is {missing[0]}"
         )
 
 
@@ -44,13 +44,16 @@ def label_customers(
 
     Args:
         history: rows of the contract `customer_days`; days after `origin` are ignored.
-        horizon: rows of the contract `customer_days`; days outside (origin, origin + horizon_days] are ignored.
+        horizon: rows of the contract `customer_days`; days outside (origin, origin + horizon_days]
+            are ignored.
         origin: as-of day O.
         horizon_days: length H of the horizon, at least 1.
-        published: days of `customer_days` that are published; None when the caller knows that the horizon is closed.
+        published: days of `customer_days` that are published; None when the caller knows that the
+            horizon is closed.
 
     Returns:
-        One row a customer with the columns of the contract `customer_labels`, sorted by `customer_key`.
+        One row a customer with the columns of the contract `customer_labels`, sorted by
+        `customer_key`.
 
     Raises:
         HorizonOpenError: If a day of the horizon is not in `published`.
@@ -63,7 +66,9 @@ def label_customers(
     if published is not None and (missing := tuple(sorted(set(days) - set(published)))):
         raise HorizonOpenError(origin=origin, closes=days[-1], missing=missing)
     buyers = (
-        history.filter((pl.col("event_day") <= origin) & (pl.col("orders") > 0)).select("customer_key").unique()
+        history.filter((pl.col("event_day") <= origin) & (pl.col("orders") > 0))
+        .select("customer_key")
+        .unique()
     )
     later = (
         horizon.filter(pl.col("event_day").is_between(days[0], days[-1]))

@@ -7,31 +7,35 @@ from datetime import date
 
 import polars as pl
 
+from insight_assets.features.ordering import time_order
 from insight_assets.features.vocabulary import event_kinds
 
 DEFAULT_LENGTH = 128
 ROWS_PER_PASS = 4_000_000
 """Events sorted at a time: about 1 GB. More are taken in passes over disjoint customers."""
 
-_SECOND_BITS = 31
 _CARRIED = ("kind", "seconds", "product_id", "category", "value")
 
 
 def build_event_sequences(
-    events: pl.LazyFrame, *, as_of: date, length: int = DEFAULT_LENGTH, rows_per_pass: int = ROWS_PER_PASS
+    events: pl.LazyFrame,
+    *,
+    as_of: date,
+    length: int = DEFAULT_LENGTH,
+    rows_per_pass: int = ROWS_PER_PASS,
 ) -> pl.LazyFrame:
     """List the last events of every customer as of a day.
 
     Args:
-        events: rows of the contract `events`; days after `as_of` and rows without a customer are ignored, order does
-            not matter.
+        events: rows of the contract `events`; days after `as_of` and rows without a customer are
+            ignored, order does not matter.
         as_of: as-of day.
         length: most events kept of one customer, at least 1.
         rows_per_pass: events held in memory at a time; changes no value.
 
     Returns:
-        One row a customer with the columns of the contract `event_sequences`, sorted by `customer_key`. Events are
-        in the order of (`event_time`, `event_id`, `source`).
+        One row a customer with the columns of the contract `event_sequences`, sorted by
+        `customer_key`. Events are in the order of (`event_time`, `event_id`, `source`).
 
     Raises:
         ValueError: If `length` or `rows_per_pass` is below 1.
@@ -43,7 +47,10 @@ def build_event_sequences(
     rows = known.select(pl.len()).collect().item()
     passes = max(1, -(-rows // rows_per_pass))
     parts = [
-        _sequences(known if passes == 1 else known.filter(pl.col("customer_key") % passes == number), length)
+        _sequences(
+            known if passes == 1 else known.filter(pl.col("customer_key") % passes == number),
+            length,
+        )
         for number in range(passes)
     ]
     return (
@@ -67,10 +74,12 @@ def _sequences(events: pl.LazyFrame, length: int) -> pl.DataFrame:
         "category",
         pl.coalesce("value", "price").cast(pl.Float32).fill_null(0).alias("value"),
     ).collect()
-    order = _order(frame)
+    order = time_order(frame, "customer_key")
     frame = (
         frame.select("customer_key", *_CARRIED)[order]
-        .with_columns(pl.len().over("customer_key").alias("events"), pl.int_range(pl.len()).alias("at"))
+        .with_columns(
+            pl.len().over("customer_key").alias("events"), pl.int_range(pl.len()).alias("at")
+        )
         .filter(pl.col("at") >= pl.col("at").min().over("customer_key") + pl.col("events") - length)
     )
     return frame.group_by("customer_key", maintain_order=True).agg(
@@ -81,25 +90,3 @@ def _sequences(events: pl.LazyFrame, length: int) -> pl.DataFrame:
         pl.col("value").alias("values"),
         pl.col("events").first().cast(pl.Int64),
     )
-
-
-def _order(frame: pl.DataFrame) -> pl.Series:
-    """Give the positions of the rows by customer, time, event and source.
-
-    One sort of a packed integer (customer, second) is many times faster than one over four columns; only the rows
-    that share customer and second are then put in order by the rest.
-    """
-    packed = frame.select(
-        (pl.col("customer_key").rank("dense").cast(pl.Int64) * 2**_SECOND_BITS
-         + pl.col("seconds") - pl.col("seconds").min()).alias("packed")
-    ).to_series()  # fmt: skip
-    order = packed.arg_sort()
-    placed = pl.DataFrame({"packed": packed[order], "row": order}).with_row_index("at")
-    same = pl.col("packed") == pl.col("packed").shift(1)
-    tied = placed.filter(same.fill_null(value=False) | same.shift(-1).fill_null(value=False))
-    if tied.is_empty():
-        return order
-    exact = tied.with_columns(frame.select("event_time", "event_id", "source")[tied["row"]]).sort(
-        "packed", "event_time", "event_id", "source"
-    )
-    return order.scatter(tied["at"], exact["row"])

@@ -1,6 +1,7 @@
 """Words that several features share: kinds of event, channels and parts of the day.
 
-Kinds and channels come from the contract of events, so that a kind added there is known here; nothing is counted here.
+Kinds and channels come from the contract of events, so that a kind added there is known here;
+nothing is counted here.
 """
 
 import functools
@@ -11,7 +12,13 @@ CHANNELS = ("web", "app", "mini_program", "store", "phone", "email", "other")
 DAY_PARTS = ("night", "morning", "afternoon", "evening")
 """Quarters of the shop's day, from midnight, six hours each."""
 
-SHOP_EVENTS = ("order_shipped", "order_delivered", "order_refunded", "order_cancelled", "support_ticket_closed")
+SHOP_EVENTS = (
+    "order_shipped",
+    "order_delivered",
+    "order_refunded",
+    "order_cancelled",
+    "support_ticket_closed",
+)
 """Events that the shop causes. They make no visit and no activity of the customer."""
 
 

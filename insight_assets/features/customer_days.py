@@ -1,0 +1,194 @@
+"""What one customer did on one day: the partial sums that every longer window is added up from.
+
+Holds sums, extremes and short lists only, so that days can be merged without going back to events.
+Windows, rates and ages belong to `customer_features`.
+"""
+
+import polars as pl
+
+from insight_assets.features.vocabulary import CHANNELS, DAY_PARTS, SHOP_EVENTS
+
+KEYS = ("customer_key", "event_day")
+COUNTED = {
+    "page_views": "page_viewed",
+    "searches": "products_searched",
+    "list_views": "product_list_viewed",
+    "product_clicks": "product_clicked",
+    "product_views": "product_viewed",
+    "adds": "product_added",
+    "removes": "product_removed",
+    "cart_views": "cart_viewed",
+    "checkouts": "checkout_started",
+    "payments_entered": "payment_info_entered",
+    "payment_failures": "payment_failed",
+    "coupons_applied": "coupon_applied",
+    "coupons_denied": "coupon_denied",
+    "promotions_viewed": "promotion_viewed",
+    "promotions_clicked": "promotion_clicked",
+    "wishlists": "product_added_to_wishlist",
+    "shares": "product_shared",
+    "reviews": "product_reviewed",
+    "tickets": "support_ticket_opened",
+    "signups": "signed_up",
+}
+"""Column to the kind of event that it counts."""
+
+TIMED = {
+    "view": "product_viewed",
+    "search": "products_searched",
+    "add": "product_added",
+    "review": "product_reviewed",
+    "ticket": "support_ticket_opened",
+}
+"""Name in `last_<name>_at` to the kind of event whose last time it holds."""
+
+
+def build_customer_days(
+    events: pl.LazyFrame,
+    orders: pl.LazyFrame,
+    order_lines: pl.LazyFrame,
+    sessions: pl.LazyFrame,
+    *,
+    timezone: str,
+) -> pl.LazyFrame:
+    """Sum up what every known customer did on each day.
+
+    Purchases and refunds come from the ledger (`orders`, `order_lines`), all else from events and
+    visits: some sources deliver nothing but the ledger.
+
+    Args:
+        events: rows of the contract `events`, of any days; rows without a customer are ignored.
+        orders: rows of the contract `orders` of the same days.
+        order_lines: rows of the contract `order_lines` of the same days.
+        sessions: rows of the contract `sessions` of the same days.
+        timezone: the shop's time zone, for the parts of the day.
+
+    Returns:
+        One row a customer and day with the columns of the contract `customer_days`, sorted by key.
+    """
+    acted = _of_customers(events)
+    documents = _of_customers(orders)
+    known = pl.concat([acted.select(KEYS), documents.select(KEYS)]).unique()
+    parts = (
+        _activity(acted, timezone),
+        _ledger(documents),
+        _visits(_of_customers(sessions)),
+        *_baskets(_of_customers(order_lines)),
+        _each_once(acted.filter(pl.col("event") == "product_viewed"), "category").rename(
+            {"category": "viewed_categories"}
+        ),
+    )
+    joined = known
+    for part in parts:
+        joined = joined.join(part, on=KEYS, how="left")
+    schema = joined.collect_schema()
+    return (
+        joined.with_columns(
+            pl.min_horizontal("first_event_at", "first_document_at").alias("first_event_at"),
+            pl.max_horizontal("last_event_at", "last_order_at", "last_refund_at").alias(
+                "last_event_at"
+            ),
+            *(
+                pl.col(name).fill_null(0)
+                for name, kind in schema.items()
+                if kind.is_numeric() and name != "max_order_value"
+            ),
+            *(
+                pl.col(name).fill_null([])
+                for name, kind in schema.items()
+                if kind == pl.List(pl.String)
+            ),
+        )
+        .drop("first_document_at")
+        .sort(KEYS)
+    )
+
+
+def _of_customers(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.filter(pl.col("customer_key").is_not_null())
+
+
+def _activity(events: pl.LazyFrame, timezone: str) -> pl.LazyFrame:
+    """Count events by kind, part of the day and channel."""
+    kind = pl.col("event")
+    own = ~kind.is_in(SHOP_EVENTS)
+    part = pl.col("event_time").dt.convert_time_zone(timezone).dt.hour() // 6
+    return events.group_by(KEYS).agg(
+        own.sum().alias("events"),
+        (~own).sum().alias("shop_events"),
+        *((kind == event).sum().alias(name) for name, event in COUNTED.items()),
+        ((kind == "products_searched") & (pl.col("results") == 0))
+        .sum()
+        .alias("zero_result_searches"),
+        pl.when(kind == "product_reviewed").then(pl.col("rating")).sum().alias("rating_sum"),
+        *(
+            (own & (part == number)).sum().alias(f"events_{name}")
+            for number, name in enumerate(DAY_PARTS)
+        ),
+        *((own & (pl.col("channel") == name)).sum().alias(f"events_{name}") for name in CHANNELS),
+        pl.col("event_time").min().alias("first_event_at"),
+        pl.col("event_time").max().alias("last_event_at"),
+        *(
+            pl.when(kind == event).then("event_time").max().alias(f"last_{name}_at")
+            for name, event in TIMED.items()
+        ),
+    )
+
+
+def _ledger(orders: pl.LazyFrame) -> pl.LazyFrame:
+    """Add up purchases and refunds."""
+    sale = pl.col("kind") == "sale"
+    coupon = pl.col("coupon").is_not_null()
+    return orders.group_by(KEYS).agg(
+        sale.sum().alias("orders"),
+        pl.when(sale).then("lines").sum().alias("order_lines"),
+        pl.when(sale).then("units").sum().alias("units"),
+        *(pl.col(name).sum() for name in ("gross", "discount", "refunded", "net")),
+        pl.when(sale).then(pl.col("gross") - pl.col("discount")).max().alias("max_order_value"),
+        (~sale).sum().alias("refunds"),
+        (sale & coupon).sum().alias("coupon_orders"),
+        (sale & (pl.col("discount") > 0)).sum().alias("discounted_orders"),
+        pl.col("currency").unique().sort().alias("currencies"),
+        pl.col("event_time").min().alias("first_document_at"),
+        pl.when(sale).then("event_time").max().alias("last_order_at"),
+        pl.when(~sale).then("event_time").max().alias("last_refund_at"),
+    )
+
+
+def _visits(sessions: pl.LazyFrame) -> pl.LazyFrame:
+    """Add up visits; those of one customer never overlap, so first and last are unambiguous."""
+    cart = pl.col("adds") > 0
+    named_at = pl.when(pl.col("campaign_source").is_not_null()).then("first_event_at")
+    return sessions.group_by(KEYS).agg(
+        (~pl.col("continued")).sum().alias("sessions"),
+        pl.col("duration_seconds").sum().alias("session_seconds"),
+        pl.col("bounced").sum().alias("bounced_sessions"),
+        cart.sum().alias("cart_sessions"),
+        (cart & (pl.col("orders") == 0)).sum().alias("abandoned_sessions"),
+        pl.col("campaign_source").min_by(named_at).alias("first_campaign_source"),
+        pl.col("campaign_source").max_by(named_at).alias("last_campaign_source"),
+    )
+
+
+def _baskets(order_lines: pl.LazyFrame) -> tuple[pl.LazyFrame, ...]:
+    """List the goods bought, with their categories and brands."""
+    goods = order_lines.filter((pl.col("kind") == "sale") & pl.col("is_product"))
+    return tuple(
+        _each_once(goods, column).rename({column: name})
+        for column, name in (
+            ("product_id", "bought_products"),
+            ("category", "bought_categories"),
+            ("brand", "bought_brands"),
+        )
+    )
+
+
+def _each_once(rows: pl.LazyFrame, column: str) -> pl.LazyFrame:
+    """List a column's distinct values per customer and day, sorted."""
+    return (
+        rows.filter(pl.col(column).is_not_null())
+        .select(*KEYS, column)
+        .unique()
+        .group_by(KEYS)
+        .agg(pl.col(column).sort())
+    )
