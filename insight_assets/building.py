@@ -1,0 +1,327 @@
+"""Building through Dagster: reads the asset graph and its history, runs what `planning` decides, reports progress.
+
+Runs are ordinary Dagster runs in this process, recorded in the home's instance, so that the UI shows them afterwards.
+"""
+
+import fcntl
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+
+import dagster as dg
+import psutil
+
+from insight_assets.definitions import build_defs
+from insight_assets.ingestion.assets import SOURCES
+from insight_assets.ingestion.landing import Inventory, LandedFile
+from insight_assets.ingestion.raw import PREFIX, pending_days
+from insight_assets.lake import Lake
+from insight_assets.metadata import partition_states
+from insight_assets.planning import Edge, Made, Node, Snapshots, Step, need_snapshots, plan_rows, plan_snapshots
+from insight_assets.settings import Settings
+
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+PID_TAG = "insight/pid"
+
+INSTANCE_YAML = """\
+telemetry:
+  enabled: false
+concurrency:
+  pools:
+    default_limit: 1
+run_monitoring:
+  enabled: true
+  free_slots_after_run_end_seconds: 10
+python_logs:
+  managed_python_loggers: [insight_assets]
+  python_log_level: INFO
+"""
+
+
+class BuildBusy(Exception):
+    """Another build works on the same home."""
+
+
+@dataclass
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+        runs: Dagster runs launched.
+        partitions: partitions made.
+        failures: failed asset and day, with the message for people.
+        missing: snapshot assets that could not be made, with the reason.
+        refused_files: files of the landing folder that could not be read.
+        first: first day built.
+        last: last day built.
+        as_of: as-of days built.
+    """
+
+    first: date | None = None
+    last: date | None = None
+    as_of: tuple[date, ...] = ()
+    runs: int = 0
+    partitions: int = 0
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    refused_files: list[LandedFile] = field(default_factory=list)
+
+
+def open_instance(shop: Settings) -> dg.DagsterInstance:
+    """Open the home's Dagster instance, making it on first use.
+
+    Args:
+        shop: the settings.
+    """
+    shop.dagster_home.mkdir(parents=True, exist_ok=True)
+    config = shop.dagster_home / "dagster.yaml"
+    if not config.exists():
+        config.write_text(INSTANCE_YAML, encoding="utf-8")
+    logging.getLogger("dagster").setLevel(logging.ERROR)
+    return dg.DagsterInstance.from_config(str(shop.dagster_home))
+
+
+def read_graph(defs: dg.Definitions) -> list[Node]:
+    """Picture the asset graph for planning, in the order of the flow."""
+    graph = defs.resolve_asset_graph()
+    nodes = []
+    for key in graph.toposorted_asset_keys:
+        asset = graph.get(key)
+        if not asset.is_executable:
+            continue
+        inputs = {each.name: each for each in asset.assets_def.node_def.input_defs}
+        optional = {
+            parent
+            for name, parent in asset.assets_def.keys_by_input_name.items()
+            if (inputs[name].metadata or {}).get("allow_missing_partitions")
+        }
+        mappings = asset.partition_mappings
+        edges = []
+        for parent in sorted(asset.parent_keys):
+            if not graph.get(parent).is_executable:
+                continue
+            mapping = mappings.get(parent)
+            first, last = getattr(mapping, "start_offset", 0), getattr(mapping, "end_offset", 0)
+            edges.append(Edge(parent.to_user_string(), first, last, parent in optional))
+        name = key.to_user_string()
+        nodes.append(
+            Node(
+                name=name,
+                by_event_day=asset.backfill_policy is not None,
+                code_version=asset.code_version,
+                edges=tuple(edges),
+                together=frozenset(k.to_user_string() for k in asset.execution_set_asset_keys if isinstance(k, dg.AssetKey))
+                or frozenset({name}),
+                needs_closed_origin=bool(asset.metadata.get("needs_closed_origin")),
+                is_raw=name.startswith(PREFIX),
+            )
+        )
+    return nodes
+
+
+class Builder:
+    """Brings a home's tables up to date.
+
+    Args:
+        shop: the settings.
+        instance: the home's Dagster instance.
+        say: called with one line of progress at a time.
+    """
+
+    def __init__(self, shop: Settings, instance: dg.DagsterInstance, say: Callable[[str], None]) -> None:
+        """Load the definitions and the inventory."""
+        self.shop = shop
+        self.instance = instance
+        self.say = say
+        self.defs = build_defs()
+        self.nodes = read_graph(self.defs)
+        self.lake = Lake(shop.lake)
+        self.inventory = Inventory(shop.landing, shop_timezone=shop.timezone, max_file_bytes=shop.max_file_bytes)
+        self.report = BuildReport()
+        self._failed: set[tuple[str, date]] = set()
+        self._states: dict[str, dict[date, Made]] = {}
+
+    def build(
+        self, *, first: date | None, last: date | None, as_of: Sequence[date] | None, select: str | None = None
+    ) -> BuildReport:
+        """Make what is missing or stale.
+
+        Args:
+            first: first event day; by default the first day with landed rows.
+            last: last event day; by default the last day with landed rows.
+            as_of: as-of days to make snapshots of; by default the last event day.
+            select: Dagster asset selection that limits what is made.
+
+        Returns:
+            What was done; `failures` is empty when all went well.
+        """
+        self._close_dead_runs()
+        landed = self._landed_days()
+        if not landed and first is None:
+            return self.report
+        first, last = first or min(landed), last or max(landed)
+        self.report.first, self.report.last = first, last
+        selected = self._selected(select)
+        self._build_rows(first, last, selected)
+        snapshot_days = tuple(as_of) if as_of is not None else (last,)
+        self.report.as_of = snapshot_days
+        for day in snapshot_days:
+            self._build_snapshots(day, selected)
+        return self.report
+
+    def _landed_days(self) -> set[date]:
+        days: set[date] = set()
+        for source in SOURCES.values():
+            opened = self.inventory.refresh(source)
+            if opened:
+                self.say(f"landing: {len(opened)} new files of {source.name}, {sum(f.rows for f in opened):,} rows")
+            for file in self.inventory.files(source.name):
+                days |= file.days.keys()
+                if file.status == "refused":
+                    self.report.refused_files.append(file)
+        return days
+
+    def _selected(self, select: str | None) -> set[str]:
+        if select is None:
+            return {node.name for node in self.nodes}
+        chosen = dg.AssetSelection.from_string(select).resolve(self.defs.resolve_asset_graph())
+        return {key.to_user_string() for key in chosen}
+
+    def _read_states(self, names: Collection[str] | None = None) -> dict[str, dict[date, Made]]:
+        for node in self.nodes:
+            if names is None or node.name in names or node.name not in self._states:
+                found = partition_states(self.instance, node.name)
+                self._states[node.name] = {
+                    date.fromisoformat(key): Made(state.at, state.since, state.code_version) for key, state in found.items()
+                }
+        return self._states
+
+    def _build_rows(self, first: date, last: date, selected: Collection[str]) -> None:
+        days = [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
+        nodes = [node for node in self.nodes if node.by_event_day and node.name in selected]
+        touched: Collection[str] | None = None
+        while True:
+            landed = {
+                PREFIX + name: set(pending_days(self.inventory, self.lake, source))
+                for name, source in SOURCES.items()
+                if any(file.rows for file in self.inventory.files(name))
+            }
+            step = plan_rows(nodes, days, self._read_states(touched), landed, self._failed)
+            if step is None:
+                return
+            self._run(step, rows=True)
+            touched = step.assets
+
+    def _build_snapshots(self, as_of: date, selected: Collection[str]) -> None:
+        states = self._read_states()
+        first_day = min((day for day in states.get("customer_days", {})), default=None)
+        if first_day is None:
+            self.report.missing = {"customer_features": "no day is published yet"}
+            return
+        touched: Collection[str] | None = ()
+        while True:
+            need = self._need(as_of, first_day, selected, self._read_states(touched))
+            step = plan_snapshots(self.nodes, need, self._states, self._failed)
+            if step is None:
+                self.report.missing |= need.missing
+                return
+            self._run(step, rows=False)
+            touched = step.assets
+
+    def _need(self, as_of: date, first_day: date, selected: Collection[str], states: dict) -> Snapshots:
+        return need_snapshots(
+            self.nodes, as_of, states, first_day=first_day, horizon_days=self.shop.horizon_days,
+            min_history_days=self.shop.min_history_days, selected=selected,
+        )
+
+    def _run(self, step: Step, *, rows: bool) -> None:
+        first, last = step.days[0].isoformat(), step.days[-1].isoformat()
+        span = first if first == last else f"{first} to {last}"
+        self.say(f"{span}: {', '.join(step.assets)}")
+        job = self.defs.resolve_implicit_global_asset_job_def()
+        tags = {PID_TAG: str(os.getpid())}
+        if rows:
+            tags |= {RANGE_START: first, RANGE_END: last}
+        started = time.monotonic()
+        with self._progress():
+            result = job.execute_in_process(
+                instance=self.instance,
+                asset_selection=[dg.AssetKey(name) for name in step.assets],
+                partition_key=None if rows else first,
+                tags=tags,
+                raise_on_error=False,
+            )
+        self.report.runs += 1
+        made = [event for event in result.all_events if event.is_step_materialization]
+        self.report.partitions += len(made)
+        self._note_failures(result, step)
+        self.say(f"  {len(made)} partitions in {time.monotonic() - started:.1f} s")
+
+    def _note_failures(self, result: dg.ExecuteInProcessResult, step: Step) -> None:
+        if result.success:
+            return
+        made = {(e.asset_key.to_user_string(), e.partition) for e in result.all_events if e.is_step_materialization}
+        for name in step.assets:
+            self._failed |= {(name, day) for day in step.days if (name, day.isoformat()) not in made}
+        for event in result.get_step_failure_events():
+            failure = event.step_failure_data
+            described = failure.user_failure_data.description if failure.user_failure_data else None
+            error = failure.error.cause or failure.error if failure.error else None
+            message = described or (error.message.strip() if error else "failed")
+            self.report.failures.append((event.step_key or "", f"{step.days[0]}..{step.days[-1]}", message))
+            self.say(f"  failed: {event.step_key}: {message}")
+
+    @contextmanager
+    def _progress(self) -> Iterator[None]:
+        """Tell of finished steps while a run is under way."""
+        done = threading.Event()
+        started = time.time()
+
+        def watch() -> None:
+            seen: set[str] = set()
+            while not done.wait(1.0):
+                for run in self.instance.get_runs(limit=1):
+                    for entry in self.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS):
+                        key = f"{run.run_id}/{entry.step_key}"
+                        if entry.timestamp >= started and key not in seen:
+                            seen.add(key)
+                            self.say(f"  {entry.step_key}")
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def _close_dead_runs(self) -> None:
+        """Mark runs of builds that were killed as failed, so that the UI does not show them running for ever."""
+        for run in self.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])):
+            pid = run.tags.get(PID_TAG)
+            if pid is not None and not (psutil.pid_exists(int(pid)) and int(pid) != os.getpid()):
+                self.instance.report_run_failed(run, "the build that ran it was ended from outside")
+
+
+@contextmanager
+def exclusive(home: Path) -> Iterator[None]:
+    """Hold the home for one build.
+
+    Raises:
+        BuildBusy: if another build holds it.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".build.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = f"another `insight build` works on {home}; wait for it to end"
+            raise BuildBusy(message) from None
+        yield

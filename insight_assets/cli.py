@@ -1,0 +1,422 @@
+"""The command line `insight`: simulate, land, build, look.
+
+Thin: each command reads its arguments, calls one function, and prints. Exit codes: 0 done, 1 done but something was
+refused or failed, 2 wrong use, 3 the home is busy.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from insight_assets.settings import Settings, choose_home, settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Customer insight for online shops, as Dagster assets.")
+console = Console(stderr=True)
+out = Console(soft_wrap=True)
+
+FAILED, WRONG_USE, BUSY = 1, 2, 3
+
+Home = Annotated[Path | None, typer.Option("--home", help="Home folder (default: INSIGHT_HOME, else ./insight_home)")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print machine-readable output")]
+
+
+def main() -> None:
+    """Run the command line; errors that have a remedy are told in a sentence, without a traceback."""
+    from insight_assets.contracts.types import ContractError
+    from insight_assets.ingestion.readers import FileRefused
+
+    try:
+        app()
+    except (ContractError, FileRefused, FileNotFoundError, PermissionError) as error:
+        console.print(f"[red]error:[/red] {error}", highlight=False)
+        sys.exit(WRONG_USE)
+
+
+def _home(home: Path | None) -> Settings:
+    return choose_home(home if home is not None else settings().home)
+
+
+def _refuse(message: str, code: int = WRONG_USE) -> "typer.Exit":
+    console.print(f"[red]error:[/red] {message}", highlight=False)
+    return typer.Exit(code)
+
+
+def _day(text: str | None) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        message = f"{text!r} is not a day; write it as 2025-01-31"
+        raise _refuse(message) from None
+
+
+def _progress() -> Callable[[str], None]:
+    started = time.monotonic()
+    return lambda line: console.print(f"[dim]{time.monotonic() - started:6.1f}s[/dim] {line}", highlight=False)
+
+
+@app.command()
+def simulate(
+    home: Home = None,
+    size: Annotated[str, typer.Option(help="small, medium or large")] = "small",
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes")] = 7,
+    start: Annotated[str, typer.Option(help="First day")] = "2025-01-01",
+    customers: Annotated[int | None, typer.Option(help="Number of customers, instead of the size's")] = None,
+    days: Annotated[int | None, typer.Option(help="Number of days, instead of the size's")] = None,
+    file_format: Annotated[str, typer.Option("--format", help="ndjson or parquet")] = "ndjson",
+    duplicates: Annotated[float, typer.Option(help="Share of events delivered twice")] = 0.0,
+    late: Annotated[float, typer.Option(help="Share of events delivered days late")] = 0.0,
+    bad_rows: Annotated[float, typer.Option(help="Share of spoilt rows")] = 0.0,
+    bots: Annotated[int, typer.Option(help="Number of automatic visitors")] = 0,
+    drift_day: Annotated[str | None, typer.Option(help="Day from which a column is renamed")] = None,
+    spoilt_day: Annotated[str | None, typer.Option(help="Day of which 30 % of the rows are broken")] = None,
+) -> None:
+    """Simulate a shop into the landing folder; its hidden truth goes to a folder that no asset reads."""
+    from insight_assets.simulator.plan import SIZES, Trouble
+
+    shop = _home(home)
+    if size not in SIZES:
+        raise _refuse(f"unknown size {size!r}; one of {', '.join(SIZES)}")
+    if file_format not in {"ndjson", "parquet"}:
+        raise _refuse(f"unknown format {file_format!r}; ndjson or parquet")
+    changes: dict[str, Any] = {"seed": seed, "start": _day(start)}
+    changes |= {name: value for name, value in (("customers", customers), ("days", days)) if value is not None}
+    try:
+        trouble = Trouble(
+            duplicates=duplicates, late=late, bad_rows=bad_rows, bots=bots, drift_day=_day(drift_day), spoilt_day=_day(spoilt_day)
+        )
+        events = _simulate(shop, size, file_format, trouble=trouble, **changes)
+    except ValueError as error:
+        raise _refuse(str(error)) from None
+    console.print(f"{events:,} events in {shop.landing / 'segment'}; truth in {shop.truth}", highlight=False)
+
+
+def _simulate(shop: Settings, size: str, file_format: str, **changes: Any) -> int:
+    from insight_assets.simulator.landing import write_landing
+    from insight_assets.simulator.plan import SimulationPlan
+    from insight_assets.simulator.truth import write_truth
+
+    plan = SimulationPlan.sized(size, **changes)
+    say = _progress()
+    last = plan.last_day
+    shop.remember(
+        start_date=plan.start, end_date=last if shop.end_date is None or last > shop.end_date else shop.end_date,
+        timezone=plan.timezone, base_currency=plan.currency, horizon_days=30 if plan.days < 365 else 90,
+    )
+    total = 0
+
+    def on_day(landed: Any) -> None:
+        nonlocal total
+        total += landed.events
+        if landed.day.day == 1:
+            say(f"simulated up to {landed.day}: {total:,} events")
+
+    write_landing(
+        plan, shop.landing / "segment", file_format=file_format, compression="gz" if file_format == "ndjson" else None,
+        on_day=on_day,
+    )
+    write_truth(plan, shop.truth)
+    return total
+
+
+@app.command()
+def land(
+    source: Annotated[str, typer.Argument(help="Source contract, see `insight sources`")],
+    paths: Annotated[list[Path], typer.Argument(help="Files to add")],
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add files to a source's landing folder, each appearing there whole; nothing is read yet."""
+    from insight_assets.ingestion.landing import land_files
+
+    shop = _home(home)
+    contract = _source(shop, source)
+    try:
+        landed = land_files(paths, shop.landing / contract.name)
+    except FileNotFoundError as error:
+        raise _refuse(f"{error}; nothing was landed") from None
+    counts: dict[str, int] = {}
+    for _, verdict in landed:
+        counts[verdict] = counts.get(verdict, 0) + 1
+    if as_json:
+        out.print_json(json.dumps([{"file": path.name, "verdict": verdict} for path, verdict in landed]))
+    else:
+        told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        console.print(f"{told} in {shop.landing / contract.name}; next: insight build", highlight=False)
+
+
+def _source(shop: Settings, name: str) -> Any:
+    from insight_assets.contracts.sources import source_contracts
+
+    known = source_contracts(shop.sources)
+    if name not in known:
+        raise _refuse(f"unknown source {name!r}; known: {', '.join(known)}. Your own contracts: set INSIGHT_SOURCES")
+    return known[name]
+
+
+@app.command()
+def build(
+    home: Home = None,
+    first: Annotated[str | None, typer.Option("--from", help="First event day (default: first landed day)")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last event day (default: last landed day)")] = None,
+    as_of: Annotated[list[str] | None, typer.Option(help="As-of day of the snapshots (default: the last day); repeatable")] = None,
+    select: Annotated[str | None, typer.Option(help="Dagster asset selection, e.g. 'group:features'")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make what is missing or stale, through Dagster."""
+    shop = _home(home)
+    report = _build(shop, _day(first), _day(last), [d for each in as_of or () if (d := _day(each))] or None, select)
+    if as_json:
+        out.print_json(json.dumps(_report_json(report)))
+    else:
+        _print_report(report)
+    if report.first is None:
+        raise _refuse(f"nothing has landed in {shop.landing}; next: insight land SOURCE FILES, or insight simulate", FAILED)
+    if report.failures:
+        raise typer.Exit(FAILED)
+
+
+def _build(shop: Settings, first: date | None, last: date | None, as_of: list[date] | None, select: str | None) -> Any:
+    from insight_assets.ingestion.landing import Inventory
+    from insight_assets.contracts.sources import source_contracts
+
+    # The first partition is fixed when the definitions load, so it is settled before they are imported.
+    inventory = Inventory(shop.landing, shop_timezone=shop.timezone, max_file_bytes=shop.max_file_bytes)
+    days: set[date] = set()
+    for source in source_contracts(shop.sources).values():
+        inventory.refresh(source)
+        days |= {day for file in inventory.files(source.name) for day in file.days}
+    start = min([first] if first else days, default=shop.start_date)
+    if start < shop.start_date or (days and not (shop.home / "lake").exists() and start != shop.start_date):
+        shop.remember(start_date=start)
+        console.print(f"the first partition is now {start} (kept in {shop.home / 'insight.env'})", highlight=False)
+    if shop.end_date is not None and days and max(days) > shop.end_date:
+        shop.remember(end_date=max(days))
+    from insight_assets import building
+
+    shop = settings()
+    try:
+        with building.exclusive(shop.home), building.open_instance(shop) as instance:
+            builder = building.Builder(shop, instance, _progress())
+            return builder.build(first=first, last=last, as_of=as_of, select=select)
+    except building.BuildBusy as error:
+        raise _refuse(str(error), BUSY) from None
+
+
+def _report_json(report: Any) -> dict[str, Any]:
+    return {
+        "first": str(report.first), "last": str(report.last), "as_of": [str(day) for day in report.as_of],
+        "runs": report.runs, "partitions": report.partitions,
+        "failures": [{"asset": a, "days": d, "message": m} for a, d, m in report.failures],
+        "missing": report.missing,
+        "refused_files": [{"source": f.source, "file": f.name, "reason": f.reason} for f in report.refused_files],
+    }
+
+
+def _print_report(report: Any) -> None:
+    console.print(f"{report.runs} runs, {report.partitions} partitions made", highlight=False)
+    for file in report.refused_files:
+        console.print(f"[yellow]refused file[/yellow] {file.source}/{file.name}: {file.reason}", highlight=False)
+    for name, reason in report.missing.items():
+        console.print(f"[yellow]not made[/yellow] {name}: {reason}", highlight=False)
+    for asset, days, message in report.failures:
+        console.print(f"[red]failed[/red] {asset} {days}: {message}", highlight=False)
+
+
+@app.command()
+def sources(home: Home = None, as_json: AsJson = False) -> None:
+    """List the source contracts, shipped and your own."""
+    from insight_assets.contracts.sources import source_contracts
+
+    rows = [
+        {
+            "source": s.name, "version": s.version, "format": s.format,
+            "feeds": ", ".join(dict.fromkeys(m.table for m in s.mappings)), "one row": s.description, "contract": str(s.path),
+        }
+        for s in source_contracts(_home(home).sources).values()
+    ]
+    _print_frame(pl.DataFrame(rows), as_json=as_json)
+
+
+@app.command("check-source")
+def check_source_command(
+    source: Annotated[str, typer.Argument(help="Source contract")],
+    path: Annotated[Path, typer.Argument(help="File to check")],
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read a file against a contract and report how usable it is; writes nothing."""
+    from insight_assets.validation.usability import check_source
+
+    shop = _home(home)
+    contract = _source(shop, source)
+    if not path.is_file():
+        raise _refuse(f"{path} is not a file")
+    report = check_source(path, contract, shop_timezone=shop.timezone, max_file_bytes=shop.max_file_bytes)
+    if as_json:
+        out.print_json(json.dumps(report.as_dict()))
+    else:
+        for line in report.lines():
+            out.print(line, highlight=False, markup=False)
+    if not report.usable:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def show(
+    table: Annotated[str, typer.Argument(help="Table, e.g. orders or customer_profiles")],
+    home: Home = None,
+    as_of: Annotated[str | None, typer.Option(help="Partition to show (default: the newest)")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most rows to show")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show rows of a table."""
+    from insight_assets.lake import Lake
+
+    shop = _home(home)
+    contract = _table_contract(shop, table)
+    lake = Lake(shop.lake)
+    day = _day(as_of) or _newest(lake, contract)
+    if day is None:
+        raise _refuse(f"{table} holds no rows yet; next: insight build", FAILED)
+    frame = lake.scan(contract, [day]).head(limit).collect()
+    if frame.is_empty():
+        raise _refuse(f"{table} holds no rows for {day}", FAILED)
+    _print_frame(frame, as_json=as_json)
+
+
+def _table_contract(shop: Settings, table: str) -> Any:
+    from insight_assets.contracts.catalogue import contract, contracts
+    from insight_assets.contracts.sources import source_contracts
+    from insight_assets.ingestion.raw import PREFIX, raw_contract
+
+    known = source_contracts(shop.sources)
+    if table.removeprefix(PREFIX) in known and table.startswith(PREFIX):
+        return raw_contract(known[table.removeprefix(PREFIX)])
+    if table not in contracts():
+        raise _refuse(f"unknown table {table!r}; known: {', '.join(contracts())}, {', '.join(PREFIX + n for n in known)}")
+    return contract(table)
+
+
+def _newest(lake: Any, contract: Any) -> date | None:
+    return lake.scan(contract).select(pl.col(contract.partition_column).max()).collect().item()
+
+
+@app.command()
+def profile(
+    customer: Annotated[str, typer.Argument(help="Customer as the shop names them, or their customer_key")],
+    home: Home = None,
+    as_of: Annotated[str | None, typer.Option(help="As-of day (default: the newest)")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is known of one customer."""
+    from insight_assets.contracts.catalogue import contract
+    from insight_assets.lake import Lake
+    from insight_assets.validation.pseudonyms import CUSTOMER, pseudonymiser, read_key
+
+    shop = _home(home)
+    lake, profiles = Lake(shop.lake), contract("customer_profiles")
+    day = _day(as_of) or _newest(lake, profiles)
+    if day is None:
+        raise _refuse("there are no profiles yet; next: insight build", FAILED)
+    keys = [pseudonymiser(read_key(shop.key_file))(CUSTOMER, customer)] if shop.key_file.exists() else []
+    keys += [int(customer)] if customer.isdigit() and len(customer) <= 19 else []  # noqa: PLR2004
+    found = lake.scan(profiles, [day]).filter(pl.col("customer_key").is_in(keys)).collect()
+    if found.is_empty():
+        raise _refuse(f"no profile of this customer as of {day}", FAILED)
+    if as_json:
+        out.print_json(json.dumps(_rows(found)[0], default=str))
+        return
+    table = Table("column", "value", "meaning", title=f"Profile as of {day}")
+    for column in profiles.columns:
+        value = found[column.name][0]
+        shown = "" if value is None else f"{value:,.4g}" if isinstance(value, float) else str(
+            value.to_list() if isinstance(value, pl.Series) else value
+        )
+        table.add_row(column.name, shown, column.description)
+    out.print(table)
+
+
+def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Give rows for JSON; 64-bit keys as text, since many readers of JSON round them."""
+    keys = [name for name in frame.columns if name.endswith("_key")]
+    return frame.with_columns(pl.col(keys).cast(pl.String), pl.col(pl.Decimal).cast(pl.Float64)).to_dicts()
+
+
+def _print_frame(frame: pl.DataFrame, *, as_json: bool) -> None:
+    if as_json:
+        out.print_json(json.dumps(_rows(frame), default=str))
+        return
+    table = Table(*frame.columns)
+    for row in frame.iter_rows():
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    out.print(table)
+
+
+@app.command()
+def doctor(home: Home = None, as_json: AsJson = False) -> None:
+    """Look at environment, settings, instance, lake and devices; say what is wrong and how to mend it."""
+    from insight_assets.diagnosis import examine
+
+    findings = examine(_home(home))
+    if as_json:
+        out.print_json(json.dumps([{"what": f.what, "state": f.state, "found": f.found, "mend": f.mend} for f in findings]))
+    else:
+        colours = {"ok": "green", "note": "yellow", "wrong": "red"}
+        for finding in findings:
+            out.print(f"[{colours[finding.state]}]{finding.state:5}[/] {finding.what}: {finding.found}", highlight=False)
+            if finding.mend:
+                out.print(f"      {finding.mend}", highlight=False)
+    if any(finding.state == "wrong" for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def ui(
+    home: Home = None,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1")] = 3000,
+) -> None:
+    """Open Dagster on 127.0.0.1 over the home's instance."""
+    from insight_assets.building import open_instance
+
+    shop = _home(home)
+    open_instance(shop).dispose()
+    console.print(f"Dagster: http://127.0.0.1:{port}  (end with Ctrl-C)", highlight=False)
+    command = [str(Path(sys.executable).parent / "dagster"), "dev", "-h", "127.0.0.1", "-p", str(port)]
+    os.execv(command[0], [*command, "-m", "insight_assets.definitions"])  # noqa: S606
+
+
+@app.command()
+def demo(home: Home = None, seed: Annotated[int, typer.Option(help="Seed of the simulated shop")] = 7) -> None:
+    """Simulate a small shop, build everything, and say where to look."""
+    shop = _home(home)
+    started = time.monotonic()
+    if any((shop.landing / "segment").glob("segment-*")):
+        console.print("the shop is simulated already", highlight=False)
+    else:
+        _simulate(shop, "small", "ndjson", seed=seed)
+    shop = settings()
+    report = _build(shop, None, None, None, None)
+    _print_report(report)
+    from insight_assets.summary import summarise
+
+    for line in summarise(settings(), report.as_of[-1]):
+        out.print(line, highlight=False)
+    out.print(f"\nbuilt in {timedelta(seconds=round(time.monotonic() - started))}", highlight=False)
+    if report.failures:
+        raise typer.Exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

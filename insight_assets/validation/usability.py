@@ -1,0 +1,162 @@
+"""How usable a file is before it is landed: rows, span, missing values, broken rules and what to do about each.
+
+Reads one file and writes nothing.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from insight_assets.contracts.catalogue import contract
+from insight_assets.contracts.sources import SourceContract
+from insight_assets.ingestion.landing import locate_rows
+from insight_assets.ingestion.readers import FileRefused, decode_rows, read_delivery, read_rows
+from insight_assets.validation.mapping import map_rows
+from insight_assets.validation.pseudonyms import pseudonymiser
+
+_FIXES = {
+    "malformed": "the line is no JSON object of the declared shape: mend the export, one object a line",
+    "event_time.required": "the time cannot be read: set time_format and timezone in the contract",
+    "event_time.out_of_range": "the time lies before 1990 or after today: mend the clock or the export",
+    "not_mapped": "no mapping of the contract takes the row: widen its `where`",
+    "type": "a value is not written as its type: mend the export or the transformLogic",
+    "required": "a value is missing: deliver it, or map another column",
+    "enum": "a value is not in the list: map it in the transformLogic",
+    "minimum": "a value is below the smallest allowed: mend the export",
+    "maximum": "a value is above the largest allowed: mend the export",
+    "pattern": "a value is not written as demanded: mend the export or the transformLogic",
+}
+
+
+@dataclass(frozen=True)
+class BrokenRule:
+    """A rule that rows broke, how many, and what to do."""
+
+    rule: str
+    rows: int
+    meaning: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class Usability:
+    """What a file holds, read against a source contract.
+
+    Attributes:
+        file: file name.
+        source: source contract.
+        refused: why the whole file cannot be read; empty when it can.
+        rows: delivered rows.
+        first: first event day.
+        last: last event day.
+        accepted: rows that would be accepted.
+        duplicate: rows delivered twice within the file.
+        quarantined: rows that would be quarantined.
+        budget: largest share of a day that may be quarantined.
+        refused_days: days that would not be published.
+        missing: delivered column to the share of rows without a value.
+        broken: rules that rows broke, most frequent first.
+    """
+
+    file: str
+    source: str
+    refused: str = ""
+    rows: int = 0
+    first: date | None = None
+    last: date | None = None
+    accepted: int = 0
+    duplicate: int = 0
+    quarantined: int = 0
+    budget: float = 0.0
+    refused_days: tuple[str, ...] = ()
+    missing: dict[str, float] = dataclasses.field(default_factory=dict)
+    broken: tuple[BrokenRule, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        """Whether the file could be landed and all its days published."""
+        return not self.refused and not self.refused_days and self.rows > 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give plain values for JSON."""
+        plain = dataclasses.asdict(self) | {"usable": self.usable}
+        return plain | {"first": str(self.first or ""), "last": str(self.last or "")}
+
+    def lines(self) -> Iterator[str]:
+        """Tell the report to a person."""
+        if self.refused:
+            yield f"{self.file}: refused: {self.refused}"
+            return
+        if not self.rows:
+            yield f"{self.file}: no rows; nothing to land"
+            return
+        yield f"{self.file}: {self.rows:,} rows from {self.first} to {self.last}, read as {self.source}"
+        yield f"accepted {self.accepted:,}, duplicate {self.duplicate:,}, quarantined {self.quarantined:,} (budget {self.budget:.1%} a day)"
+        for name, share in self.missing.items():
+            if share > 0:
+                yield f"  column {name}: {share:.1%} missing"
+        for broken in self.broken:
+            yield f"  rule {broken.rule}: {broken.rows:,} rows. {broken.meaning}. Fix: {broken.fix}"
+        if self.refused_days:
+            yield f"not publishable: {', '.join(self.refused_days[:10])} above the budget"
+        else:
+            yield f"usable; next: insight land {self.source} {self.file}"
+
+
+def check_source(path: Path, source: SourceContract, *, shop_timezone: str, max_file_bytes: int) -> Usability:
+    """Read a file against a source contract.
+
+    Args:
+        path: the file.
+        source: the contract.
+        shop_timezone: the shop's time zone.
+        max_file_bytes: decompressed size above which it is refused.
+    """
+    try:
+        raw = read_rows(read_delivery(path, max_bytes=max_file_bytes), source)
+        landed_on = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC).date()
+        raw = locate_rows(raw, source, shop_timezone=shop_timezone, landed_on=landed_on)
+    except FileRefused as refusal:
+        return Usability(path.name, source.name, refused=f"{refusal.rule}: {refusal}")
+    if raw.is_empty():
+        return Usability(path.name, source.name)
+    raw = raw.with_columns(file_hash=pl.lit(path.name))
+    # Identities only have to be told apart here, so any key will do.
+    mapped = map_rows(raw, source, pseudonym=pseudonymiser(b"check"), shop_timezone=shop_timezone)
+    decoded = decode_rows(raw, source)
+    shares = decoded.select(pl.col(c.name).is_null().mean() for c in source.delivered if not c.items)
+    rules = mapped.rejected.group_by("rule").len().sort(["len", "rule"], descending=[True, False])
+    by_day = raw.join(mapped.rejected.select("file_hash", "line", rejected=True), on=["file_hash", "line"], how="left")
+    over = (
+        by_day.group_by("event_day")
+        .agg(share=pl.col("rejected").fill_null(value=False).mean())
+        .filter(pl.col("share") > source.reject_budget)
+        .sort("event_day")
+    )
+    meanings = _meanings(source)
+    return Usability(
+        path.name, source.name, rows=raw.height, first=raw["event_day"].min(), last=raw["event_day"].max(),
+        accepted=mapped.accepted, duplicate=mapped.duplicate, quarantined=mapped.quarantined,
+        budget=source.reject_budget, refused_days=tuple(str(day) for day in over["event_day"]),
+        missing=shares.row(0, named=True),
+        broken=tuple(
+            BrokenRule(rule, rows, meanings.get(rule, rule), _fix(rule)) for rule, rows in rules.iter_rows()
+        ),
+    )
+
+
+def _meanings(source: SourceContract) -> dict[str, str]:
+    return {
+        rule.name: rule.description
+        for table in dict.fromkeys(mapping.table for mapping in source.mappings)
+        for rule in contract(table).row_rules()
+    }
+
+
+def _fix(rule: str) -> str:
+    return _FIXES.get(rule) or _FIXES.get(rule.rsplit(".", 1)[-1]) or "mend the export, or the mapping in the contract"
