@@ -1,0 +1,157 @@
+"""Assets of the lifetime value capability: models, scorecard and published scores.
+
+What each computes is in the pure modules beside this one; here they are wired to partitions.
+"""
+
+from datetime import date
+
+import dagster as dg
+import polars as pl
+
+from insight_assets.charts import chart_markdown
+from insight_assets.insights.lifetime_value import grading, pictures, scoring
+from insight_assets.insights.lifetime_value.bg_nbd import expected_repeats
+from insight_assets.insights.lifetime_value.customers import Buyers, buyers
+from insight_assets.insights.lifetime_value.model import LifetimeValueModel, load, save, train
+from insight_assets.metadata import model_asset, table_asset
+from insight_assets.ml.referee import scorecard_markdown
+from insight_assets.partitions import ONE_HORIZON_AGO
+from insight_assets.resources import ModelStore
+from insight_assets.settings import settings
+
+MODELS = "lifetime_value_models"
+REPEATS_CHECK = "repeats_as_observed"
+_REPEATS_TOLERANCE = 0.2
+
+
+@dg.asset(
+    **model_asset(
+        MODELS,
+        kinds={"scipy"},
+        description=(
+            "BG/NBD and Gamma-Gamma as fitted on all purchases up to the as-of day, by maximum a "
+            "posteriori with weak priors; time in days, value net of refunds"
+        ),
+    ),
+    check_specs=[
+        dg.AssetCheckSpec(
+            REPEATS_CHECK,
+            asset=MODELS,
+            description=(
+                "The fitted model expects as many repeat purchases as there were, to a fifth"
+            ),
+        )
+    ],
+)
+def lifetime_value_models(
+    context: dg.AssetExecutionContext, customer_features: pl.LazyFrame, models: ModelStore
+) -> dg.MaterializeResult:
+    as_of = date.fromisoformat(context.partition_key)
+    customers = buyers(customer_features)
+    model = train(customers)
+    with models.writing(MODELS, as_of) as writing:
+        save(model, writing.directory)
+    purchase, value = model.purchase, model.value
+    metadata: dict[str, object] = {
+        "customers": purchase.customers,
+        "repeat_customers": purchase.repeat_customers,
+        "customers_with_value": value.customers,
+        "bg_nbd": {name: round(number, 6) for name, number in vars(purchase.model).items()},
+        "gamma_gamma": {name: round(number, 6) for name, number in vars(value.model).items()},
+        "mean_value_of_a_purchase_day": round(value.model.population_mean, 4),
+        "log_likelihood": round(purchase.log_likelihood, 4),
+    }
+    table = pictures.frequency_table(
+        purchase.model,
+        customers,
+        smallest_group=settings().k_anonymity,
+        seed=settings().seed,
+    )
+    if not table.is_empty():
+        metadata["repeat_purchases"] = dg.MetadataValue.md(
+            chart_markdown(pictures.frequency_chart(table))
+        )
+    return dg.MaterializeResult(
+        metadata=metadata,
+        data_version=dg.DataVersion(writing.manifest.content_hash),
+        check_results=[_repeats_as_observed(model, customers)],
+    )
+
+
+def _repeats_as_observed(model: LifetimeValueModel, customers: Buyers) -> dg.AssetCheckResult:
+    observed = float(customers.histories.repeats.sum())
+    expected = float(expected_repeats(model.purchase.model, customers.histories.age).sum())
+    # A handful of purchases says nothing about a fit, whatever their ratio.
+    enough = observed >= settings().k_anonymity
+    return dg.AssetCheckResult(
+        check_name=REPEATS_CHECK,
+        passed=not enough or abs(expected / observed - 1) <= _REPEATS_TOLERANCE,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"observed": observed, "expected": round(expected, 4)},
+    )
+
+
+@dg.asset(
+    **table_asset("lifetime_value_scorecard", layer="insight", kinds={"polars"}),
+    deps=[dg.AssetDep(MODELS)],
+)
+def lifetime_value_scorecard(
+    context: dg.AssetExecutionContext,
+    customer_features: pl.LazyFrame,
+    customer_labels: pl.LazyFrame,
+    models: ModelStore,
+) -> pl.DataFrame:
+    origin = date.fromisoformat(context.partition_key)
+    graded = grading.grade(
+        load(models.reading(MODELS, origin)),
+        buyers(customer_features),
+        customer_labels,
+        origin=origin,
+        horizon_days=settings().horizon_days,
+        seed=settings().seed,
+        model_version=models.version(MODELS, origin),
+    )
+    metadata: dict[str, object] = {
+        "scorecard": dg.MetadataValue.md(scorecard_markdown(graded.scorecard))
+    }
+    table = pictures.calibration_table(graded, smallest_group=settings().k_anonymity)
+    if not table.is_empty():
+        metadata["calibration"] = dg.MetadataValue.md(
+            chart_markdown(pictures.calibration_chart(table))
+        )
+    context.add_output_metadata(metadata)
+    return graded.scorecard
+
+
+@dg.asset(
+    **table_asset("lifetime_value_scores", layer="insight", kinds={"polars"}),
+    deps=[dg.AssetDep(MODELS)],
+    ins={"lifetime_value_scorecard": dg.AssetIn(partition_mapping=ONE_HORIZON_AGO)},
+)
+def lifetime_value_scores(
+    context: dg.AssetExecutionContext,
+    customer_features: pl.LazyFrame,
+    lifetime_value_scorecard: pl.LazyFrame,
+    models: ModelStore,
+) -> pl.DataFrame:
+    as_of = date.fromisoformat(context.partition_key)
+    publish = grading.publication(lifetime_value_scorecard.collect())
+    scores = scoring.score(
+        load(models.reading(MODELS, as_of)),
+        buyers(customer_features),
+        publish,
+        as_of=as_of,
+        horizon_days=settings().horizon_days,
+        model_version=models.version(MODELS, as_of),
+        seed=settings().seed,
+    )
+    context.add_output_metadata(
+        {
+            "method": publish.method,
+            "grade": publish.grade,
+            "graded_origin": str(publish.origin),
+            "expected_value_90d": round(float(scores["expected_value_90d"].sum()), 4),
+            "expected_orders_90d": round(float(scores["expected_orders_90d"].sum()), 4),
+        }
+    )
+    return scores

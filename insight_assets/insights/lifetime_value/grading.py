@@ -1,0 +1,269 @@
+"""The scorecard of lifetime value: methods against what customers bought in a closed horizon.
+
+Chooses methods and measures and hands them to the referee, which decides. Nothing is predicted for
+publication here.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from insight_assets.insights.lifetime_value.customers import Buyers
+from insight_assets.insights.lifetime_value.intervals import Interval, predict_intervals
+from insight_assets.insights.lifetime_value.model import (
+    Forecast,
+    LifetimeValueModel,
+    forecast,
+    history_forecast,
+)
+from insight_assets.ml.metrics import average_ranks, mean_absolute_error, normalised_gini
+from insight_assets.ml.referee import (
+    SCORECARD_SCHEMA,
+    Method,
+    champion,
+    champion_grade,
+    grade_methods,
+)
+
+TASK = "lifetime_value"
+HISTORY_RULE = "history_rule"
+PROBABILISTIC = "bg_nbd_gamma_gamma"
+METHODS = (Method(HISTORY_RULE, "rule", 0), Method(PROBABILISTIC, "rival", 1))
+PRIMARY = "normalised_gini"
+UNGRADED = "ungraded"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What may be published.
+
+    Attributes:
+        method: method whose expected orders and values are published.
+        grade: its grade, or `ungraded` when no horizon has closed yet.
+        origin: origin of the scorecard that said so; None when there is none.
+    """
+
+    method: str
+    grade: str
+    origin: date | None
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What the graded customers did in the horizon; arrays of shape (n,).
+
+    Attributes:
+        orders: days with a purchase.
+        value: net value in money.
+    """
+
+    orders: np.ndarray
+    value: np.ndarray
+
+
+@dataclass(frozen=True)
+class Grading:
+    """A scorecard with what its pictures need.
+
+    Attributes:
+        scorecard: rows of the referee, empty when there was nobody to grade.
+        outcomes: what happened.
+        forecasts: what each method expected, by method.
+    """
+
+    scorecard: pl.DataFrame
+    outcomes: Outcomes
+    forecasts: Mapping[str, Forecast]
+
+
+def spearman(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Rank correlation of truth and prediction, ties averaged; NaN when either is constant."""
+    ranks, predicted = average_ranks(truth), average_ranks(prediction)
+    if np.ptp(ranks) == 0 or np.ptp(predicted) == 0:
+        return float("nan")
+    return float(np.corrcoef(ranks, predicted)[0, 1])
+
+
+def sum_ratio(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Sum of the predictions over the sum of the truth; NaN when that is not positive."""
+    total = float(truth.sum())
+    return float(prediction.sum()) / total if total > 0 else float("nan")
+
+
+def forecast_by_method(
+    model: LifetimeValueModel, customers: Buyers, *, days: float, horizon_days: int
+) -> dict[str, Forecast]:
+    """Return what each method expects in the `days` after the as-of day."""
+    return {
+        HISTORY_RULE: history_forecast(customers, days=days, horizon_days=horizon_days),
+        PROBABILISTIC: forecast(model, customers, days=days),
+    }
+
+
+def match_outcomes(customers: Buyers, customer_labels: pl.LazyFrame) -> tuple[np.ndarray, Outcomes]:
+    """Match labels of one origin to customers.
+
+    Args:
+        customers: customers as of the origin.
+        customer_labels: labels of the same origin, empty while the horizon is open.
+
+    Returns:
+        Which customers have a label, shape (n,), and the outcomes of those, in their order.
+    """
+    labels = customer_labels.select("customer_key", "purchase_days", "net")
+    matched = (
+        pl.LazyFrame({"customer_key": customers.keys}, schema={"customer_key": pl.Int64})
+        .join(labels, on="customer_key", how="left", maintain_order="left")
+        .collect()
+    )
+    known = matched["purchase_days"].is_not_null().to_numpy()
+    labelled = matched.filter(pl.col("purchase_days").is_not_null())
+    return known, Outcomes(
+        orders=labelled["purchase_days"].cast(pl.Float64).to_numpy(),
+        value=labelled["net"].cast(pl.Float64).to_numpy(),
+    )
+
+
+def grade(
+    model: LifetimeValueModel,
+    customers: Buyers,
+    customer_labels: pl.LazyFrame,
+    *,
+    origin: date,
+    horizon_days: int,
+    seed: int,
+    model_version: str,
+    resamples: int = 400,
+) -> Grading:
+    """Grade all methods on the customers whose horizon has closed.
+
+    Metrics of net value: mean absolute error, normalised Gini (primary: lifetime value serves to
+    tell customers apart), Spearman correlation and the ratio of sums. Of orders: mean absolute
+    error. Of the published 90 % intervals, which come with whatever method is champion: the share
+    of outcomes inside.
+
+    Args:
+        model: model trained as of the origin.
+        customers: customers as of the origin.
+        customer_labels: labels of the origin; empty while the horizon is open.
+        origin: as-of day graded.
+        horizon_days: label horizon H.
+        seed: seed of the bootstrap and of the interval simulation.
+        model_version: version of the model.
+        resamples: bootstrap resamples.
+
+    Returns:
+        The grading; its scorecard is empty when no customer has a label.
+    """
+    known, outcomes = match_outcomes(customers, customer_labels)
+    everyone = forecast_by_method(model, customers, days=horizon_days, horizon_days=horizon_days)
+    forecasts = {
+        name: Forecast(orders=expected.orders[known], value=expected.value[known])
+        for name, expected in everyone.items()
+    }
+    if not known.any():
+        empty = pl.DataFrame(schema=SCORECARD_SCHEMA)
+        return Grading(scorecard=empty, outcomes=outcomes, forecasts=forecasts)
+
+    def card(
+        truth: np.ndarray,
+        predictions: Mapping[str, np.ndarray],
+        metrics: Mapping[str, Callable[[np.ndarray, np.ndarray], float]],
+        primary: str,
+    ) -> pl.DataFrame:
+        return grade_methods(
+            task=TASK,
+            origin=origin,
+            methods=METHODS,
+            truth=truth,
+            predictions=predictions,
+            metrics=metrics,
+            primary=primary,
+            higher_is_better={name: not name.startswith("mae") for name in metrics},
+            resamples=resamples,
+            seed=seed,
+            model_version=model_version,
+        )
+
+    by_value = card(
+        outcomes.value,
+        {name: expected.value for name, expected in forecasts.items()},
+        {
+            "mae": mean_absolute_error,
+            PRIMARY: normalised_gini,
+            "spearman": spearman,
+            "sum_ratio": sum_ratio,
+        },
+        PRIMARY,
+    )
+    by_orders = card(
+        outcomes.orders,
+        {name: expected.orders for name, expected in forecasts.items()},
+        {"mae_orders": mean_absolute_error},
+        "mae_orders",
+    )
+    window = predict_intervals(
+        model.purchase,
+        model.value,
+        customers.histories,
+        customers.purchase_days,
+        customers.mean_value,
+        windows=[horizon_days],
+        seed=seed,
+    )[0]
+    parts = [by_value, by_orders]
+    for name, truth, interval in (
+        ("interval_coverage_orders", outcomes.orders, window.orders),
+        ("interval_coverage_value", outcomes.value, window.value),
+    ):
+        inside = _inside(truth, interval, known)
+        parts.append(
+            card(inside, dict.fromkeys(forecasts, inside), {name: _share_inside}, name),
+        )
+    return Grading(
+        scorecard=_under_one_verdict(parts), outcomes=outcomes, forecasts=forecasts
+    )
+
+
+def publication(scorecard: pl.DataFrame) -> Publication:
+    """Say what the newest closed scorecard allows to be published.
+
+    Args:
+        scorecard: scorecard of the origin one horizon before, empty when there is none.
+
+    Returns:
+        The champion; the history rule, ungraded, when nothing was graded.
+    """
+    if scorecard.is_empty():
+        return Publication(method=HISTORY_RULE, grade=UNGRADED, origin=None)
+    return Publication(
+        method=champion(scorecard),
+        grade=champion_grade(scorecard),
+        origin=scorecard["as_of"][0],
+    )
+
+
+def _inside(truth: np.ndarray, interval: Interval, known: np.ndarray) -> np.ndarray:
+    within = (truth >= interval.low[known]) & (truth <= interval.high[known])
+    return within.astype(np.float64)
+
+
+def _share_inside(truth: np.ndarray, _prediction: np.ndarray) -> float:
+    return float(truth.mean())
+
+
+def _under_one_verdict(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    # The referee gives each call its own champion; the first part, of the primary metric, decides
+    # for all rows of a method.
+    verdict = parts[0].select("method", "is_champion", "grade").unique(maintain_order=True)
+    rest = pl.concat(parts[1:]).drop("is_champion", "grade")
+    rest = rest.with_columns(
+        pl.lit(None, dtype=pl.Float64).alias(name) for name in ("gain", "gain_low", "gain_high")
+    ).join(verdict, on="method", how="left", maintain_order="left")
+    columns = list(SCORECARD_SCHEMA)
+    return pl.concat([parts[0].select(columns), rest.select(columns)]).sort(
+        "complexity", "method", "metric"
+    )

@@ -1,0 +1,202 @@
+"""Lifetime value scores of an as-of day: expectations, intervals, deciles and drivers.
+
+Applies the method that the referee allows. Fitting belongs to `model`, the choice of the method to
+`grading`.
+"""
+
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from insight_assets.insights.lifetime_value.bg_nbd import probability_alive
+from insight_assets.insights.lifetime_value.customers import Buyers
+from insight_assets.insights.lifetime_value.grading import Publication, forecast_by_method
+from insight_assets.insights.lifetime_value.intervals import predict_intervals
+from insight_assets.insights.lifetime_value.model import LifetimeValueModel
+from insight_assets.ml.metrics import average_ranks
+
+WINDOWS = (90, 365)
+INTERVAL_LEVEL = 0.9
+_DECILES = 10
+_DRIVERS = 3
+# Digits that are meant: far finer than any interval, coarse enough to be equal on every machine.
+_MONEY_DIGITS = 4
+_COUNT_DIGITS = 6
+# A driver that moves the forecast by less than this share of the median forecast is not told.
+_TELLING_SHARE = 0.01
+
+
+def score(
+    model: LifetimeValueModel,
+    customers: Buyers,
+    publish: Publication,
+    *,
+    as_of: date,
+    horizon_days: int,
+    model_version: str,
+    seed: int,
+) -> pl.DataFrame:
+    """Score all buyers as of a day.
+
+    Expected orders and values are those of the published method. The probability of being alive and
+    the intervals come from the purchase and value model whatever that method is, because a formula
+    has none; their coverage is on the scorecard.
+
+    Args:
+        model: model trained as of the day.
+        customers: buyers as of the day.
+        publish: method to publish, with its grade.
+        as_of: as-of day.
+        horizon_days: label horizon H.
+        model_version: version of the model.
+        seed: seed of the interval simulation.
+
+    Returns:
+        One row a buyer in the columns of the contract `lifetime_value_scores`, ascending by key.
+
+    Raises:
+        KeyError: the published method is unknown.
+    """
+    columns: dict[str, np.ndarray] = {
+        "probability_alive": probability_alive(model.purchase.model, customers.histories).round(
+            _COUNT_DIGITS
+        )
+    }
+    intervals = predict_intervals(
+        model.purchase,
+        model.value,
+        customers.histories,
+        customers.purchase_days,
+        customers.mean_value,
+        windows=WINDOWS,
+        level=INTERVAL_LEVEL,
+        seed=seed,
+    )
+    for days, interval in zip(WINDOWS, intervals, strict=True):
+        expected = forecast_by_method(model, customers, days=days, horizon_days=horizon_days)[
+            publish.method
+        ]
+        for name, point, ends, digits in (
+            ("orders", expected.orders, interval.orders, _COUNT_DIGITS),
+            ("value", expected.value, interval.value, _MONEY_DIGITS),
+        ):
+            columns[f"expected_{name}_{days}d"] = point.round(digits)
+            columns[f"expected_{name}_{days}d_low"] = ends.low.round(digits)
+            columns[f"expected_{name}_{days}d_high"] = ends.high.round(digits)
+    ranked = columns[f"expected_value_{WINDOWS[-1]}d"]
+    return pl.DataFrame({"customer_key": customers.keys, **columns}).with_columns(
+        pl.lit(as_of, dtype=pl.Date).alias("as_of"),
+        pl.Series("value_decile", _deciles(ranked), dtype=pl.Int8),
+        pl.lit(publish.method).alias("method"),
+        pl.lit(model_version).alias("model_version"),
+        pl.lit(horizon_days, dtype=pl.Int32).alias("horizon_days"),
+        pl.lit(publish.grade).alias("grade"),
+        pl.lit(publish.origin, dtype=pl.Date).alias("graded_origin"),
+        *drivers(model, customers, publish.method, horizon_days=horizon_days),
+    )
+
+
+def drivers(
+    model: LifetimeValueModel, customers: Buyers, method: str, *, horizon_days: int
+) -> list[pl.Series]:
+    """Say for each buyer what moved the expected value of the horizon most, in words.
+
+    The effect of a fact is what the forecast loses when that fact is replaced by the median of all
+    buyers and the rest is kept; facts that move nothing are not told.
+
+    Args:
+        model: trained model.
+        customers: buyers.
+        method: published method.
+        horizon_days: label horizon H.
+
+    Returns:
+        `driver_1` to `driver_3`, strongest first, null where there is no further one.
+    """
+    size = customers.keys.size
+    names = [f"driver_{number}" for number in range(1, _DRIVERS + 1)]
+    if not size:
+        return [pl.Series(name, [], dtype=pl.String) for name in names]
+
+    def expected(of: Buyers) -> np.ndarray:
+        return forecast_by_method(model, of, days=horizon_days, horizon_days=horizon_days)[
+            method
+        ].value
+
+    def typical(values: np.ndarray) -> np.ndarray:
+        return np.full(size, np.median(values))
+
+    actual = expected(customers)
+    repeats, gap = customers.histories.repeats, customers.days_since_last
+    # Half a purchase is no history; and who had no repeat purchase has no recency of one, so the
+    # customer with typical repeats also gets a typical last purchase.
+    typical_repeats = np.floor(typical(repeats))
+    typical_gap = typical(gap)
+    replaced = (
+        customers.with_history(
+            repeats=typical_repeats, days_since_last=np.where(repeats > 0, gap, typical_gap)
+        ),
+        customers.with_history(days_since_last=typical_gap),
+        customers.with_history(mean_value=typical(customers.mean_value)),
+        customers.with_history(age=np.maximum(typical(customers.histories.age), gap)),
+    )
+    effects = np.column_stack([actual - expected(other) for other in replaced])
+    texts = np.column_stack([text.to_numpy() for text in _facts(customers)])
+    directions = np.where(effects > 0, " (raises)", " (lowers)")
+    told = np.abs(effects) > _TELLING_SHARE * max(float(np.median(actual)), 1e-9)
+    order = np.argsort(-np.where(told, np.abs(effects), 0.0), axis=1, kind="stable")
+    chosen = order[:, :_DRIVERS]
+    sentences = np.take_along_axis(texts + directions, chosen, axis=1)
+    visible = np.take_along_axis(told, chosen, axis=1)
+    return [
+        pl.Series(
+            name,
+            np.where(visible[:, column], sentences[:, column], None).tolist(),
+            dtype=pl.String,
+        )
+        for column, name in enumerate(names)
+    ]
+
+
+def _facts(customers: Buyers) -> list[pl.Series]:
+    facts = pl.DataFrame(
+        {
+            "repeats": customers.histories.repeats.astype(np.int64),
+            "gap": customers.days_since_last.astype(np.int64),
+            "mean": customers.mean_value.round(2),
+            "age": customers.histories.age.astype(np.int64),
+        }
+    )
+    repeats = (
+        pl.when(pl.col("repeats") == 0)
+        .then(pl.lit("no repeat purchase"))
+        .when(pl.col("repeats") == 1)
+        .then(pl.lit("1 repeat purchase"))
+        .otherwise(pl.format("{} repeat purchases", "repeats"))
+    )
+    gap = (
+        pl.when(pl.col("gap") == 0)
+        .then(pl.lit("last purchase on this day"))
+        .when(pl.col("gap") == 1)
+        .then(pl.lit("last purchase 1 day ago"))
+        .otherwise(pl.format("last purchase {} days ago", "gap"))
+    )
+    mean = pl.format("net value of a purchase {}", pl.col("mean"))
+    age = (
+        pl.when(pl.col("age") == 0)
+        .then(pl.lit("first purchase on this day"))
+        .when(pl.col("age") == 1)
+        .then(pl.lit("first purchase 1 day ago"))
+        .otherwise(pl.format("first purchase {} days ago", "age"))
+    )
+    told = facts.select(repeats.alias("repeats"), gap.alias("gap"), mean.alias("mean"), age.alias("age"))
+    return told.get_columns()
+
+
+def _deciles(values: np.ndarray) -> np.ndarray:
+    # The middle of a tie decides for all of it, so that equal customers share a decile.
+    if not values.size:
+        return np.zeros(0, dtype=np.int8)
+    middle = (average_ranks(values) - 0.5) / values.size
+    return np.minimum(1 + np.floor(_DECILES * middle), _DECILES).astype(np.int8)
