@@ -203,19 +203,40 @@ class Builder:
                 }
         return self._states
 
-    def _build_rows(self, first: date, last: date, selected: Collection[str]) -> None:
+    def next_rows(
+        self, first: date, last: date, *, selected: Collection[str] | None = None, touched: Collection[str] | None = None
+    ) -> Step | None:
+        """Decide the next run over event days.
+
+        Args:
+            first: first event day to look at.
+            last: last event day to look at.
+            selected: names of the assets that may be made; None means all.
+            touched: assets whose history may have changed since it was last read; None means all.
+        """
         days = [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
-        nodes = [node for node in self.nodes if node.by_event_day and node.name in selected]
+        nodes = [node for node in self.nodes if node.by_event_day and (selected is None or node.name in selected)]
+        landed = {
+            PREFIX + name: set(pending_days(self.inventory, self.lake, source))
+            for name, source in SOURCES.items()
+            if any(file.rows for file in self.inventory.files(name))
+        }
+        return plan_rows(nodes, days, self._read_states(touched), landed, self._failed)
+
+    def newest(self, step: Step) -> float:
+        """Give the Unix time of the newest content that a step would read; 0 when it reads no table."""
+        edges = [edge for node in self.nodes if node.name in step.assets for edge in node.edges]
+        times = [
+            made.since
+            for edge in edges
+            for day, made in self._states.get(edge.parent, {}).items()
+            if step.days[0] + timedelta(days=edge.first) <= day <= step.days[-1] + timedelta(days=edge.last)
+        ]
+        return max(times, default=0.0)
+
+    def _build_rows(self, first: date, last: date, selected: Collection[str]) -> None:
         touched: Collection[str] | None = None
-        while True:
-            landed = {
-                PREFIX + name: set(pending_days(self.inventory, self.lake, source))
-                for name, source in SOURCES.items()
-                if any(file.rows for file in self.inventory.files(name))
-            }
-            step = plan_rows(nodes, days, self._read_states(touched), landed, self._failed)
-            if step is None:
-                return
+        while (step := self.next_rows(first, last, selected=selected, touched=touched)) is not None:
             self._run(step, rows=True)
             touched = step.assets
 

@@ -1,0 +1,61 @@
+"""The sensor that turns landed files into runs.
+
+It decides nothing itself: the plan is the same one that `insight build` follows, one step a tick. Its place is kept in
+the tables and in the history of runs, not in a cursor over file names, so that no name order and no kill loses a file.
+"""
+
+import hashlib
+import json
+
+import dagster as dg
+
+from insight_assets.ingestion.assets import SOURCES
+from insight_assets.ingestion.raw import PREFIX
+from insight_assets.resources import LandingFolder
+from insight_assets.settings import settings
+
+LANDING_TAG = "insight/landing"
+_UNDER_WAY = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+
+
+@dg.sensor(
+    name="landed_files",
+    target=dg.AssetSelection.groups("raw", "validated", "features"),
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description="Builds the event days that newly landed files touch: raw, validated, sessions and daily aggregates",
+)
+def landed_files(context: dg.SensorEvaluationContext, landing: LandingFolder) -> dg.SensorResult | dg.SkipReason:
+    """Request the next run that landed files make necessary, one at a time."""
+    from insight_assets.building import RANGE_END, RANGE_START, Builder
+
+    if context.instance.get_runs(dg.RunsFilter(tags={LANDING_TAG: "true"}, statuses=_UNDER_WAY), limit=1):
+        return dg.SkipReason("a run for landed files is under way")
+    try:
+        inventory = landing.open()
+        for source in SOURCES.values():
+            inventory.refresh(source)
+        files = inventory.files()
+    except OSError as error:
+        # A folder that cannot be listed is not an empty folder.
+        return dg.SkipReason(f"the landing folder cannot be read: {error}")
+    days = sorted({day for file in files for day in file.days if day >= settings().start_date})
+    if not days:
+        return dg.SkipReason("nothing has landed since INSIGHT_START_DATE")
+    builder = Builder(settings(), context.instance, context.log.info)
+    step = builder.next_rows(days[0], days[-1])
+    if step is None:
+        return dg.SkipReason("every landed row is built")
+    tags = {LANDING_TAG: "true", RANGE_START: step.days[0].isoformat(), RANGE_END: step.days[-1].isoformat()}
+    # The same step is asked for again only when what it would read has changed.
+    reads = [
+        builder.newest(step),
+        sorted(file.content_hash for file in files) if any(name.startswith(PREFIX) for name in step.assets) else [],
+    ]
+    key = hashlib.sha256(json.dumps([step.assets, tags, reads]).encode()).hexdigest()[:16]
+    return dg.SensorResult(
+        run_requests=[dg.RunRequest(run_key=key, asset_selection=[dg.AssetKey(name) for name in step.assets], tags=tags)]
+    )
+
+
+sensors = [landed_files]

@@ -1,0 +1,67 @@
+"""The summary that ends a demo: rows, scorecards, and where to look next. Reads tables only."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+import polars as pl
+
+from insight_assets.contracts.catalogue import contract
+from insight_assets.ingestion.landing import Inventory
+from insight_assets.lake import Lake
+from insight_assets.settings import Settings
+
+_TASKS = ("churn", "lifetime_value", "recommendation")
+
+
+def summarise(shop: Settings, as_of: date) -> Iterator[str]:
+    """Tell what a build left behind.
+
+    Args:
+        shop: the settings.
+        as_of: as-of day of the snapshots.
+
+    Yields:
+        Lines for a terminal.
+    """
+    lake = Lake(shop.lake)
+    files = Inventory(shop.landing, shop_timezone=shop.timezone, max_file_bytes=shop.max_file_bytes).files()
+    rows_in = sum(file.rows for file in files if file.status == "readable")
+    quarantined = _count(lake, "quarantine")
+    accounted = pl.concat(
+        [lake.scan(contract(name)).filter(pl.col("file_hash") != "derived").select("file_hash", "line") for name in ("events", "order_lines")]
+    )
+    accepted = accounted.unique().select(pl.len()).collect().item()
+    yield "\n[bold]Rows[/bold]"
+    yield f"  delivered {rows_in:,} | accepted {accepted:,} | quarantined {quarantined:,} | duplicate {rows_in - accepted - quarantined:,}"
+    yield f"  orders {_count(lake, 'orders'):,} | customers with a profile {_count(lake, 'customer_profiles', as_of):,}"
+    origin = as_of - timedelta(days=shop.horizon_days)
+    yield f"\n[bold]Scorecards[/bold] (graded out of time at origin {origin} on the {shop.horizon_days} days after it)"
+    for task in _TASKS:
+        card = lake.scan(contract(f"{task}_scorecard"), [origin]).filter(pl.col("gain").is_not_null() | (pl.col("complexity") == 0)).collect()
+        yield from _card_lines(task, card)
+    summary = lake.scan(contract("segment_summary"), [as_of]).collect()
+    yield f"\n[bold]Segments[/bold] as of {as_of}: " + ", ".join(
+        f"{row['segment']} {row['customers']}" for row in summary.iter_rows(named=True)
+    )
+    yield "\n[bold]Where to look[/bold]"
+    yield f"  tables   {shop.lake} (Delta; insight show customer_profiles)"
+    yield f"  models   {shop.models}"
+    yield "  Dagster  make ui, then http://127.0.0.1:3000/asset-groups"
+    example = lake.scan(contract("customer_profiles"), [as_of]).select("customer_key").head(1).collect()
+    if example.height:
+        yield f"  one person   insight profile {example.item()}"
+    yield "  your data    insight sources; insight check-source SOURCE FILE; insight land SOURCE FILES; insight build"
+
+
+def _count(lake: Lake, table: str, key: date | None = None) -> int:
+    return lake.scan(contract(table), None if key is None else [key]).select(pl.len()).collect().item()
+
+
+def _card_lines(task: str, card: pl.DataFrame) -> Iterator[str]:
+    if card.is_empty():
+        yield f"  {task}: not enough history for a closed horizon yet"
+        return
+    metric = card.filter(pl.col("gain").is_not_null())["metric"].first() or card["metric"].first()
+    for row in card.filter(pl.col("metric") == metric).sort("complexity").iter_rows(named=True):
+        mark = "[green]published[/green]" if row["is_champion"] else ""
+        yield f"  {task:15} {row['method']:28} {metric} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}] {mark}"
