@@ -8,7 +8,8 @@ import functools
 import importlib.resources
 from pathlib import Path
 
-from insight_assets.contracts.loading import STAGES, load_table, suggestion
+from insight_assets.contracts.documents import suggestion
+from insight_assets.contracts.loading import STAGES, load_table
 from insight_assets.contracts.types import Contract, ContractError
 
 

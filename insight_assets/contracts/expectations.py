@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from insight_assets.contracts.pandera_schemas import PRIMARY_KEY
-from insight_assets.contracts.types import Column, Contract, Scalar
+from insight_assets.contracts.types import Column, Contract
 
 if TYPE_CHECKING:
     import great_expectations as gx
@@ -99,9 +99,7 @@ def suite_of(contract: Contract) -> "gx.ExpectationSuite":
     if contract.rows != (None, None):
         least, most = contract.rows
         expectations.append(
-            gxe.ExpectTableRowCountToBeBetween(
-                min_value=least, max_value=most, meta={"name": ROW_COUNT}
-            )
+            gxe.ExpectTableRowCountToBeBetween(min_value=least, max_value=most, meta={"name": ROW_COUNT})
         )
     return gx.ExpectationSuite(contract.name, expectations=expectations)
 
@@ -113,9 +111,7 @@ def _rule_expectations(contract: Contract) -> Iterator["Expectation"]:
     for rule in contract.rules:
         said = {"meta": {"name": rule.name, "column": rule.column}, "description": rule.description}
         if rule.name in derived:
-            yield gxe.ExpectColumnValuesToBeInSet(
-                column=_derived_name(rule.name), value_set=[True], **said
-            )
+            yield gxe.ExpectColumnValuesToBeInSet(column=_derived_name(rule.name), value_set=[True], **said)
         else:
             column = contract.column(rule.column)
             yield _native(column, rule.name.removeprefix(f"{column.name}."), said)
@@ -130,9 +126,7 @@ def _native(column: Column, kind: str, said: dict[str, Any]) -> "Expectation":
         case "required":
             return gxe.ExpectColumnValuesToNotBeNull(**about)
         case "finite":
-            return gxe.ExpectColumnValuesToBeBetween(
-                min_value=-LARGEST_FLOAT, max_value=LARGEST_FLOAT, **about
-            )
+            return gxe.ExpectColumnValuesToBeBetween(min_value=-LARGEST_FLOAT, max_value=LARGEST_FLOAT, **about)
         case "enum":
             return gxe.ExpectColumnValuesToBeInSet(value_set=list(column.allowed), **about)
         case "pattern":
@@ -201,8 +195,7 @@ def _batch(contract: Contract, frame: pl.DataFrame) -> "pd.DataFrame":
     ]
     floats = [name for name, dtype in frame.schema.items() if dtype.is_float()]
     told = frame.with_columns(computable).with_columns(
-        pl.when(pl.col(name).is_nan()).then(float("inf")).otherwise(pl.col(name)).alias(name)
-        for name in floats
+        pl.when(pl.col(name).is_nan()).then(float("inf")).otherwise(pl.col(name)).alias(name) for name in floats
     )
     return pd.DataFrame({s.name: pd.Series(s.to_list(), dtype=object) for s in told})
 
@@ -224,9 +217,7 @@ def run_expectations(contract: Contract, frame: pl.DataFrame) -> ExpectationRepo
     definition = asset.add_batch_definition_whole_dataframe("rows")
     batch = definition.get_batch({"dataframe": _batch(contract, frame)})
     suite = suite_of(contract)
-    result = batch.validate(
-        suite, result_format={"result_format": "BASIC", "exclude_unexpected_values": True}
-    )
+    result = batch.validate(suite, result_format={"result_format": "BASIC", "exclude_unexpected_values": True})
     order = {expectation.meta["name"]: i for i, expectation in enumerate(suite.expectations)}
     result.results.sort(key=lambda one: order[one.expectation_config.meta["name"]])
     for one in result.results:

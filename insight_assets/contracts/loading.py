@@ -1,63 +1,39 @@
-"""Reading of contract files: Open Data Contract Standard 3.x YAML, strictly.
+"""Table contracts: from a strictly read file to columns, row rules, key and partition."""
 
-Contracts use a closed part of the standard; whatever lies outside it is refused with file, line and
-the allowed values, because a demand that is silently ignored is worse than none. The standard's own
-JSON Schema costs 0.1 to 0.2 s a file, so it is asked for files that did not pass our tests (`lint`).
-What source contracts add to a table contract is in `sources`.
-"""
-
-import difflib
-import functools
-import importlib.resources
-import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import Any, get_args
 
 import polars as pl
-import yaml
-from open_data_contract_standard.model import (
-    CustomProperty,
-    DataQuality,
-    OpenDataContractStandard,
-    SchemaObject,
-    SchemaProperty,
-)
-from pydantic import ValidationError
+from open_data_contract_standard.model import DataQuality, OpenDataContractStandard, SchemaObject, SchemaProperty
 
+from insight_assets.contracts.documents import (
+    COUNT_LIMITS,
+    Document,
+    Place,
+    check_name,
+    custom_properties,
+    first_line,
+    read_model,
+    sql_expression,
+    suggestion,
+)
 from insight_assets.contracts.rules import column_rules
 from insight_assets.contracts.types import (
     PHYSICAL_TYPES,
     Classification,
     Column,
     Contract,
-    ContractError,
     RowRule,
     Scalar,
     logical_type,
     physical_type,
 )
 
-if TYPE_CHECKING:
-    import jsonschema
-
-Place = tuple[str | int, ...]
-
 STAGES = ("validated", "features", "insights", "profiles")
-SNAKE_CASE = re.compile(r"[a-z][a-z0-9_]*")
-VERSION = re.compile(r"\d+\.\d+\.\d+")
-COUNT_LIMITS = (
-    "mustBe",
-    "mustBeGreaterThan",
-    "mustBeGreaterOrEqualTo",
-    "mustBeLessThan",
-    "mustBeLessOrEqualTo",
-    "mustBeBetween",
-)
 NUMBER_LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 OPTIONS = {
     "string": ("pattern", "minLength", "maxLength"),
@@ -68,236 +44,7 @@ OPTIONS = {
     "array": ("minItems", "maxItems"),
     "boolean": (),
 }
-KEYS: Mapping[str, Collection[str]] = {
-    "contract": (
-        "apiVersion", "kind", "id", "name", "version", "status", "domain", "tags", "description",
-        "team", "schema", "slaProperties", "customProperties", "authoritativeDefinitions",
-    ),
-    "description": ("purpose", "usage", "limitations"),
-    "team": ("name", "description"),
-    "slaProperties": ("property", "value", "unit", "element", "description"),
-    "customProperties": ("property", "value", "description"),
-    "authoritativeDefinitions": ("url", "type", "description"),
-    "schema": (
-        "name", "logicalType", "physicalType", "description", "dataGranularityDescription",
-        "businessName", "tags", "quality", "properties", "customProperties",
-    ),
-    "properties": (
-        "name", "logicalType", "physicalType", "physicalName", "businessName", "description",
-        "required", "primaryKey", "primaryKeyPosition", "partitioned", "partitionKeyPosition",
-        "classification", "logicalTypeOptions", "quality", "customProperties", "examples", "tags",
-        "transformLogic", "transformDescription", "items",
-    ),
-    "items": ("name", "logicalType", "physicalType", "description", "properties"),
-    "quality": (
-        "name", "type", "metric", "engine", "implementation", "arguments", "description",
-        "dimension", "severity", *COUNT_LIMITS,
-    ),
-    "arguments": ("validValues", "pattern"),
-}  # fmt: skip
 TABLE_ONLY = ("physicalName", "transformLogic", "transformDescription", "items")
-
-
-@dataclass(frozen=True)
-class Document:
-    """A YAML file read into plain data, with the line on which each value stands."""
-
-    path: Path
-    data: dict[str, Any]
-    lines: Mapping[Place, int]
-
-    def refuse(self, place: Sequence[str | int], message: str) -> NoReturn:
-        """Raise a `ContractError` at the nearest known line of a place in the file."""
-        place = tuple(place)
-        while place not in self.lines:
-            place = place[:-1]
-        raise ContractError(message, self.path, self.lines[place])
-
-    def demand_one_of(
-        self, place: Sequence[str | int], what: str, value: object, allowed: Iterable[object]
-    ) -> None:
-        """Refuse a value that is not among the allowed ones, with the nearest of them."""
-        allowed = tuple(allowed)
-        if value not in allowed:
-            self.refuse(place, f"unknown {what} {value!r}{suggestion(value, allowed)}")
-
-
-def suggestion(value: object, allowed: Iterable[object]) -> str:
-    """Return the end of a refusal: the nearest allowed value, then all of them."""
-    names = [str(name) for name in allowed]
-    nearest = difflib.get_close_matches(str(value), names, n=1)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest else ";"
-    return f"{hint} allowed: {', '.join(names) or 'nothing'}"
-
-
-def read_document(path: Path) -> Document:
-    """Read one YAML file, remembering lines and refusing duplicate keys.
-
-    Raises:
-        ContractError: If the file cannot be read, is no YAML, or is no mapping.
-    """
-    lines: dict[Place, int] = {}
-    try:
-        loader = yaml.CSafeLoader(path.read_bytes().decode("utf-8"))
-        node = loader.get_single_node()
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"cannot be read: {type(error).__name__}"
-        raise ContractError(message, path) from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        message = f"is no YAML: {error.problem}"
-        raise ContractError(message, path, line) from error
-
-    def build(node: yaml.Node, place: Place) -> object:
-        lines[place] = node.start_mark.line + 1
-        if isinstance(node, yaml.SequenceNode):
-            return [build(child, (*place, i)) for i, child in enumerate(node.value)]
-        if not isinstance(node, yaml.MappingNode):
-            return loader.construct_object(node)
-        found: dict[str, object] = {}
-        for key_node, child in node.value:
-            key, line = key_node.value, key_node.start_mark.line + 1
-            if key in found:
-                message = f"key {key!r} is given twice"
-                raise ContractError(message, path, line)
-            found[key] = build(child, (*place, key))
-            lines[(*place, key)] = line
-        return found
-
-    if not isinstance(node, yaml.MappingNode):
-        message = "is no mapping of keys to values"
-        raise ContractError(message, path, 1)
-    data = build(node, ())
-    return Document(path, data, lines)
-
-
-@functools.cache
-def _standard() -> "jsonschema.protocols.Validator":
-    """Return the validator of the standard's own JSON Schema, as the library ships it."""
-    import jsonschema
-
-    folder = importlib.resources.files("open_data_contract_standard")
-    schema = json.loads(folder.joinpath("schema.json").read_text("utf-8"))
-    return jsonschema.validators.validator_for(schema)(schema)
-
-
-def lint(document: Document) -> None:
-    """Hold a document against the standard's JSON Schema.
-
-    Raises:
-        ContractError: At the first place that the schema refuses.
-    """
-    errors = list(_standard().iter_errors(document.data))
-    if errors:
-        deepest = max(errors, key=lambda error: len(error.absolute_path))
-        place, message = deepest.absolute_path, deepest.message
-        if deepest.validator == "required" and "logicalType" not in deepest.instance:
-            # The schema then tries every type's own demands and names whichever fails.
-            message = "logicalType is missing"
-        document.refuse(place, f"against the standard: {message[:300]}")
-
-
-def read_model(path: Path, *, linted: bool) -> tuple[Document, OpenDataContractStandard]:
-    """Read a file and check its keys and plain types.
-
-    Args:
-        path: The contract file.
-        linted: Also hold it against the standard's JSON Schema.
-
-    Raises:
-        ContractError: If a key is unknown or a value has the wrong type.
-    """
-    document = read_document(path)
-    _check_keys(document, document.data, (), "contract")
-    for key in ("apiVersion", "kind", "id", "name", "version", "status", "domain", "schema"):
-        if key not in document.data:
-            document.refuse((), f"key {key!r} is missing")
-    if linted:
-        lint(document)
-    try:
-        model = OpenDataContractStandard.model_validate(document.data, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        document.refuse(first["loc"], f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
-    if not str(model.apiVersion).startswith("v3."):
-        document.refuse(("apiVersion",), f"apiVersion {model.apiVersion!r}; allowed: v3.x.y")
-    if not VERSION.fullmatch(str(model.version)):
-        document.refuse(("version",), f"version {model.version!r} is not like 1.0.0")
-    document.demand_one_of(("kind",), "kind", model.kind, ["DataContract"])
-    stem = path.name.removesuffix(".odcs.yaml")
-    if model.name != stem:
-        document.refuse(("name",), f"name {model.name!r} differs from the file's, {stem!r}")
-    return document, model
-
-
-def _check_keys(document: Document, value: object, place: Place, kind: str) -> None:
-    """Refuse every key that the closed part of the standard does not know."""
-    if isinstance(value, list):
-        for i, item in enumerate(value):
-            _check_keys(document, item, (*place, i), kind)
-    elif isinstance(value, dict):
-        for key, child in value.items():
-            document.demand_one_of((*place, key), f"key in {kind}", key, KEYS[kind])
-            if key in KEYS:
-                _check_keys(document, child, (*place, key), key)
-
-
-def custom_properties(
-    document: Document,
-    place: Place,
-    given: Sequence[CustomProperty] | None,
-    allowed: Collection[str],
-) -> dict[str, Any]:
-    """Return custom properties as a mapping, refusing unknown and repeated ones."""
-    values: dict[str, Any] = {}
-    for i, item in enumerate(given or ()):
-        at = (*place, "customProperties", i)
-        document.demand_one_of((*at, "property"), "custom property", item.property, allowed)
-        if item.property in values:
-            document.refuse((*at, "property"), f"custom property {item.property!r} is given twice")
-        values[item.property] = item.value
-    return values
-
-
-def check_name(document: Document, place: Place, name: str | None, taken: Collection[str]) -> str:
-    """Return a column's name, refusing what is not snake_case or already there."""
-    if name is None or not SNAKE_CASE.fullmatch(name):
-        document.refuse((*place, "name"), f"name {name!r} is not snake_case")
-    if name in taken:
-        document.refuse((*place, "name"), f"column {name!r} is taken already")
-    return name
-
-
-def sql_expression(
-    document: Document, place: Place, sql: str, schema: Mapping[str, pl.DataType]
-) -> tuple[pl.Expr, pl.DataType]:
-    """Parse one SQL expression over one row of a frame with that schema.
-
-    Returns:
-        The expression and the type of its result.
-
-    Raises:
-        ContractError: If Polars cannot parse it, it names an unknown column, its types do not
-            fit, or it looks at more than one row.
-    """
-    try:
-        expression = pl.sql_expr(sql)
-    except pl.exceptions.PolarsError as error:
-        document.refuse(place, f"SQL cannot be parsed: {_first_line(error)}")
-    for name in expression.meta.root_names():
-        document.demand_one_of(place, "column in SQL", name, schema)
-    try:
-        result = pl.DataFrame(schema=schema).select(expression.alias("_result"))
-    except pl.exceptions.PolarsError as error:
-        document.refuse(place, f"SQL does not fit the columns: {_first_line(error)}")
-    # An aggregate makes one row of none; a literal does too, but names no column.
-    if (result.height and expression.meta.root_names()) or ".over(" in str(expression):
-        document.refuse(place, "SQL must look at one row only, without aggregates")
-    return expression, result.schema["_result"]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
 
 
 def load_table(path: Path, *, linted: bool = False) -> Contract:
@@ -346,9 +93,7 @@ def load_table(path: Path, *, linted: bool = False) -> Contract:
     )
 
 
-def _column(
-    document: Document, at: Place, item: SchemaProperty, taken: Mapping[str, Column]
-) -> Column:
+def _column(document: Document, at: Place, item: SchemaProperty, taken: Mapping[str, Column]) -> Column:
     name = check_name(document, at, item.name, taken)
     for key in TABLE_ONLY:
         if getattr(item, key) is not None:
@@ -362,9 +107,7 @@ def _column(
         message = f"logicalType {item.logicalType!r} does not fit {item.physicalType}; use {logical!r}"
         document.refuse((*at, "logicalType"), message)
     classes = get_args(Classification)
-    document.demand_one_of(
-        (*at, "classification"), "classification", item.classification, classes
-    )
+    document.demand_one_of((*at, "classification"), "classification", item.classification, classes)
     if not item.description:
         document.refuse(at, f"column {name!r} has no description")
     custom = custom_properties(document, at, item.customProperties, ("unit", "window"))
@@ -383,15 +126,11 @@ def _column(
     )
 
 
-def _limits(
-    document: Document, at: Place, item: SchemaProperty, dtype: pl.DataType
-) -> dict[str, Any]:
+def _limits(document: Document, at: Place, item: SchemaProperty, dtype: pl.DataType) -> dict[str, Any]:
     limits: dict[str, Any] = {}
     at = (*at, "logicalTypeOptions")
     for key, value in (item.logicalTypeOptions or {}).items():
-        document.demand_one_of(
-            (*at, key), f"option of {item.logicalType}", key, OPTIONS[item.logicalType]
-        )
+        document.demand_one_of((*at, key), f"option of {item.logicalType}", key, OPTIONS[item.logicalType])
         name = re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", key)
         if key == "pattern":
             limits[name] = _pattern(document, (*at, key), value)
@@ -417,33 +156,37 @@ def _pattern(document: Document, at: Place, value: object) -> str:
         re.compile(str(value))
         pl.Series([""]).str.contains(str(value))
     except (re.error, pl.exceptions.PolarsError) as error:
-        document.refuse(at, f"pattern is no regular expression: {_first_line(error)}")
+        document.refuse(at, f"pattern is no regular expression: {first_line(error)}")
     return str(value)
 
 
 def _scalar(document: Document, at: Place, value: object, dtype: pl.DataType) -> Scalar:
     """Return a limit or allowed value in the column's own type."""
     try:
-        if dtype == pl.String and isinstance(value, str):
-            return value
-        if dtype == pl.Date and isinstance(value, str):
-            return date.fromisoformat(value)
-        if isinstance(dtype, pl.Datetime) and isinstance(value, str):
-            moment = datetime.fromisoformat(value)
-            if moment.tzinfo is not None:
-                return moment
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if number and dtype.is_integer() and int(value) == value:
-            return pl.Series([int(value)], dtype=dtype)[0]
-        if number and dtype.is_decimal():
-            exact = Decimal(str(value))
-            if pl.Series([exact], dtype=dtype)[0] == exact:
-                return exact
-        if number and dtype.is_float():
-            return float(value)
+        scalar = _as_type(value, dtype)
     except (ValueError, OverflowError, TypeError, InvalidOperation, pl.exceptions.PolarsError):
-        pass
-    document.refuse(at, f"{value!r} is no value of {dtype}")
+        scalar = None
+    if scalar is None:
+        document.refuse(at, f"{value!r} is no value of {dtype}")
+    return scalar
+
+
+def _as_type(value: object, dtype: pl.DataType) -> Scalar | None:
+    """Return the value without loss in that type, or None or an error where there is none."""
+    if isinstance(value, str):
+        if dtype == pl.String:
+            return value
+        if dtype == pl.Date:
+            return date.fromisoformat(value)
+        moment = datetime.fromisoformat(value) if isinstance(dtype, pl.Datetime) else None
+        return moment if moment is None or moment.tzinfo is not None else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if dtype.is_float():
+        return float(value)
+    exact = Decimal(str(value))
+    held = pl.Series([exact], dtype=pl.Decimal(38, 10)).cast(dtype)[0]
+    return held if held == exact else None
 
 
 def _valid_values(
@@ -462,9 +205,7 @@ def _valid_values(
             where = (*place, "arguments", "validValues")
             if not isinstance(values, list) or not values:
                 document.refuse(where, "validValues is an empty or no list")
-            allowed = tuple(
-                _scalar(document, (*where, k), value, dtype) for k, value in enumerate(values)
-            )
+            allowed = tuple(_scalar(document, (*where, k), value, dtype) for k, value in enumerate(values))
             if len(set(allowed)) < len(allowed):
                 document.refuse(where, "validValues names a value twice")
             new = {"allowed": allowed}
@@ -491,38 +232,42 @@ def _check_kind(document: Document, place: Place, quality: DataQuality, kind: st
 def _table_rules(
     document: Document, at: Place, table: SchemaObject, columns: Mapping[str, Column]
 ) -> Iterable[RowRule]:
-    schema = {name: column.dtype for name, column in columns.items()}
+    probe = pl.DataFrame([_unlike_values(column) for column in columns.values()])
     seen: set[str] = set()
     for i, quality in enumerate(table.quality or ()):
         place = (*at, "quality", i)
         if (quality.type or "library") == "library":
             continue
         _check_kind(document, place, quality, "custom")
-        document.demand_one_of(
-            (*place, "engine"), "rule engine", quality.engine, ["polars_sql"]
-        )
+        document.demand_one_of((*place, "engine"), "rule engine", quality.engine, ["polars_sql"])
         name = check_name(document, place, quality.name, ())
         if name in seen or name in columns:
             document.refuse((*place, "name"), f"rule {name!r} is named like another or a column")
         seen.add(name)
-        sql = quality.implementation
-        if not isinstance(sql, str) or not quality.description:
-            document.refuse(place, f"rule {name!r} needs implementation text and a description")
-        expression, dtype = sql_expression(document, (*place, "implementation"), sql, schema)
+        if not quality.description:
+            document.refuse(place, f"rule {name!r} has no description")
+        place = (*place, "implementation")
+        expression, dtype = sql_expression(document, place, quality.implementation, probe)
         if dtype != pl.Boolean or not expression.meta.root_names():
-            document.refuse((*place, "implementation"), f"rule {name!r} is no test of a row")
+            document.refuse(place, f"rule {name!r} is no test of a row")
         yield RowRule(name, None, quality.description, expression.fill_null(value=True))
 
 
-def _row_count(
-    document: Document, at: Place, table: SchemaObject
-) -> tuple[int | None, int | None]:
+def _unlike_values(column: Column) -> pl.Series:
+    """Return four values of a column for `sql_expression` to try: three unlike ones and null."""
+    numbers = pl.Series(column.name, [1, 2, 3, None])
+    if isinstance(column.dtype, pl.List):
+        return pl.Series(column.name, [[], None, [None], None], dtype=column.dtype)
+    if column.dtype == pl.Date:
+        return numbers.cast(pl.Int32).cast(pl.Date)
+    return (numbers > 1 if column.dtype == pl.Boolean else numbers).cast(column.dtype)
+
+
+def _row_count(document: Document, at: Place, table: SchemaObject) -> tuple[int | None, int | None]:
     least = most = None
     for i, quality in enumerate(table.quality or ()):
         place = (*at, "quality", i)
-        document.demand_one_of(
-            (*place, "type"), "quality type", quality.type or "library", ["library", "custom"]
-        )
+        document.demand_one_of((*place, "type"), "quality type", quality.type or "library", ["library", "custom"])
         if quality.type == "custom":
             continue
         _check_kind(document, place, quality, "library")
@@ -559,9 +304,7 @@ def _primary_key(document: Document, at: Place, table: SchemaObject) -> tuple[st
     return tuple(key[position] for position in sorted(key))
 
 
-def _partition_column(
-    document: Document, at: Place, table: SchemaObject, columns: Mapping[str, Column]
-) -> str | None:
+def _partition_column(document: Document, at: Place, table: SchemaObject, columns: Mapping[str, Column]) -> str | None:
     marked = [i for i, item in enumerate(table.properties) if item.partitioned]
     if len(marked) > 1:
         document.refuse((*at, "properties", marked[1]), "a table has at most one partition column")

@@ -41,7 +41,7 @@ class Violation:
         return f"{self.rule}{about}" + ("" if self.rows is None else f" ({self.rows} rows)")
 
 
-class ContractViolation(ValueError):
+class ContractViolation(ValueError):  # noqa: N818 - the frame is at fault, not the program
     """A frame does not obey its contract. Names rules, columns and counts, never a value.
 
     Attributes:
@@ -73,8 +73,7 @@ def schema_of(contract: Contract) -> "pa.DataFrameSchema":
         checks = [
             check(rule)
             for rule in contract.rules
-            if rule.column == column.name
-            and not (null_is_native and rule.name == f"{column.name}.required")
+            if rule.column == column.name and not (null_is_native and rule.name == f"{column.name}.required")
         ]
         columns[column.name] = pa.Column(
             column.dtype,
@@ -127,9 +126,7 @@ def validate_frame(contract: Contract, frame: pl.DataFrame) -> pl.DataFrame:
     from pandera.errors import SchemaErrors
 
     try:
-        with config_context(
-            validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA
-        ):
+        with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
             _guard_of(contract).validate(frame, lazy=True)
     except SchemaErrors:
         violations = violations_of(contract, frame)
@@ -143,11 +140,7 @@ def violations_of(contract: Contract, frame: pl.DataFrame) -> tuple[Violation, .
     wanted, actual = contract.polars_schema(), frame.schema
     shape = [Violation("column_missing", name, None) for name in wanted if name not in actual]
     shape += [Violation("column_unknown", name, None) for name in actual if name not in wanted]
-    shape += [
-        Violation("type", name, None)
-        for name in wanted
-        if name in actual and actual[name] != wanted[name]
-    ]
+    shape += [Violation("type", name, None) for name in wanted if name in actual and actual[name] != wanted[name]]
     if shape:
         return tuple(shape)
     counts = frame.select(

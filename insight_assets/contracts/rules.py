@@ -93,9 +93,7 @@ def judge(frame: pl.LazyFrame, rules: Sequence[RowRule]) -> pl.LazyFrame:
         place = pl.select(pl.when(~good).then((~good).cast(pl.UInt32).cum_sum() - 1)).to_series()
         return told.gather(place)
 
-    told = pl.map_batches(
-        [rule.passes for rule in rules], name_broken, return_dtype=verdict, is_elementwise=True
-    )
+    told = pl.map_batches([rule.passes for rule in rules], name_broken, return_dtype=verdict, is_elementwise=True)
     return frame.with_columns(told.alias("_verdict")).unnest("_verdict")
 
 

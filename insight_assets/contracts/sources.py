@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import polars as pl
-from open_data_contract_standard.model import SchemaObject, SchemaProperty
+from open_data_contract_standard.model import CustomProperty, SchemaObject, SchemaProperty
 
 from insight_assets.contracts.catalogue import contract, shipped_folder
-from insight_assets.contracts.loading import (
+from insight_assets.contracts.documents import (
     Document,
     Place,
     check_name,
@@ -42,11 +42,10 @@ ENGINE_FILLED = frozenset(
         "source", "file_hash", "line",
     }
 )  # fmt: skip
-# What SQL may name beside delivered columns: the row's place, and the element's place in `rows`.
-PROVIDED = {"file_hash": pl.String(), "line": pl.Int64(), "item": pl.Int64()}
 # Raw identifiers of people; the engine turns them into keys and drops them.
 PSEUDO_COLUMNS = {"customer_id": pl.String(), "visitor_id": pl.String()}
-# Where a row stood, for sources whose rows have no identity of their own; `item` counts list elements from 1.
+# What SQL may name beside delivered columns: where the row stood, for sources whose rows have no
+# identity of their own, and the element's place in `rows`, from 1.
 POSITION = {"file_hash": pl.String(), "line": pl.Int64(), "item": pl.Int64()}
 CANONICAL_TABLES = ("events", "order_lines")
 DEFAULTS: Mapping[str, Any] = {
@@ -161,7 +160,7 @@ def load_source(path: Path, *, linted: bool = False) -> SourceContract:
     document, model = read_model(path, linted=linted)
     document.demand_one_of(("domain",), "domain", model.domain, ["sources"])
     objects = model.schema_ or ()
-    if len(objects) < 2 or objects[0].name != "delivered":  # noqa: PLR2004
+    if len(objects) < 2 or objects[0].name != "delivered":
         document.refuse(("schema",), "schema must list 'delivered', then canonical tables")
     owner = getattr(model.team, "name", None)
     purpose = model.description and model.description.purpose
@@ -178,21 +177,18 @@ def load_source(path: Path, *, linted: bool = False) -> SourceContract:
         owner=owner,
         delivered=delivered,
         mappings=tuple(
-            _mapping(document, ("schema", i), table, delivered)
-            for i, table in enumerate(objects[1:], start=1)
+            _mapping(document, ("schema", i), table, delivered) for i, table in enumerate(objects[1:], start=1)
         ),
         path=path,
         **_reading(document, model.customProperties, delivered),
     )
 
 
-def _delivered(
-    document: Document, at: Place, properties: list[SchemaProperty] | None
-) -> tuple[DeliveredColumn, ...]:
+def _delivered(document: Document, at: Place, properties: list[SchemaProperty] | None) -> tuple[DeliveredColumn, ...]:
     # A delivered `event_time` is what the engine reads the event time from, or nothing can be.
-    taken = set(ENGINE_FILLED | PROVIDED.keys()) - {"event_time"}
+    taken = set(ENGINE_FILLED | POSITION.keys()) - {"event_time"}
 
-    def columns(at: Place, properties: list[SchemaProperty], *, nested: bool):
+    def columns(at: Place, properties: list[SchemaProperty], *, nested: bool) -> tuple[DeliveredColumn, ...]:
         found = []
         if not properties:
             document.refuse(at, "lists no properties")
@@ -206,9 +202,7 @@ def _delivered(
                 (*place, "logicalType"), "logicalType of a delivered column", item.logicalType, kinds
             )
             classes = get_args(Classification)
-            document.demand_one_of(
-                (*place, "classification"), "classification", item.classification, classes
-            )
+            document.demand_one_of((*place, "classification"), "classification", item.classification, classes)
             if not item.description:
                 document.refuse(place, f"column {name!r} has no description")
             if (item.items is not None) != (item.logicalType == "array"):
@@ -231,14 +225,14 @@ def _delivered(
     return columns(at, properties or [], nested=False)
 
 
-def _check_subset(
-    document: Document, at: Place, item: SchemaProperty, what: str, allowed: tuple[str, ...]
-) -> None:
+def _check_subset(document: Document, at: Place, item: SchemaProperty, what: str, allowed: tuple[str, ...]) -> None:
     for key in item.model_dump(exclude_none=True):
         document.demand_one_of((*at, key), f"key of {what}", key, allowed)
 
 
-def _reading(document: Document, given, delivered: tuple[DeliveredColumn, ...]) -> dict[str, Any]:
+def _reading(
+    document: Document, given: list[CustomProperty] | None, delivered: tuple[DeliveredColumn, ...]
+) -> dict[str, Any]:
     """Return how files are read, with defaults, each value checked."""
     values = custom_properties(document, (), given, DEFAULTS)
     lines = {item.property: ("customProperties", i, "value") for i, item in enumerate(given or ())}
@@ -249,14 +243,10 @@ def _reading(document: Document, given, delivered: tuple[DeliveredColumn, ...]) 
     names = [column.name for column in delivered if not column.items]
     place = lambda key: lines.get(key, ("customProperties",))  # noqa: E731
     document.demand_one_of(place("format"), "format", reading["format"], get_args(Format))
-    document.demand_one_of(
-        place("time_column"), "delivered column", reading["time_column"], names
-    )
+    document.demand_one_of(place("time_column"), "delivered column", reading["time_column"], names)
     if "event_time" in names and reading["time_column"] != "event_time":
         document.refuse(place("time_column"), "a delivered event_time must be the time_column")
-    document.demand_one_of(
-        place("known_at"), "delivered column", reading["known_at"], ["event_time", *names]
-    )
+    document.demand_one_of(place("known_at"), "delivered column", reading["known_at"], ["event_time", *names])
     zones = zoneinfo.available_timezones()
     if reading["timezone"] not in {"shop", *zones}:
         message = f"unknown timezone {reading['timezone']!r}; allowed: shop or an IANA name"
@@ -290,9 +280,13 @@ def _mapping(
         document.demand_one_of((*at, "customProperties"), "delivered list", rows, lists)
     leaves = [c.name for c in delivered if not c.items and c.name != "event_time"]
     leaves += [column.name for column in lists[rows].items] if rows is not None else []
-    schema = dict.fromkeys(leaves, pl.String()) | POSITION
+    probe = pl.DataFrame(
+        dict.fromkeys(leaves, NASTY_TEXT) | dict.fromkeys(POSITION, range(len(NASTY_TEXT))),
+        schema=dict.fromkeys(leaves, pl.String()) | POSITION,
+        strict=False,
+    )
     if where is not None:
-        _, dtype = _expression(document, (*at, "customProperties"), where, schema)
+        _, dtype = sql_expression(document, (*at, "customProperties"), where, probe)
         if dtype != pl.Boolean:
             document.refuse((*at, "customProperties"), "where is no test of a row")
 
@@ -303,9 +297,7 @@ def _mapping(
     for i, item in enumerate(table.properties or ()):
         place = (*at, "properties", i)
         _check_subset(document, place, item, "a mapped column", MAPPED_KEYS)
-        document.demand_one_of(
-            (*place, "name"), f"column of {table.name}", item.name, mappable
-        )
+        document.demand_one_of((*place, "name"), f"column of {table.name}", item.name, mappable)
         name = check_name(document, place, item.name, expressions)
         if item.logicalType is not None:
             document.demand_one_of(
@@ -314,7 +306,7 @@ def _mapping(
         if item.transformLogic is None:
             document.refuse(place, f"column {name!r} has no transformLogic")
         place = (*place, "transformLogic")
-        _, dtype = _expression(document, place, item.transformLogic, schema)
+        _, dtype = sql_expression(document, place, item.transformLogic, probe)
         if dtype != wanted[name] and not castable(dtype, wanted[name]):
             message = f"{name} becomes {dtype}, which is no {wanted[name]}: TRY_CAST it"
             document.refuse(place, message)
@@ -323,9 +315,7 @@ def _mapping(
     return TableMapping(table.name, where, rows, expressions)
 
 
-def _demand_required(
-    document: Document, at: Place, canonical: Contract, expressions: Mapping[str, str]
-) -> None:
+def _demand_required(document: Document, at: Place, canonical: Contract, expressions: Mapping[str, str]) -> None:
     missing = [
         column.name
         for column in canonical.columns
@@ -335,23 +325,11 @@ def _demand_required(
         document.refuse(at, f"required columns of {canonical.name} unmapped: {', '.join(missing)}")
 
 
-def _expression(
-    document: Document, place: Place, sql: object, schema: Mapping[str, pl.DataType]
-) -> tuple[pl.Expr, pl.DataType]:
-    """Parse SQL over delivered text; refuse what would end a run at a value it cannot read."""
-    if not isinstance(sql, str):
-        document.refuse(place, f"{sql!r} is no SQL text; quote it")
-    expression, dtype = sql_expression(document, place, sql, schema)
-    columns = {n: NASTY_TEXT if t == pl.String() else range(len(NASTY_TEXT)) for n, t in schema.items()}
-    text = pl.DataFrame(columns, schema=schema)
-    try:
-        text.select(expression)
-    except pl.exceptions.PolarsError:
-        document.refuse(place, "SQL raises on text it cannot read: use TRY_CAST")
-    return expression, dtype
-
-
 @functools.cache
+def _shipped_sources() -> dict[str, SourceContract]:
+    return _sources_in(shipped_folder() / "sources", linted=False)
+
+
 def _sources_in(folder: Path, *, linted: bool) -> dict[str, SourceContract]:
     files = sorted(folder.glob("*.odcs.yaml"))
     return {source.name: source for source in (load_source(f, linted=linted) for f in files)}
@@ -368,7 +346,7 @@ def source_contracts(extra_folder: Path | None = None) -> dict[str, SourceContra
         ContractError: If a file is refused, the folder does not exist, or a user's file has the
             name of a shipped one without a higher version.
     """
-    found = dict(_sources_in(shipped_folder() / "sources", linted=False))
+    found = dict(_shipped_sources())
     if extra_folder is None:
         return found
     if not extra_folder.is_dir():
