@@ -193,6 +193,7 @@ def read_model(path: Path, *, linted: bool) -> tuple[Document, OpenDataContractS
     if not VERSION.fullmatch(str(model.version)):
         document.refuse(("version",), f"version {model.version!r} is not like 1.0.0")
     document.demand_one_of(("kind",), "kind", model.kind, ["DataContract"])
+    check_name(document, (), model.name, ())
     stem = path.name.removesuffix(".odcs.yaml")
     if model.name != stem:
         document.refuse(("name",), f"name {model.name!r} differs from the file's, {stem!r}")

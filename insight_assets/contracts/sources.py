@@ -235,20 +235,24 @@ def _reading(
 ) -> dict[str, Any]:
     """Return how files are read, with defaults, each value checked."""
     values = custom_properties(document, (), given, DEFAULTS)
-    lines = {item.property: ("customProperties", i, "value") for i, item in enumerate(given or ())}
+    places = {item.property: ("customProperties", i, "value") for i, item in enumerate(given or ())}
+
+    def place(key: str) -> Place:
+        return places.get(key, ("customProperties",))
+
     for key in ("format", "time_column"):
         if key not in values:
             document.refuse(("customProperties",), f"custom property {key!r} is missing")
     reading = dict(DEFAULTS) | values
     names = [column.name for column in delivered if not column.items]
-    place = lambda key: lines.get(key, ("customProperties",))  # noqa: E731
     document.demand_one_of(place("format"), "format", reading["format"], get_args(Format))
     document.demand_one_of(place("time_column"), "delivered column", reading["time_column"], names)
     if "event_time" in names and reading["time_column"] != "event_time":
         document.refuse(place("time_column"), "a delivered event_time must be the time_column")
     document.demand_one_of(place("known_at"), "delivered column", reading["known_at"], ["event_time", *names])
-    zones = zoneinfo.available_timezones()
-    if reading["timezone"] not in {"shop", *zones}:
+    try:
+        zoneinfo.ZoneInfo("UTC" if reading["timezone"] == "shop" else reading["timezone"])
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, TypeError, OSError):
         message = f"unknown timezone {reading['timezone']!r}; allowed: shop or an IANA name"
         document.refuse(place("timezone"), message)
     try:

@@ -28,6 +28,7 @@ REFUSALS = {
     "old standard": ("apiVersion: v3.1.0", "apiVersion: v2.2.2", ["v2.2.2"]),
     "version": ("version: 1.2.3", 'version: "1.2"', ["'1.2' is not like 1.0.0"]),
     "other name than the file": ("\nname: kitchen", "\nname: kitchens", ["'kitchens'", "'kitchen'"]),
+    "name that is no identifier": ("\nname: kitchen", "\nname: Kitchen-1", ["not snake_case"]),
     "unknown stage": ("domain: validated", "domain: valid", ["'valid'", "features"]),
     "no owner": ("team: {name: insight}\n", "", ["a team's name"]),
     "second schema": ("    quality:\n", "    quality:\n", None),
