@@ -14,7 +14,7 @@ from insight_assets.insights.lifetime_value.customers import Buyers
 from insight_assets.insights.lifetime_value.grading import Grading
 
 if TYPE_CHECKING:
-    import altair
+    import altair as alt
 
 _MOST_REPEATS = 7
 _GROUPS = 10
@@ -62,7 +62,7 @@ def frequency_table(
     )
 
 
-def frequency_chart(table: pl.DataFrame) -> "altair.Chart":
+def frequency_chart(table: pl.DataFrame) -> "alt.Chart":
     """Draw `frequency_table` as paired bars."""
     import altair as alt
 
@@ -70,7 +70,9 @@ def frequency_chart(table: pl.DataFrame) -> "altair.Chart":
         alt.Chart(alt.Data(values=table.to_dicts()), title="Repeat purchases: observed and model")
         .mark_bar()
         .encode(
-            x=alt.X("repeats:N", title="repeat purchase days", sort=None, axis=alt.Axis(labelAngle=0)),
+            x=alt.X(
+                "repeats:N", title="repeat purchase days", sort=None, axis=alt.Axis(labelAngle=0)
+            ),
             xOffset=alt.XOffset("source:N", sort=["observed", "model"]),
             y=alt.Y("customers:Q", title="customers"),
             color=alt.Color("source:N", title=None, sort=["observed", "model"]),
@@ -121,7 +123,7 @@ def calibration_table(grading: Grading, *, smallest_group: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema)
 
 
-def calibration_chart(table: pl.DataFrame) -> "altair.FacetChart":
+def calibration_chart(table: pl.DataFrame) -> "alt.FacetChart":
     """Draw `calibration_table`: predicted and actual mean by group, one panel a method."""
     import altair as alt
 

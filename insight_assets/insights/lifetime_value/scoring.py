@@ -190,8 +190,7 @@ def _facts(customers: Buyers) -> list[pl.Series]:
         .then(pl.lit("first purchase 1 day ago"))
         .otherwise(pl.format("first purchase {} days ago", "age"))
     )
-    told = facts.select(repeats.alias("repeats"), gap.alias("gap"), mean.alias("mean"), age.alias("age"))
-    return told.get_columns()
+    return facts.select(repeats=repeats, gap=gap, mean=mean, age=age).get_columns()
 
 
 def _deciles(values: np.ndarray) -> np.ndarray:

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 if TYPE_CHECKING:
-    import altair
+    import altair as alt
 
 _WIDTH, _HEIGHT = 300, 180
 
 
-def segment_chart(sizes: pl.DataFrame) -> "altair.Chart":
+def segment_chart(sizes: pl.DataFrame) -> "alt.Chart":
     """Draw the table of `rfm.segment_sizes` as bars in its order; hidden sizes have no bar."""
     import altair as alt
 
@@ -26,7 +26,7 @@ def segment_chart(sizes: pl.DataFrame) -> "altair.Chart":
     )
 
 
-def trials_chart(trials: pl.DataFrame) -> "altair.LayerChart":
+def trials_chart(trials: pl.DataFrame) -> "alt.LayerChart":
     """Draw the table of `clusters.trials_table`: silhouette and stability by k, the choice ringed."""
     import altair as alt
 

@@ -43,6 +43,7 @@ def cdnow_histories() -> PurchaseHistories:
     )
 
 
+@pytest.mark.real
 def test_fit_reproduces_the_published_parameters_of_cdnow():
     fit = fit_bg_nbd(cdnow_histories())
     for name in ("r", "alpha", "a", "b"):
@@ -51,6 +52,7 @@ def test_fit_reproduces_the_published_parameters_of_cdnow():
     assert (fit.customers, fit.repeat_customers) == (2357, 946)
 
 
+@pytest.mark.real
 def test_cdnow_holdout_error_is_that_of_the_model():
     rows = [line.split() for line in cdnow_file("CDNOW_sample.txt").read_text().splitlines()]
     days = pl.DataFrame({"id": [r[1] for r in rows], "day": [r[2] for r in rows]}).with_columns(

@@ -19,6 +19,7 @@ from insight_assets_tests.insights.lifetime_value.simulated_customers import (
 )
 
 
+@pytest.mark.real
 def test_fit_reproduces_the_published_parameters_of_cdnow():
     frame = pl.read_csv(cdnow_file("cdnow_customers_summary_with_transactions.csv"))
     fit = fit_gamma_gamma(frame["x"].to_numpy(), frame["zbar"].to_numpy())

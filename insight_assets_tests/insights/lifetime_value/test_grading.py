@@ -1,0 +1,109 @@
+"""The scorecard of lifetime value and what it lets be published."""
+
+from datetime import date
+
+import numpy as np
+import polars as pl
+import pytest
+
+from insight_assets.contracts.catalogue import contract
+from insight_assets.contracts.pandera_schemas import validate_frame
+from insight_assets.insights.lifetime_value.grading import (
+    HISTORY_RULE,
+    PROBABILISTIC,
+    UNGRADED,
+    grade,
+    publication,
+    spearman,
+    sum_ratio,
+)
+from insight_assets.insights.lifetime_value.model import train
+from insight_assets.ml.referee import SCORECARD_SCHEMA, scorecard_markdown
+from insight_assets_tests.insights.lifetime_value.simulated_customers import simulate_customers
+
+ORIGIN = date(2026, 3, 1)
+VERSION = "0123456789ab"
+
+
+def graded(customers, labels: pl.LazyFrame):
+    return grade(
+        train(customers.buyers()),
+        customers.buyers(),
+        labels,
+        origin=ORIGIN,
+        horizon_days=90,
+        seed=3,
+        model_version=VERSION,
+        resamples=100,
+    )
+
+
+@pytest.fixture(scope="module")
+def customers():
+    return simulate_customers(3000, seed=13)
+
+
+@pytest.fixture(scope="module")
+def grading(customers):
+    return graded(customers, customers.labels())
+
+
+def test_the_right_model_beats_the_history_formula_on_its_own_world(grading):
+    card = grading.scorecard
+    assert publication(card).method == PROBABILISTIC
+    assert publication(card).grade == "A"
+    assert publication(card).origin == ORIGIN
+
+    def value(method: str, metric: str) -> float:
+        row = card.filter((pl.col("method") == method) & (pl.col("metric") == metric))
+        return row["value"].item()
+
+    for metric in ("mae", "mae_orders"):
+        assert value(PROBABILISTIC, metric) < value(HISTORY_RULE, metric)
+    assert value(PROBABILISTIC, "sum_ratio") == pytest.approx(1, abs=0.12)
+    assert value(PROBABILISTIC, "interval_coverage_value") >= 0.88
+
+
+def test_scorecard_keeps_its_contract_and_one_verdict(grading):
+    validate_frame(contract("lifetime_value_scorecard"), grading.scorecard)
+    assert grading.scorecard.schema == SCORECARD_SCHEMA
+    verdicts = grading.scorecard.select("method", "is_champion", "grade").unique()
+    assert verdicts.height == 2
+    gains = grading.scorecard.filter(pl.col("gain").is_not_null())
+    assert gains["metric"].to_list() == ["normalised_gini"]
+    rule = grading.scorecard.filter(pl.col("method") == HISTORY_RULE)
+    assert rule["model_version"].null_count() == rule.height
+    assert "mae_orders" in scorecard_markdown(grading.scorecard)
+
+
+def test_order_of_labels_does_not_matter(customers, grading):
+    shuffled = customers.labels().collect().sample(fraction=1.0, shuffle=True, seed=4).lazy()
+    assert graded(customers, shuffled).scorecard.equals(grading.scorecard)
+
+
+def test_only_labelled_customers_are_graded(customers):
+    card = graded(customers, customers.labels().filter(pl.col("customer_key") <= 700)).scorecard
+    assert card["customers"].unique().to_list() == [700]
+
+
+def test_open_horizon_grades_nothing_and_publishes_the_rule_ungraded(customers):
+    card = graded(customers, customers.labels().clear()).scorecard
+    assert card.is_empty()
+    assert card.schema == SCORECARD_SCHEMA
+    said = publication(card)
+    assert (said.method, said.grade, said.origin) == (HISTORY_RULE, UNGRADED, None)
+
+
+def test_a_model_that_is_not_surely_better_is_not_published():
+    few = simulate_customers(25, seed=2)
+    card = graded(few, few.labels().with_columns(net=pl.lit(1.0), purchase_days=pl.lit(1))).scorecard
+    assert publication(card).method == HISTORY_RULE
+
+
+def test_spearman_and_sum_ratio():
+    truth = np.array([0.0, 0.0, 5.0, 9.0])
+    assert spearman(truth, np.array([1.0, 1.0, 2.0, 3.0])) == pytest.approx(1)
+    assert spearman(truth, -truth) == pytest.approx(-1)
+    assert np.isnan(spearman(truth, np.ones(4)))
+    assert sum_ratio(truth, truth / 2) == 0.5
+    assert np.isnan(sum_ratio(np.zeros(3), np.ones(3)))

@@ -1,0 +1,39 @@
+"""Customers planted in clusters that are known."""
+
+import numpy as np
+import polars as pl
+
+CENTRES = (
+    # days since last, purchase days, mean value, age, lines, active days, discount, refund
+    (10, 20, 80.0, 300, 6, 15, 0.05, 0.02),
+    (150, 2, 40.0, 320, 2, 1, 0.02, 0.0),
+    (20, 2, 400.0, 60, 12, 3, 0.6, 0.0),
+)
+COLUMNS = (
+    "days_since_last_order",
+    "purchase_days_lifetime",
+    "mean_purchase_value",
+    "age_days",
+    "lines_per_order_365d",
+    "active_days_90d",
+    "discount_share_365d",
+    "refund_share_lifetime",
+)
+
+
+def planted_customers(size: int, *, seed: int) -> tuple[pl.DataFrame, np.ndarray]:
+    """Return customers ascending by key and the planted cluster of each, both of length `size`."""
+    generator = np.random.default_rng(seed)
+    truth = generator.integers(0, len(CENTRES), size)
+    centre = np.array(CENTRES)[truth]
+    noise = generator.lognormal(0, 0.15, centre.shape)
+    values = centre * noise
+    frame = pl.DataFrame({name: values[:, i] for i, name in enumerate(COLUMNS)}).with_columns(
+        pl.col("days_since_last_order", "purchase_days_lifetime", "age_days", "active_days_90d")
+        .round()
+        .cast(pl.Int32),
+        pl.col("discount_share_365d", "refund_share_lifetime").clip(0, 1),
+        pl.Series("customer_key", np.arange(size) * 7 + 3),
+    )
+    money = pl.col("purchase_days_lifetime") * pl.col("mean_purchase_value")
+    return frame.with_columns(money.alias("net_lifetime")), truth
