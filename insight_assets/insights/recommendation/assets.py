@@ -1,0 +1,180 @@
+"""Assets of the recommendation capability: models, scorecard and published lists.
+
+What each computes is in the pure modules beside this one; here they are wired to partitions.
+"""
+
+from dataclasses import asdict
+from datetime import date, timedelta
+
+import dagster as dg
+import polars as pl
+
+from insight_assets.charts import chart_markdown
+from insight_assets.features.labels import HorizonOpenError, horizon_of
+from insight_assets.insights.recommendation import grading, methods, model_files, pictures
+from insight_assets.insights.recommendation.interactions import (
+    history_of,
+    interactions,
+    purchases,
+)
+from insight_assets.insights.recommendation.publishing import (
+    publication,
+    reason_shares,
+    recommend,
+)
+from insight_assets.insights.recommendation.ranking import Policy
+from insight_assets.metadata import markdown_table, model_asset, published_days, table_asset
+from insight_assets.ml.referee import scorecard_markdown
+from insight_assets.partitions import CLOSED_HORIZON, HISTORY, ONE_HORIZON_AGO
+from insight_assets.resources import ModelStore
+from insight_assets.settings import settings
+
+MODELS = "recommendation_models"
+
+POLICY = Policy(repeat_purchases=True)
+"""What lists may hold: goods are bought again here, so products bought before may be named."""
+
+HISTORY_AND_HORIZON = dg.TimeWindowPartitionMapping(
+    start_offset=HISTORY.start_offset, end_offset=CLOSED_HORIZON.end_offset
+)
+"""Every day up to the end of the horizon: an asset cannot read one table under two mappings."""
+
+
+@dg.asset(
+    **model_asset(
+        MODELS,
+        kinds={"numpy", "scipy"},
+        description=(
+            "Popularity, item neighbours and the item-item ridge (EASE) as fitted on all contacts "
+            "up to the as-of day, their settings chosen on the horizon that closes with it; holds "
+            "products and weights between them, no customer"
+        ),
+    ),
+    ins={
+        "order_lines": dg.AssetIn(partition_mapping=HISTORY),
+        "events": dg.AssetIn(partition_mapping=HISTORY),
+    },
+)
+def recommendation_models(
+    context: dg.AssetExecutionContext,
+    order_lines: pl.LazyFrame,
+    events: pl.LazyFrame,
+    models: ModelStore,
+) -> dg.MaterializeResult:
+    as_of = date.fromisoformat(context.partition_key)
+    before = as_of - timedelta(days=settings().horizon_days)
+    tunings = methods.tune(
+        interactions(order_lines, events, as_of=before).collect(engine="streaming"),
+        purchases(order_lines, after=before, until=as_of).collect(engine="streaming"),
+        as_of=before,
+        policy=POLICY,
+    )
+    contacts = interactions(order_lines, events, as_of=as_of).collect(engine="streaming")
+    fitted = methods.fit(contacts, as_of=as_of, tunings=tunings)
+    with models.writing(MODELS, as_of) as writing:
+        model_files.save(fitted, writing.directory)
+    return dg.MaterializeResult(
+        metadata={
+            "products": len(fitted.catalogue),
+            "customers": contacts["customer_key"].n_unique(),
+            "contacts": contacts.height,
+            "settings": {name: asdict(tuning) for name, tuning in tunings.items()},
+        },
+        data_version=dg.DataVersion(writing.manifest.content_hash),
+    )
+
+
+@dg.asset(
+    **table_asset("recommendation_scorecard", layer="insight", kinds={"polars"}),
+    deps=[dg.AssetDep(MODELS)],
+    ins={
+        "order_lines": dg.AssetIn(partition_mapping=HISTORY_AND_HORIZON),
+        "events": dg.AssetIn(partition_mapping=HISTORY),
+    },
+)
+def recommendation_scorecard(
+    context: dg.AssetExecutionContext,
+    order_lines: pl.LazyFrame,
+    events: pl.LazyFrame,
+    models: ModelStore,
+) -> pl.DataFrame:
+    origin = date.fromisoformat(context.partition_key)
+    horizon = horizon_of(origin, settings().horizon_days)
+    if open_days := tuple(sorted(set(horizon) - published_days(context.instance, "order_lines"))):
+        raise HorizonOpenError(origin=origin, closes=horizon[-1], missing=open_days)
+    fitted = model_files.load(models.reading(MODELS, origin))
+    contacts = interactions(order_lines, events, as_of=origin).collect(engine="streaming")
+    history = history_of(contacts, fitted.catalogue)
+    bought = purchases(order_lines, after=origin, until=horizon[-1]).collect(engine="streaming")
+    truth = grading.truth_of(bought, history, fitted.catalogue)
+    scorecard = grading.grade_lists(
+        fitted.rankers,
+        methods.METHODS,
+        history,
+        truth,
+        available=methods.available_products(fitted.catalogue, as_of=origin, policy=POLICY),
+        policy=POLICY,
+        origin=origin,
+        seed=settings().seed,
+        model_version=models.version(MODELS, origin),
+    )
+    metadata: dict[str, object] = {
+        "scorecard": dg.MetadataValue.md(scorecard_markdown(scorecard)),
+        "share_of_purchases_known_at_origin": grading.known_share(truth),
+    }
+    if not scorecard.is_empty():
+        chart = pictures.comparison_chart(scorecard, metric=grading.primary_metric(POLICY))
+        metadata["methods"] = dg.MetadataValue.md(chart_markdown(chart))
+    context.add_output_metadata(metadata)
+    return scorecard
+
+
+@dg.asset(
+    **table_asset("recommendations", layer="insight", kinds={"polars"}),
+    deps=[dg.AssetDep(MODELS)],
+    ins={
+        "order_lines": dg.AssetIn(partition_mapping=HISTORY),
+        "events": dg.AssetIn(partition_mapping=HISTORY),
+        "recommendation_scorecard": dg.AssetIn(
+            partition_mapping=ONE_HORIZON_AGO, metadata={"allow_missing_partitions": True}
+        ),
+    },
+)
+def recommendations(
+    context: dg.AssetExecutionContext,
+    order_lines: pl.LazyFrame,
+    events: pl.LazyFrame,
+    products: pl.LazyFrame,
+    recommendation_scorecard: pl.LazyFrame,
+    models: ModelStore,
+) -> pl.DataFrame:
+    as_of = date.fromisoformat(context.partition_key)
+    fitted = model_files.load(models.reading(MODELS, as_of))
+    contacts = interactions(order_lines, events, as_of=as_of).collect(engine="streaming")
+    publish = publication(recommendation_scorecard.collect())
+    lists = recommend(
+        fitted,
+        history_of(contacts, fitted.catalogue),
+        products.select("product_id", "product_name").collect(),
+        publish=publish,
+        policy=POLICY,
+        horizon_days=settings().horizon_days,
+        model_version=models.version(MODELS, as_of),
+    )
+    shares = reason_shares(lists)
+    context.add_output_metadata(
+        {
+            "method": publish.method,
+            "grade": publish.grade,
+            "graded_origin": str(publish.origin),
+            "customers": lists["customer_key"].n_unique(),
+            "products": lists["product_id"].n_unique(),
+            "evidence": dg.MetadataValue.md(markdown_table(shares)),
+            **(
+                {"reasons": dg.MetadataValue.md(chart_markdown(pictures.evidence_chart(shares)))}
+                if shares.height
+                else {}
+            ),
+        }
+    )
+    return lists

@@ -1,0 +1,64 @@
+"""Small ledgers and events for the tests of the recommendation capability."""
+
+from collections.abc import Iterable
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+
+DAY = date(2025, 3, 1)
+
+LINE = {
+    "customer_key": pl.Int64,
+    "product_id": pl.String,
+    "event_day": pl.Date,
+    "kind": pl.String,
+    "is_product": pl.Boolean,
+}
+EVENT = {
+    "customer_key": pl.Int64,
+    "product_id": pl.String,
+    "event_day": pl.Date,
+    "event": pl.String,
+}
+
+
+def day(ago: int) -> date:
+    """The day `ago` days before `DAY`; negative numbers lie after it."""
+    return DAY - timedelta(days=ago)
+
+
+def sales(rows: Iterable[tuple[int | None, str, int]]) -> pl.LazyFrame:
+    """Ledger lines of sales from (customer, product, days ago)."""
+    return pl.LazyFrame(
+        [(customer, product, day(ago), "sale", True) for customer, product, ago in rows],
+        schema=LINE,
+        orient="row",
+    )
+
+
+def looks(rows: Iterable[tuple[int | None, str | None, int, str]]) -> pl.LazyFrame:
+    """Events from (customer, product, days ago, kind)."""
+    return pl.LazyFrame(
+        [(customer, product, day(ago), event) for customer, product, ago, event in rows],
+        schema=EVENT,
+        orient="row",
+    )
+
+
+def paired_shop(customers: int = 300, days: int = 120, seed: int = 7) -> pl.LazyFrame:
+    """A shop with a planted association: who buys `a<i>` buys `b<i>` some days later.
+
+    Ten pairs; every customer buys the first halves of three pairs, and the second half of each
+    with probability 0.8, so a method that learns pairs foresees the second halves.
+    """
+    generator = np.random.default_rng(seed)
+    rows = []
+    for customer in range(customers):
+        for pair in generator.choice(10, size=3, replace=False):
+            first = int(generator.integers(20, days))
+            rows.append((customer, f"a{pair}", first))
+            if generator.random() < 0.8:
+                rows.append((customer, f"b{pair}", int(first - generator.integers(1, 40))))
+        rows.append((customer, f"c{generator.integers(30)}", int(generator.integers(-30, days))))
+    return sales(rows)

@@ -1,0 +1,235 @@
+from datetime import date, time, timedelta
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pytest
+
+from insight_assets.contracts.catalogue import contract
+from insight_assets.features.labels import HorizonOpenError
+from insight_assets.insights.recommendation import assets
+from insight_assets.io_managers import LakeIOManager
+from insight_assets.lake import Lake
+from insight_assets.metadata import HASH_KEY, table_asset
+from insight_assets.resources import ModelStore
+from insight_assets.settings import settings
+
+HORIZON = settings().horizon_days
+START = settings().start_date
+ORIGIN = START + timedelta(days=HORIZON + 20)
+AS_OF = ORIGIN + timedelta(days=HORIZON)
+DAYS = [START + timedelta(days=n) for n in range((AS_OF - START).days + 1)]
+
+
+def lines_of_a_shop() -> pl.DataFrame:
+    """Ledger lines of 150 customers with habits: three products each, bought about monthly."""
+    generator = np.random.default_rng(11)
+    rows = []
+    for customer in range(150):
+        habit = generator.choice(25, size=3, replace=False)
+        visits = generator.choice(len(DAYS), size=len(DAYS) // 25, replace=False)
+        rows += [(customer, f"p{product:02d}", DAYS[at]) for at in visits for product in habit]
+    frame = pl.DataFrame(
+        rows,
+        schema={"customer_key": pl.Int64, "product_id": pl.String, "event_day": pl.Date},
+        orient="row",
+    )
+    at = pl.col("event_day").dt.combine(time(12)).dt.replace_time_zone("UTC")
+    price = pl.lit("4.5000").cast(pl.Decimal(18, 4))
+    return frame.with_row_index("line").select(
+        order_line_id=pl.format("l{}", "line"),
+        source=pl.lit("shop"),
+        order_id=pl.format("o{}", "line"),
+        kind=pl.lit("sale"),
+        event_day="event_day",
+        event_time=at,
+        known_at=at,
+        customer_key="customer_key",
+        actor_key="customer_key",
+        product_id="product_id",
+        is_product=pl.lit(True),
+        quantity=pl.lit(1, pl.Int64),
+        unit_price=price,
+        gross=price,
+        discount=price - price,
+        refunded=price - price,
+        net=price,
+        currency=pl.lit("EUR"),
+        channel=pl.lit("web"),
+        file_hash=pl.lit("0" * 32),
+        line=pl.col("line").cast(pl.Int64) + 1,
+    )
+
+
+def products_of(lines: pl.DataFrame, as_of) -> pl.DataFrame:
+    return (
+        lines.filter(pl.col("event_day") <= as_of)
+        .group_by("product_id")
+        .agg(first_seen=pl.col("event_day").min(), last_seen=pl.col("event_day").max())
+        .with_columns(
+            as_of=pl.lit(as_of),
+            product_name=pl.format("Product {}", "product_id"),
+        )
+    )
+
+
+class Shop:
+    """A lake with the tables that recommendations read, and a Dagster instance that knows them."""
+
+    def __init__(self, home, *, shuffled: bool = False) -> None:
+        lines = lines_of_a_shop()
+        if shuffled:
+            lines = lines.sample(fraction=1.0, shuffle=True, seed=1)
+        self.instance = dg.DagsterInstance.ephemeral()
+        self.resources = {
+            "lake": LakeIOManager(root=str(home / "lake")),
+            "models": ModelStore(root=str(home / "models")),
+        }
+        single_run = dg.BackfillPolicy.single_run()
+
+        @dg.asset(**table_asset("order_lines", layer="validated"), backfill_policy=single_run)
+        def order_lines() -> pl.DataFrame:
+            return lines
+
+        @dg.asset(**table_asset("events", layer="validated"), backfill_policy=single_run)
+        def events() -> pl.DataFrame:
+            return contract("events").empty()
+
+        @dg.asset(**table_asset("products", layer="validated"))
+        def products(context: dg.AssetExecutionContext) -> pl.DataFrame:
+            return products_of(lines, date.fromisoformat(context.partition_key))
+
+        self.tables = [order_lines, events, products]
+        self.insights = [
+            assets.recommendation_models,
+            assets.recommendation_scorecard,
+            assets.recommendations,
+        ]
+
+    def run(self, names, **arguments):
+        return dg.materialize(
+            [*self.tables, *self.insights],
+            selection=names,
+            instance=self.instance,
+            resources=self.resources,
+            **arguments,
+        )
+
+    def deliver(self, first: date, last: date) -> None:
+        self.run(
+            ["order_lines", "events"],
+            tags={
+                "dagster/asset_partition_range_start": first.isoformat(),
+                "dagster/asset_partition_range_end": last.isoformat(),
+            },
+        )
+
+    def stored(self, table, day) -> pl.DataFrame:
+        root = Path(self.resources["lake"].root)
+        return Lake(root).scan(contract(table), [day]).collect()
+
+
+def content(result: dg.ExecuteInProcessResult, name: str) -> str:
+    """Content hash of the rows that a run published."""
+    return result.asset_materializations_for_node(name)[0].metadata[HASH_KEY].value
+
+
+def version(result: dg.ExecuteInProcessResult, name: str) -> str:
+    """Content hash of the model that a run wrote."""
+    return result.asset_materializations_for_node(name)[0].tags["dagster/data_version"]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    built = Shop(tmp_path_factory.mktemp("shop"))
+    built.deliver(START, AS_OF)
+    return built
+
+
+@pytest.fixture(scope="module")
+def graded(shop):
+    return shop.run(
+        ["recommendation_models", "recommendation_scorecard"], partition_key=ORIGIN.isoformat()
+    )
+
+
+@pytest.fixture(scope="module")
+def published(shop, graded):
+    return shop.run(
+        ["products", "recommendation_models", "recommendations"],
+        partition_key=AS_OF.isoformat(),
+    )
+
+
+def test_the_scorecard_names_the_champion_of_a_shop_of_habits(shop, graded):
+    scorecard = shop.stored("recommendation_scorecard", ORIGIN)
+    champion = scorecard.filter("is_champion")
+    assert champion["method"].unique().to_list() in (["bought_before"], ["item_knn"], ["ease"])
+    assert champion["grade"].unique().to_list() == ["A"]
+    assert scorecard.filter(pl.col("kind") == "rule")["model_version"].is_null().all()
+    metadata = graded.asset_materializations_for_node("recommendation_scorecard")[0].metadata
+    assert "| method |" in metadata["scorecard"].value
+    assert metadata["methods"].value.startswith("![chart](data:image/png;base64,")
+
+
+def test_lists_carry_the_champion_of_the_newest_closed_horizon(shop, published):
+    lists = shop.stored("recommendations", AS_OF)
+    scorecard = shop.stored("recommendation_scorecard", ORIGIN)
+    assert published.success
+    assert lists["customer_key"].n_unique() == 150
+    assert lists["rank"].max() == 10
+    champion = scorecard.filter("is_champion")
+    assert lists["method"].unique().to_list() == champion["method"].unique().to_list()
+    assert lists["grade"].unique().to_list() == ["A"]
+    assert lists["graded_origin"].unique().to_list() == [ORIGIN]
+    assert lists["product_name"].str.starts_with("Product p").all()
+    # Everybody has three habits, and they come first.
+    own = pl.col("because_product_id") == pl.col("product_id")
+    assert lists.filter(pl.col("rank") <= 3).select(own.all()).item()
+
+
+def test_metadata_of_lists_names_no_customer(published):
+    metadata = published.asset_materializations_for_node("recommendations")[0].metadata
+    assert metadata["customers"].value == 150
+    assert set(metadata) >= {"method", "grade", "evidence", "reasons"}
+    assert "customer_key" not in metadata["evidence"].value
+
+
+def test_without_a_closed_horizon_the_naive_rule_is_published(shop):
+    early = START + timedelta(days=40)
+    shop.run(
+        ["products", "recommendation_models", "recommendations"], partition_key=early.isoformat()
+    )
+    lists = shop.stored("recommendations", early)
+    assert lists["method"].unique().to_list() == ["popularity_recent"]
+    assert lists["grade"].unique().to_list() == ["ungraded"]
+    assert lists["model_version"].null_count() == lists.height
+
+
+def test_an_open_horizon_is_not_graded(shop):
+    with pytest.raises(HorizonOpenError, match="not published"):
+        shop.run(
+            ["recommendation_models", "recommendation_scorecard"],
+            partition_key=(ORIGIN + timedelta(days=1)).isoformat(),
+        )
+
+
+def test_rows_in_another_order_delivered_later_give_the_same_content(
+    shop, graded, published, tmp_path
+):
+    other = Shop(tmp_path, shuffled=True)
+    other.deliver(START, ORIGIN)
+    models = other.run(["recommendation_models"], partition_key=ORIGIN.isoformat())
+    other.deliver(ORIGIN + timedelta(days=1), AS_OF)
+    scorecard = other.run(["recommendation_scorecard"], partition_key=ORIGIN.isoformat())
+    lists = other.run(
+        ["products", "recommendation_models", "recommendations"],
+        partition_key=AS_OF.isoformat(),
+    )
+    assert version(models, "recommendation_models") == version(graded, "recommendation_models")
+    for name, again, before in (
+        ("recommendation_scorecard", scorecard, graded),
+        ("recommendations", lists, published),
+    ):
+        assert content(again, name) == content(before, name)
