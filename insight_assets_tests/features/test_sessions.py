@@ -127,7 +127,7 @@ def naive(shop: Shop) -> dict[tuple[str, date], tuple]:
 
 
 @settings(max_examples=40, deadline=None)
-@given(shop=shops(days=4, rows=60))
+@given(shop=shops(on=range(4), rows=60))
 def test_days_cut_one_by_one_equal_a_cut_over_all_events(shop: Shop) -> None:
     events = shop.tables()["events"]
     # Newest day first: no day may need another day's visits.
@@ -148,7 +148,7 @@ def test_days_cut_one_by_one_equal_a_cut_over_all_events(shop: Shop) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(shop=shops(days=4, rows=60), order=st.randoms(use_true_random=False))
+@given(shop=shops(on=range(4), rows=60), order=st.randoms(use_true_random=False))
 def test_row_order_and_other_days_change_nothing(shop: Shop, order: Random) -> None:
     shuffled = list(shop.events)
     order.shuffle(shuffled)

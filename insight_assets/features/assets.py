@@ -1,0 +1,168 @@
+"""Assets of the group `features`: visits and daily sums by event day, features, sequences and labels as of a day.
+
+What each computes is in the pure modules beside this one; here they are wired to partitions.
+"""
+
+from collections.abc import Iterator
+from datetime import date
+
+import dagster as dg
+import polars as pl
+
+from insight_assets.charts import chart_markdown
+from insight_assets.features import pictures
+from insight_assets.features.customer_days import build_customer_days
+from insight_assets.features.customer_features import build_customer_features
+from insight_assets.features.labels import HorizonOpenError, label_customers
+from insight_assets.features.product_days import build_product_days
+from insight_assets.features.sequences import build_event_sequences
+from insight_assets.features.sessions import build_sessions
+from insight_assets.lake import DailyFrames
+from insight_assets.metadata import markdown_table, published_days, table_asset
+from insight_assets.partitions import HISTORY, WITH_DAY_BEFORE
+from insight_assets.settings import settings
+
+# One asset cannot read another through two mappings, so that labels take past and horizon as one range.
+HISTORY_AND_HORIZON = dg.TimeWindowPartitionMapping(
+    start_offset=HISTORY.start_offset, end_offset=settings().horizon_days
+)
+# The writer of the validated tables is no IO manager, so that their readers name theirs.
+VALIDATED = dg.AssetIn(input_manager_key="lake")
+
+SOMEONE_LABELLED = "someone_is_labelled"
+BOTH_OUTCOMES = "both_outcomes_occur"
+
+
+def _on(rows: pl.LazyFrame, day: date) -> pl.LazyFrame:
+    return rows.filter(pl.col("event_day") == day)
+
+
+@dg.asset(
+    **table_asset("sessions", layer="feature"),
+    ins={"events": dg.AssetIn(partition_mapping=WITH_DAY_BEFORE, input_manager_key="lake")},
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def sessions(events: pl.LazyFrame) -> DailyFrames:
+    return DailyFrames(lambda day: build_sessions(events, day=day))
+
+
+@dg.asset(
+    **table_asset("customer_days", layer="feature"),
+    ins={"events": VALIDATED, "orders": VALIDATED, "order_lines": VALIDATED},
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def customer_days(
+    events: pl.LazyFrame,
+    orders: pl.LazyFrame,
+    order_lines: pl.LazyFrame,
+    sessions: pl.LazyFrame,
+) -> DailyFrames:
+    tables = (events, orders, order_lines, sessions)
+    timezone = settings().timezone
+    return DailyFrames(
+        lambda day: build_customer_days(*(_on(rows, day) for rows in tables), timezone=timezone)
+    )
+
+
+@dg.asset(
+    **table_asset("product_days", layer="feature"),
+    ins={"events": VALIDATED, "order_lines": VALIDATED},
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def product_days(events: pl.LazyFrame, order_lines: pl.LazyFrame) -> DailyFrames:
+    return DailyFrames(lambda day: build_product_days(_on(events, day), _on(order_lines, day)))
+
+
+@dg.asset(
+    **table_asset("customer_features", layer="feature"),
+    ins={"customer_days": dg.AssetIn(partition_mapping=HISTORY)},
+)
+def customer_features(
+    context: dg.AssetExecutionContext, customer_days: pl.LazyFrame
+) -> pl.DataFrame:
+    as_of = date.fromisoformat(context.partition_key)
+    frame = build_customer_features(customer_days, as_of=as_of).collect()
+    groups = pictures.recency_groups(frame.lazy(), smallest_group=settings().k_anonymity)
+    context.add_output_metadata(
+        {
+            "customers": frame.height,
+            "customers_who_ever_bought": frame.filter(pl.col("orders_lifetime") > 0).height,
+            "share_of_customers_with_a_value": dg.MetadataValue.md(
+                markdown_table(pictures.known_shares(frame))
+            ),
+            **(
+                {"last_seen": dg.MetadataValue.md(chart_markdown(pictures.recency_chart(groups)))}
+                if groups.height
+                else {}
+            ),
+        }
+    )
+    return frame
+
+
+@dg.asset(
+    **table_asset("event_sequences", layer="feature"),
+    ins={"events": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake")},
+)
+def event_sequences(context: dg.AssetExecutionContext, events: pl.LazyFrame) -> pl.DataFrame:
+    as_of = date.fromisoformat(context.partition_key)
+    frame = build_event_sequences(events, as_of=as_of).collect()
+    kept = frame.select(pl.col("kinds").list.len().sum()).item()
+    context.add_output_metadata(
+        {
+            "customers": frame.height,
+            "events": int(frame["events"].sum()),
+            "events_kept": int(kept),
+        }
+    )
+    return frame
+
+
+@dg.asset(
+    **table_asset("customer_labels", layer="feature"),
+    ins={"customer_days": dg.AssetIn(partition_mapping=HISTORY_AND_HORIZON)},
+    check_specs=[
+        dg.AssetCheckSpec(
+            SOMEONE_LABELLED,
+            asset="customer_labels",
+            blocking=True,
+            description="At least one customer had bought by the origin",
+        ),
+        dg.AssetCheckSpec(
+            BOTH_OUTCOMES,
+            asset="customer_labels",
+            description="Some customers returned within the horizon and some did not",
+        ),
+    ],
+)
+def customer_labels(
+    context: dg.AssetExecutionContext, customer_days: pl.LazyFrame
+) -> Iterator[dg.Output[pl.DataFrame] | dg.AssetCheckResult]:
+    origin, shop = date.fromisoformat(context.partition_key), settings()
+    try:
+        labels = label_customers(
+            customer_days,
+            customer_days,
+            origin=origin,
+            horizon_days=shop.horizon_days,
+            published=published_days(context.instance, "customer_days"),
+        ).collect()
+    except HorizonOpenError as still_open:
+        raise dg.Failure(
+            description=f"{still_open}. Next: `insight build --to {still_open.closes}` once its "
+            "data has come in; there is no label before",
+            metadata={"horizon_closes": str(still_open.closes)},
+            allow_retries=False,
+        ) from still_open
+    returned = int(labels["returned"].sum())
+    numbers = {"customers": labels.height, "returned": returned}
+    yield dg.Output(labels, metadata=numbers)
+    yield dg.AssetCheckResult(
+        check_name=SOMEONE_LABELLED, passed=labels.height > 0, metadata=numbers
+    )
+    yield dg.AssetCheckResult(
+        check_name=BOTH_OUTCOMES,
+        passed=0 < returned < labels.height,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=numbers,
+    )

@@ -1,0 +1,170 @@
+"""The features group in Dagster: partitions, order of days, the horizon, and what is recorded."""
+
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from insight_assets.contracts.catalogue import contract
+from insight_assets.features import assets
+from insight_assets.io_managers import LakeIOManager
+from insight_assets.lake import DailyFrames, Lake
+from insight_assets.metadata import partition_states
+from insight_assets.partitions import DAYS
+from insight_assets.settings import settings
+from insight_assets.validation import assets as validation
+from insight_assets_tests.features.shop import Shop, broken_rules, document, event
+
+FIRST = settings().start_date + timedelta(days=30)
+DAILY = ("sessions", "customer_days", "product_days")
+
+
+def key(ahead: int) -> str:
+    return (FIRST + timedelta(days=ahead)).isoformat()
+
+
+def small_shop() -> Shop:
+    """Three days; customer 1 shops through midnight, customer 2 buys once, a visitor looks around."""
+    first, lines = document("sale", "o1", f"{key(0)} 12:00", 1, ("a1", 1, "9.90"))
+    second, more = document("sale", "o2", f"{key(2)} 12:00", 2, ("b1", 2, "5"))
+    third, last = document("sale", "o3", f"{key(2)} 12:00", 1, ("b1", 1, "5"))
+    events = [
+        event("product_viewed", f"{key(0)} 23:50", product_id="a1", category="a"),
+        event("product_added", f"{key(1)} 00:05", product_id="a1", category="a"),
+        event("page_viewed", f"{key(1)} 10:00", customer=None, visitor_key=9),
+        event("products_searched", f"{key(2)} 10:00", customer=2, query="tea", results=0),
+    ]
+    return Shop(events, [first, second, third], lines + more + last)
+
+
+class Home(SimpleNamespace):
+    """A lake with validated rows and an instance that records what is built from them."""
+
+    lake: Lake
+    instance: dg.DagsterInstance
+
+    def build(self, *names: str, first: int, last: int | None = None) -> dg.ExecuteInProcessResult:
+        """Materialize assets for one partition, or in one run for a range of them."""
+        tags = (
+            {
+                "dagster/asset_partition_range_start": key(first),
+                "dagster/asset_partition_range_end": key(last),
+            }
+            if last is not None
+            else {}
+        )
+        return dg.materialize(
+            [*dg.load_assets_from_modules([assets]), validation.validated],
+            selection=[name for name in names],
+            partition_key=None if tags else key(first),
+            tags=tags,
+            instance=self.instance,
+            resources={
+                "lake": LakeIOManager(root=str(self.lake.root)),
+                "tables": dg.ResourceDefinition.none_resource(),
+                "key": dg.ResourceDefinition.none_resource(),
+            },
+            raise_on_error=False,
+        )
+
+    def hashes(self, name: str) -> dict[str, str]:
+        return {
+            day: state.content_hash for day, state in partition_states(self.instance, name).items()
+        }
+
+    def rows(self, name: str) -> pl.LazyFrame:
+        return self.lake.scan(contract(name))
+
+
+def make_home(root: Path, instance: dg.DagsterInstance, shop: Shop) -> Home:
+    lake = Lake(root)
+    for name, rows in shop.tables().items():
+        frames = DailyFrames(lambda day, rows=rows: rows.filter(pl.col("event_day") == day))
+        list(lake.write(contract(name), shop.days(), frames))
+    return Home(lake=lake, instance=instance)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield make_home(tmp_path / "lake", instance, small_shop())
+
+
+def materialization(result: dg.ExecuteInProcessResult, name: str) -> Mapping[str, Any]:
+    return result.asset_materializations_for_node(name)[0].metadata
+
+
+def test_a_range_in_one_run_equals_days_in_reverse_order(tmp_path: Path, home: Home) -> None:
+    assert home.build(*DAILY, first=0, last=2).success
+    with dg.DagsterInstance.ephemeral() as instance:
+        other = make_home(tmp_path / "other", instance, small_shop())
+        for ahead in (2, 1, 0):
+            assert other.build(*DAILY, first=ahead).success
+        for name in DAILY:
+            assert other.hashes(name) == home.hashes(name)
+            assert set(home.hashes(name)) == {key(0), key(1), key(2)}
+            assert broken_rules(name, home.rows(name)) == []
+    # Times of the small shop are eight hours ahead of the default zone, its days are kept.
+    visit = home.rows("sessions").filter(pl.col("actor_key") == 1).sort("event_day").collect()
+    assert visit["continued"].to_list() == [False, True]
+    assert visit["session_id"].n_unique() == 1
+
+
+def test_building_again_changes_no_hash(home: Home) -> None:
+    for _ in range(2):
+        assert home.build(*DAILY, "customer_features", "event_sequences", first=1).success
+        found = [home.hashes(name) for name in (*DAILY, "customer_features", "event_sequences")]
+    assert home.build(*DAILY, "customer_features", "event_sequences", first=1).success
+    assert found == [home.hashes(name) for name in (*DAILY, "customer_features", "event_sequences")]
+
+
+def test_snapshots_see_nothing_after_their_day(home: Home) -> None:
+    assert home.build(*DAILY, first=0, last=2).success
+    for ahead in (2, 0):
+        assert home.build("customer_features", "event_sequences", first=ahead).success
+    features = home.rows("customer_features").sort("as_of", "customer_key").collect()
+    told = features.select("as_of", "customer_key", "orders_lifetime").rows()
+    first, last = FIRST, FIRST + timedelta(days=2)
+    assert told == [(first, 1, 1), (last, 1, 2), (last, 2, 1)]
+    sequences = home.rows("event_sequences").sort("as_of", "customer_key").collect()
+    assert sequences.select("customer_key", "events").rows() == [(1, 1), (1, 2), (2, 1)]
+
+
+def test_features_tell_of_groups_and_never_of_a_customer(home: Home) -> None:
+    assert home.build(*DAILY, first=0, last=2).success
+    result = home.build("customer_features", first=2)
+    metadata = materialization(result, "customer_features")
+    assert metadata["customers"].value == 2
+    assert "last_seen" not in metadata, "groups below the smallest size are not drawn"
+
+
+def test_label_of_an_open_horizon_is_refused_with_the_day_it_closes(home: Home) -> None:
+    assert home.build(*DAILY, first=0, last=2).success
+    result = home.build("customer_labels", first=0)
+    assert not result.success
+    failure = next(e for e in result.all_events if e.is_step_failure).event_specific_data
+    closes = FIRST + timedelta(days=settings().horizon_days)
+    assert str(closes) in failure.user_failure_data.description
+    assert not home.lake.exists("customer_labels")
+
+
+def test_label_of_a_closed_horizon(home: Home) -> None:
+    horizon = settings().horizon_days
+    if FIRST + timedelta(days=horizon) > date.fromisoformat(
+        DAYS.get_last_partition_key() or key(0)
+    ):
+        pytest.skip("the horizon of the first day is still in the future")
+    assert home.build(*DAILY, first=0, last=horizon).success
+    result = home.build("customer_labels", first=0)
+    assert result.success
+    labels = home.rows("customer_labels").collect()
+    assert labels.select("customer_key", "as_of", "purchases", "churned").rows() == [
+        (1, FIRST, 1, False)
+    ]
+    checks = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
+    assert checks == {"someone_is_labelled": True, "both_outcomes_occur": False}
