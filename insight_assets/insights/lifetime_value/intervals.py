@@ -138,7 +138,7 @@ def predict_intervals(
     *,
     windows: Sequence[float],
     level: float = 0.9,
-    draws: int = 400,
+    draws: int = 200,
     seed: int,
 ) -> list[OutcomeIntervals]:
     """Return central intervals for every customer and window.

@@ -53,7 +53,7 @@ def test_tables_keep_their_contracts_for_shops_of_any_size(size):
 
 
 def test_metadata_shows_pictures_and_tables_but_no_customer():
-    frames, result = materialized(200)
+    _, result = materialized(200)
     shown = {
         name: event.metadata
         for name in TABLES
