@@ -4,6 +4,7 @@ Runs are ordinary Dagster runs in this process, recorded in the home's instance,
 """
 
 import fcntl
+import json
 import logging
 import os
 import threading
@@ -33,6 +34,11 @@ PID_TAG = "insight/pid"
 INSTANCE_YAML = """\
 telemetry:
   enabled: false
+event_log_storage:
+  module: insight_assets.event_log
+  class: KeptOpenEventLogStorage
+  config:
+    base_dir: {history}
 concurrency:
   pools:
     default_limit: 1
@@ -83,7 +89,7 @@ def open_instance(shop: Settings) -> dg.DagsterInstance:
     shop.dagster_home.mkdir(parents=True, exist_ok=True)
     config = shop.dagster_home / "dagster.yaml"
     if not config.exists():
-        config.write_text(INSTANCE_YAML, encoding="utf-8")
+        config.write_text(INSTANCE_YAML.format(history=json.dumps(str(shop.dagster_home / "history"))), encoding="utf-8")
     logging.getLogger("dagster").setLevel(logging.ERROR)
     return dg.DagsterInstance.from_config(str(shop.dagster_home))
 

@@ -20,7 +20,10 @@ from rich.table import Table
 
 from insight_assets.settings import Settings, choose_home, settings
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Customer insight for online shops, as Dagster assets.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False,
+    help="Customer insight for online shops, as Dagster assets.",
+)
 console = Console(stderr=True)
 out = Console(soft_wrap=True)
 
@@ -116,11 +119,11 @@ def _simulate(shop: Settings, size: str, file_format: str, **changes: Any) -> in
     )
     total = 0
 
-    def on_day(landed: Any) -> None:
+    def on_day(day: date, events: int) -> None:
         nonlocal total
-        total += landed.events
-        if landed.day.day == 1:
-            say(f"simulated up to {landed.day}: {total:,} events")
+        total += events
+        if day.day == 1 or day == last:
+            say(f"simulated up to {day}: {total:,} events")
 
     write_landing(
         plan, shop.landing / "segment", file_format=file_format, compression="gz" if file_format == "ndjson" else None,

@@ -108,8 +108,8 @@ def table_metadata(table: Contract) -> dict[str, Any]:
 def table_out(name: str, *, layer: str, kinds: Iterable[str] = ("polars",), code_version: str = "1") -> dg.AssetSpec:
     """Give the spec of one table of a multi-asset that writes its tables itself."""
     arguments = table_asset(name, layer=layer, kinds=kinds, code_version=code_version)
-    arguments.pop("io_manager_key")
-    return dg.AssetSpec(key=arguments.pop("name"), **arguments)
+    manager = arguments.pop("io_manager_key")
+    return dg.AssetSpec(key=arguments.pop("name"), **arguments).with_io_manager_key(manager)
 
 
 def model_asset(

@@ -7,6 +7,7 @@ in `validation`. Which files exist is in `landing.py`.
 import gzip
 import hashlib
 import io
+import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from insight_assets.contracts.sources import DeliveredColumn, SourceContract
 
 CHUNK = 1 << 20
 HASH_DIGITS = 32
+_COLUMN_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w .-]{0,63}")
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
@@ -155,8 +157,11 @@ def _read_csv(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
 def _require_columns(delivery: Delivery, source: SourceContract, found: list[str]) -> None:
     missing = [column.path for column in source.delivered if column.required and column.path not in found]
     if missing:
+        # A file without its header shows values where names should be, and values may be personal.
+        names = [name for name in found if _COLUMN_NAME.fullmatch(name)]
         message = (
-            f"{delivery.name}: column {', '.join(missing)} is missing; the file has {', '.join(found[:40])}. "
+            f"{delivery.name}: column {', '.join(missing)} is missing; the file has {len(found)} columns: "
+            f"{', '.join(names[:40]) or 'none that looks like a name, is the header missing?'}. "
             f"Deliver the column, or change the contract of {source.name} if it was renamed"
         )
         raise FileRefused("missing_column", message)

@@ -1,0 +1,59 @@
+"""A small simulated shop in a home of its own, driven through the command line as a user would."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from insight_assets.metadata import partition_states
+
+# 150 customers over 75 days with a horizon of 30: the last day has models, and one origin before it has closed.
+CUSTOMERS, DAYS = 150, 75
+FIRST_DAY, LAST_DAY = "2025-01-01", "2025-03-16"
+
+
+@dataclass(frozen=True)
+class Home:
+    """A home folder and the way to run commands on it."""
+
+    path: Path
+
+    def run(self, *arguments: str, expect: int | None = 0, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(self.command(*arguments), env=self.environment(), capture_output=True, text=True, timeout=timeout)
+        if expect is not None:
+            assert done.returncode == expect, done.stdout + done.stderr
+        return done
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-W", "ignore", "-m", "insight_assets.cli", *arguments]
+
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("INSIGHT_", "DAGSTER_"))}
+        return kept | {"INSIGHT_HOME": str(self.path), "INSIGHT_MAX_EPOCHS": "2"}
+
+    def build(self, *arguments: str, expect: int | None = 0) -> dict:
+        return json.loads(self.run("build", "--json", *arguments, expect=expect).stdout)
+
+    def show(self, table: str, *arguments: str) -> list[dict]:
+        return json.loads(self.run("show", table, "--json", *arguments).stdout)
+
+    def hashes(self, *tables: str) -> dict[str, dict[str, str]]:
+        with dg.DagsterInstance.from_config(str(self.path / "dagster")) as instance:
+            return {
+                table: {day: state.content_hash for day, state in partition_states(instance, table).items()} for table in tables
+            }
+
+    def made_at(self, *tables: str) -> dict[str, dict[str, float]]:
+        with dg.DagsterInstance.from_config(str(self.path / "dagster")) as instance:
+            return {table: {day: state.at for day, state in partition_states(instance, table).items()} for table in tables}
+
+
+ROW_TABLES = ("events", "order_lines", "orders", "product_history", "sessions", "customer_days", "product_days")
+SNAPSHOTS = (
+    "customer_features", "event_sequences", "rfm_segments", "customer_clusters", "churn_scores", "lifetime_value_scores",
+    "recommendations", "customer_profiles", "segment_summary",
+)

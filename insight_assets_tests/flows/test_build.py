@@ -1,0 +1,167 @@
+"""The whole graph through the command line: built once, built again, disturbed in every way the product must survive."""
+
+import gzip
+import json
+import shutil
+import signal
+import subprocess
+import time
+
+import polars as pl
+import pytest
+
+from insight_assets.contracts.catalogue import contract
+from insight_assets.lake import Lake
+from insight_assets_tests.flows.shop import CUSTOMERS, DAYS, FIRST_DAY, LAST_DAY, ROW_TABLES, SNAPSHOTS, Home
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> tuple[Home, dict]:
+    home = Home(tmp_path_factory.mktemp("shop"))
+    home.run("simulate", "--customers", str(CUSTOMERS), "--days", str(DAYS))
+    return home, home.build()
+
+
+@pytest.fixture
+def copy(built, tmp_path) -> Home:
+    shutil.copytree(built[0].path, tmp_path / "home")
+    return Home(tmp_path / "home")
+
+
+def test_everything_is_built_and_accounted_for(built):
+    home, report = built
+    assert report["failures"] == []
+    assert (report["first"], report["last"]) == (FIRST_DAY, LAST_DAY)
+    hashes = home.hashes(*ROW_TABLES, *SNAPSHOTS, "quarantine")
+    assert {table: len(days) for table, days in hashes.items() if table in ROW_TABLES} == dict.fromkeys(ROW_TABLES, DAYS)
+    assert all(LAST_DAY in hashes[table] for table in SNAPSHOTS)
+    lake = Lake(home.path / "lake")
+    delivered = sum(
+        len(gzip.decompress(path.read_bytes()).splitlines()) for path in (home.path / "landing" / "segment").glob("*.gz")
+    )
+    accepted = lake.scan(contract("events")).filter(pl.col("file_hash") != "derived").select(pl.len()).collect().item()
+    quarantined = lake.scan(contract("quarantine")).select(pl.len()).collect().item()
+    assert delivered == accepted + quarantined
+
+
+def test_row_stages_of_a_fresh_shop_are_one_run(built):
+    home, _ = built
+    made = home.made_at(*ROW_TABLES)
+    import dagster as dg
+
+    with dg.DagsterInstance.from_config(str(home.path / "dagster")) as instance:
+        runs = {
+            record.run_id
+            for table in ROW_TABLES
+            for record in instance.fetch_materializations(dg.AssetKey(table), limit=1000).records
+        }
+    assert len(runs) == 1
+    assert all(len(days) == DAYS for days in made.values())
+
+
+def test_building_again_makes_nothing(copy):
+    before = copy.hashes(*ROW_TABLES, *SNAPSHOTS)
+    report = copy.build()
+    assert report["runs"] == 0
+    assert copy.hashes(*ROW_TABLES, *SNAPSHOTS) == before
+
+
+def test_one_profile_a_customer_and_the_profile_can_be_read(built):
+    home, _ = built
+    lake = Lake(home.path / "lake")
+    profiles = lake.scan(contract("customer_profiles")).collect()
+    features = lake.scan(contract("customer_features")).filter(pl.col("as_of") == pl.lit(LAST_DAY).str.to_date()).collect()
+    assert profiles["customer_key"].is_unique().all()
+    assert set(profiles["customer_key"]) == set(features["customer_key"])
+    key = str(profiles["customer_key"][0])
+    assert json.loads(home.run("profile", key, "--json").stdout)["customer_key"] == key
+    home.run("profile", "nobody", expect=1)
+
+
+def test_the_same_content_under_another_name_adds_no_row(copy):
+    landing = copy.path / "landing" / "segment"
+    (landing / "again.ndjson").write_bytes(gzip.decompress((landing / "segment-2025-02-01.ndjson.gz").read_bytes()))
+    before = copy.hashes(*ROW_TABLES)
+    assert copy.build()["runs"] == 0
+    assert copy.hashes(*ROW_TABLES) == before
+
+
+def test_late_rows_rebuild_their_day_and_what_depends_on_it(copy):
+    landing = copy.path / "landing" / "segment"
+    rows = [json.loads(line) for line in gzip.decompress((landing / "segment-2025-02-10.ndjson.gz").read_bytes()).splitlines()]
+    late = next(row for row in rows if row["event"] == "Product Viewed" and row.get("userId"))
+    late |= {"messageId": "late-1"}
+    (landing / "late.ndjson").write_text(json.dumps(late) + "\n", encoding="utf-8")
+    before = copy.made_at(*ROW_TABLES, "customer_features")
+    hashes = copy.hashes("events", "customer_features")
+    copy.build()
+    after = copy.made_at(*ROW_TABLES, "customer_features")
+    rebuilt = {table: {day for day in days if days[day] != before[table][day]} for table, days in after.items()}
+    assert rebuilt["events"] == rebuilt["orders"] == rebuilt["product_days"] == {"2025-02-10"}
+    assert rebuilt["sessions"] <= {"2025-02-10", "2025-02-11"}
+    assert rebuilt["customer_days"] <= {"2025-02-10", "2025-02-11"}
+    assert LAST_DAY in rebuilt["customer_features"]
+    changed = copy.hashes("events")["events"]
+    assert {day for day in changed if changed[day] != hashes["events"][day]} == {"2025-02-10"}
+
+
+def test_a_spoilt_day_is_refused_and_leaves_the_rest_untouched(copy):
+    landing = copy.path / "landing" / "segment"
+    rows = [json.loads(line) for line in gzip.decompress((landing / "segment-2025-02-10.ndjson.gz").read_bytes()).splitlines()]
+    spoilt = [row | {"messageId": f"spoilt-{number}", "event": "Produkt Viewed"} for number, row in enumerate(rows)]
+    (landing / "spoilt.ndjson").write_text("\n".join(json.dumps(row) for row in spoilt), encoding="utf-8")
+    before = copy.hashes(*ROW_TABLES, *SNAPSHOTS)
+    report = copy.build(expect=1)
+    message = report["failures"][0]["message"]
+    assert "segment on 2025-02-10" in message
+    assert "events.enum" in message or "event.enum" in message
+    assert "Next:" in message
+    assert copy.hashes(*ROW_TABLES, *SNAPSHOTS) == before
+    quarantine = copy.show("quarantine", "--as-of", "2025-02-10", "--limit", "5")
+    assert {row["rule"] for row in quarantine} == {"event.enum"}
+    assert {row["file_name"] for row in quarantine} == {"spoilt.ndjson"}
+    assert all(row["line"] >= 1 and row["contract_version"] for row in quarantine)
+
+
+def test_a_killed_build_is_completed_by_the_next(tmp_path, built):
+    home = Home(tmp_path / "killed")
+    shutil.copytree(built[0].path / "landing", home.path / "landing")
+    shutil.copy(built[0].path / "insight.env", home.path)
+    shutil.copytree(built[0].path / "secrets", home.path / "secrets")
+    process = subprocess.Popen(home.command("build"), env=home.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not (home.path / "lake" / "customer_days").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert home.build()["failures"] == []
+    tables = (*ROW_TABLES, *SNAPSHOTS)
+    assert home.hashes(*tables) == built[0].hashes(*tables)
+
+
+def test_a_second_build_at_the_same_time_is_refused(copy):
+    from insight_assets.building import exclusive
+
+    with exclusive(copy.path):
+        done = copy.run("build", expect=3)
+    assert "another `insight build`" in done.stderr
+
+
+def test_days_in_reverse_order_give_the_same_hashes(built, tmp_path):
+    home = Home(tmp_path / "reverse")
+    shutil.copytree(built[0].path / "landing", home.path / "landing")
+    shutil.copy(built[0].path / "insight.env", home.path)
+    shutil.copytree(built[0].path / "secrets", home.path / "secrets")
+    days = ["2025-02-05", "2025-02-04", "2025-02-03"]
+    for day in days:
+        home.build("--from", day, "--to", day, "--select", "group:raw or group:validated or group:features")
+    tables = ("events", "order_lines", "orders", "product_history", "product_days")
+    reverse, forward = home.hashes(*tables), built[0].hashes(*tables)
+    assert reverse == {table: {day: forward[table][day] for day in days} for table in tables}
+    # A session's start is looked up in the day before, which the first of the three days did not have.
+    late = home.build("--from", "2025-02-03", "--to", "2025-02-05", "--select", "group:features")
+    assert late["failures"] == []
+    for table in ("sessions", "customer_days"):
+        assert {d: h for d, h in home.hashes(table)[table].items() if d != "2025-02-03"} == {
+            d: built[0].hashes(table)[table][d] for d in days if d != "2025-02-03"
+        }

@@ -1,0 +1,130 @@
+"""The code location as a whole: it loads, every asset says what it is, and nothing heavy is imported by loading it."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from insight_assets.contracts.catalogue import contracts
+from insight_assets.definitions import build_defs
+from insight_assets.ingestion.assets import LANDING_PREFIX, SOURCES
+from insight_assets.ingestion.raw import PREFIX
+
+PACKAGE = Path(__file__).parents[1] / "insight_assets"
+HEAVY = {"torch", "pytorch_lightning", "lightning", "sklearn", "pandera", "great_expectations", "altair", "pandas", "skops"}
+MAY_IMPORT_DAGSTER = {
+    "assets.py", "checks.py", "sensors.py", "definitions.py", "resources.py", "io_managers.py", "partitions.py",
+    "metadata.py", "building.py", "diagnosis.py", "event_log.py",
+}
+
+
+@pytest.fixture(scope="module")
+def defs() -> dg.Definitions:
+    return build_defs()
+
+
+def test_the_code_location_is_loadable(defs):
+    dg.Definitions.validate_loadable(defs)
+
+
+def test_only_landing_folders_come_from_outside(defs):
+    graph = defs.resolve_asset_graph()
+    assert {key.to_user_string() for key in graph.external_asset_keys} == {LANDING_PREFIX + name for name in SOURCES}
+
+
+def test_every_asset_says_what_it_is(defs):
+    for spec in defs.resolve_all_asset_specs():
+        name = spec.key.to_user_string()
+        assert spec.description, name
+        assert spec.owners, name
+        assert spec.kinds, name
+        assert "layer" in spec.tags, name
+        assert spec.group_name not in {None, "default"}, name
+
+
+def test_tables_and_contracts_match_one_to_one(defs):
+    tables = {
+        spec.key.to_user_string()
+        for spec in defs.resolve_all_asset_specs()
+        if "dagster/column_schema" in spec.metadata and not spec.key.to_user_string().startswith(PREFIX)
+    }
+    assert tables == set(contracts())
+    raw = {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs() if spec.group_name == "raw"}
+    assert raw == {PREFIX + name for name in SOURCES}
+
+
+def test_column_schemas_carry_descriptions_and_privacy_tags(defs):
+    specs = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+    schema = specs["events"].metadata["dagster/column_schema"]
+    columns = {column.name: column for column in getattr(schema, "schema", schema).columns}
+    assert columns["customer_key"].tags == {"pii": "pseudonym"}
+    assert all(column.description for column in columns.values())
+
+
+def test_loading_imports_nothing_heavy():
+    probe = (
+        "import sys; from insight_assets.definitions import defs; defs();"
+        f"print(sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-W", "ignore", "-c", probe], capture_output=True, text=True, check=True)
+    assert found.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_only_the_shell_imports_dagster():
+    strangers = [
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if path.name not in MAY_IMPORT_DAGSTER and "dagster" in _imports(path, top_level_only=False)
+    ]
+    assert strangers == []
+
+
+def test_assets_modules_do_not_postpone_annotations():
+    postponed = [
+        path for path in PACKAGE.rglob("*.py")
+        if path.name in MAY_IMPORT_DAGSTER and "from __future__ import annotations" in path.read_text(encoding="utf-8")
+    ]
+    assert postponed == []
+
+
+CLOCKS = {("datetime", "now"), ("datetime", "today"), ("datetime", "utcnow"), ("date", "today"), ("time", "time")}
+MAY_READ_THE_CLOCK = {"cli.py", "building.py", "io_managers.py"}
+
+
+def test_no_asset_reads_the_clock():
+    readers = [
+        f"{path.relative_to(PACKAGE)}:{node.lineno}"
+        for path in PACKAGE.rglob("*.py")
+        if path.name not in MAY_READ_THE_CLOCK
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and (node.func.value.id, node.func.attr) in CLOCKS
+    ]
+    assert readers == []
+
+
+def test_no_file_is_opened_that_could_run_code():
+    forbidden = {"pickle", "joblib", "cloudpickle", "dill", "shelve"}
+    users = [str(path) for path in PACKAGE.rglob("*.py") if forbidden & _imports(path, top_level_only=False)]
+    assert users == []
+
+
+def test_only_settings_reads_the_environment():
+    readers = [
+        str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py")
+        if path.name != "settings.py" and ("os.environ" in path.read_text(encoding="utf-8") or "getenv" in path.read_text(encoding="utf-8"))
+    ]
+    assert readers == []
+
+
+def _imports(path: Path, *, top_level_only: bool) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    return {name.split(".")[0] for name in names}
