@@ -4,7 +4,6 @@ Knows contracts and files, not assets: no Dagster, no clock. How a run records w
 """
 
 import hashlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -15,10 +14,11 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from insight_assets.contracts.types import Contract
+from insight_assets.contracts.types import Contract, ContractError
 
 ROWS_PER_COMMIT = 1_000_000
 HASH_DIGITS = 32
+DIGITS_OF_INT64 = 18
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,35 @@ def hash_frame(frame: pl.DataFrame, contract: Contract) -> str:
         contract: names the key by which the rows are ordered.
 
     Returns:
-        First 32 hex digits of the SHA-256 of the sorted rows in Arrow IPC form.
+        First 32 hex digits of the SHA-256 over names, types and values, column by column in the contract's order.
     """
-    buffer = io.BytesIO()
-    sort_rows(frame, contract).rechunk().write_ipc(buffer, compression="uncompressed")
-    return hashlib.sha256(buffer.getbuffer()).hexdigest()[:HASH_DIGITS]
+    digest = hashlib.sha256()
+    ordered = sort_rows(frame, contract)
+    for column in contract.columns:
+        digest.update(f"{column.name} {column.dtype} {frame.height}\n".encode())
+        _hash_values(ordered[column.name], digest)
+    return digest.hexdigest()[:HASH_DIGITS]
+
+
+def _hash_values(values: pl.Series, digest: "hashlib._Hash") -> None:
+    # Never the Arrow buffers themselves: below a null they hold any bytes, and an all-valid mask may be there or not.
+    missing = values.is_null()
+    digest.update(missing.cast(pl.UInt8).to_numpy())
+    dtype = values.dtype
+    if isinstance(dtype, pl.List):
+        items = values.list.len().fill_null(0)
+        digest.update(items.to_numpy())
+        _hash_values(values.filter(items > 0).explode(), digest)
+    elif dtype == pl.String:
+        text = values.fill_null("")
+        digest.update(text.str.len_bytes().to_numpy())
+        digest.update(text.str.join("").item().encode() if len(text) else b"")
+    elif isinstance(dtype, pl.Decimal):
+        short = dtype.precision <= DIGITS_OF_INT64
+        _hash_values(values.to_physical().cast(pl.Int64) if short else values.cast(pl.String), digest)
+    else:
+        plain = values.to_physical().cast(pl.UInt8) if dtype == pl.Boolean else values.to_physical()
+        digest.update(plain.fill_null(0).to_numpy())
 
 
 def sort_rows(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
@@ -99,7 +123,7 @@ class Lake:
         frames: DailyFrames,
         *,
         audit: Callable[[pl.DataFrame], None] | None = None,
-        unchanged: Callable[[Partition], bool] = lambda partition: False,
+        unchanged: Callable[[Partition], bool] = lambda _: False,
     ) -> Iterator[Partition]:
         """Replace partitions whole; a reader sees each one as before or as after, never between.
 
@@ -108,7 +132,8 @@ class Lake:
             keys: partitions to replace.
             frames: gives the rows of each partition.
             audit: called with the rows of several partitions before they are written; raises to refuse them.
-            unchanged: says that a partition already holds this content, so that it is not written again.
+            unchanged: says that a partition is believed to hold this content already; it is then read, and written
+                again only if it does not.
 
         Yields:
             Each partition, after the commit that holds it.
@@ -139,10 +164,21 @@ class Lake:
     ) -> Iterator[Partition]:
         if audit is not None:
             audit(pl.concat([frame for _, frame in pending]))
-        changed = [(part, frame) for part, frame in pending if not unchanged(part)]
+        # What was recorded may differ from what lies there: a run can be killed between writing and recording.
+        held = self._hashes(contract, [part.key for part, _ in pending if unchanged(part)])
+        changed = [(part, frame) for part, frame in pending if held.get(part.key) != part.content_hash]
         if changed:
             self._replace(contract, [part.key for part, _ in changed], pl.concat([frame for _, frame in changed]))
         yield from (part for part, _ in pending)
+
+    def _hashes(self, contract: Contract, keys: Sequence[date]) -> dict[date, str]:
+        """Hash what partitions hold; a partition that cannot be read is left out."""
+        try:
+            rows = self.scan(contract, keys).collect()
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ContractError, OSError):
+            return {}
+        held = {key[0]: frame for key, frame in rows.partition_by(contract.partition_column, as_dict=True).items()}
+        return {key: hash_frame(held.get(key, contract.empty()), contract) for key in keys}
 
     @retry(
         retry=retry_if_exception_type(CommitFailedError),
