@@ -49,8 +49,8 @@ WEIGHTS_KEPT = 300
 """Weights per product in `ease`: on Amazon Beauty NDCG@10 is .0449 with 300 of 12,068 weights and
 .0448 was published for all of them."""
 
-DENSE_ITEMS = 6000
-"""Products, by buyers, that go through the ridge: 0.3 GB and a few seconds on two cores. Others
+DENSE_ITEMS = 4000
+"""Products, by buyers, that go through the ridge: 0.1 GB and some 6 s on one core. Others
 get cosine weights (see `ease_with_tail`)."""
 
 TUNING_CUSTOMERS = 2000

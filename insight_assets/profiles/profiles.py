@@ -1,0 +1,319 @@
+"""The customer profile: what is known and predicted of a customer, fused into one row.
+
+Joins tables that other stages published and says what to know before relying on the result. No
+feature, segment or score is computed here; summaries over customers are in `summary`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import polars as pl
+
+FAVOURITE_DAYS = 365
+"""Length in days of the window behind the favourite category."""
+
+FEW_EVENTS = 3
+"""Below this many events and documents a profile says little."""
+
+TIERS = (("top", 10), ("high", 8), ("medium", 4), ("low", 1))
+"""Value tiers with their lowest tenth, best first."""
+
+CHANNELS = ("web", "app", "mini_program", "store", "phone", "email", "other")
+DAY_PARTS = ("night", "morning", "afternoon", "evening")
+
+COPIED_FEATURES = (
+    "first_seen_day",
+    "tenure_days",
+    "days_since_last_event",
+    "days_since_last_order",
+    "active_days_90d",
+    "sessions_90d",
+    "product_views_90d",
+    "searches_90d",
+    "orders_30d",
+    "orders_90d",
+    "orders_365d",
+    "orders_lifetime",
+    "net_30d",
+    "net_90d",
+    "net_365d",
+    "net_lifetime",
+    "mean_order_value_365d",
+    "mean_gap_days",
+    "discount_share_365d",
+    "refund_share_lifetime",
+    "cart_abandonment_90d",
+    "reviews_365d",
+    "mean_rating_365d",
+    "tickets_90d",
+    "preferred_weekday_365d",
+    "first_campaign_source",
+    "last_campaign_source",
+)
+"""Features that people read, carried over under their own names."""
+
+FULL_PROFILE = (
+    "favourite_category",
+    "favourite_channel",
+    "favourite_day_part",
+    "mean_order_value_365d",
+    "mean_gap_days",
+    "rfm_segment",
+    "cluster",
+    "churn_probability",
+    "expected_value_365d",
+    "recommended_product_ids",
+)
+"""Facts that `profile_completeness` counts."""
+
+_ONLY_FOR_FLAGS = ("events_lifetime", "gross_lifetime", "refunded_lifetime", "currencies")
+_GRADE_COLUMNS = ("method", "model_version", "horizon_days", "grade", "graded_origin")
+_VALUE_COLUMNS = (
+    "probability_alive",
+    *(
+        f"expected_{what}_{days}d{end}"
+        for what in ("orders", "value")
+        for days in (90, 365)
+        for end in ("", "_low", "_high")
+    ),
+    "value_decile",
+)
+
+
+def fuse_profiles(
+    customer_features: pl.LazyFrame,
+    customer_days: pl.LazyFrame,
+    *,
+    rfm_segments: pl.LazyFrame,
+    customer_clusters: pl.LazyFrame,
+    churn_scores: pl.LazyFrame,
+    lifetime_value_scores: pl.LazyFrame,
+    recommendations: pl.LazyFrame,
+    as_of: date,
+) -> pl.LazyFrame:
+    """Make one profile per customer of `customer_features`.
+
+    Segments and scores of customers who never bought are left null even if a table holds one.
+
+    Args:
+        customer_features: Rows of that contract as of the day.
+        customer_days: Rows of that contract; days after `as_of` are ignored.
+        rfm_segments: Rows of that contract as of the day; this and the following may be empty.
+        customer_clusters: Rows of that contract as of the day.
+        churn_scores: Rows of that contract as of the day.
+        lifetime_value_scores: Rows of that contract as of the day.
+        recommendations: Rows of that contract as of the day.
+        as_of: The as-of day.
+
+    Returns:
+        The columns of the contract `customer_profiles`, in any order, sorted by customer.
+    """
+    past = customer_days.filter(pl.col("event_day") <= as_of)
+    known = customer_features.select(
+        "customer_key",
+        pl.lit(as_of).alias("as_of"),
+        *COPIED_FEATURES,
+        _largest({name: f"{name}_share_365d" for name in CHANNELS}).alias("favourite_channel"),
+        _largest({name: f"{name}_share_365d" for name in DAY_PARTS}).alias("favourite_day_part"),
+        *_ONLY_FOR_FLAGS,
+    )
+    bought = pl.col("orders_lifetime") > 0
+    about_buyers = [
+        _segments(rfm_segments),
+        _clusters(customer_clusters),
+        _churn(churn_scores),
+        _value(lifetime_value_scores),
+    ]
+    buyers = known.filter(bought).select("customer_key")
+    for table in about_buyers:
+        only_buyers = table.join(buyers, on="customer_key", how="semi")
+        known = known.join(only_buyers, on="customer_key", how="left")
+    fused = (
+        known.join(favourite_categories(past, as_of=as_of), on="customer_key", how="left")
+        .join(_lists(recommendations), on="customer_key", how="left")
+        .join(past.select(data_complete_until=pl.col("event_day").max()), how="cross")
+        .with_columns(
+            pl.col("data_complete_until").fill_null(as_of),
+            value_tier=_tier(pl.col("value_decile")),
+        )
+    )
+    return (
+        fused.with_columns(
+            data_quality_flags=_flags(),
+            profile_completeness=pl.mean_horizontal(pl.col(*FULL_PROFILE).is_not_null()),
+        )
+        .drop(_ONLY_FOR_FLAGS)
+        .sort("customer_key")
+    )
+
+
+def favourite_categories(customer_days: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    """Find the category that each customer bought on most days.
+
+    Args:
+        customer_days: Rows of that contract; only the `FAVOURITE_DAYS` days up to `as_of` count.
+        as_of: Last day that counts.
+
+    Returns:
+        Columns customer_key and favourite_category, for customers with a known category; the
+        first by name on a tie.
+    """
+    since = as_of - timedelta(days=FAVOURITE_DAYS)
+    return (
+        customer_days.filter(pl.col("event_day").is_between(since, as_of, closed="right"))
+        .select("customer_key", favourite_category=pl.col("bought_categories"))
+        .filter(pl.col("favourite_category").list.len() > 0)
+        .explode("favourite_category")
+        .drop_nulls("favourite_category")
+        .group_by("customer_key", "favourite_category")
+        .agg(days=pl.len())
+        .sort("customer_key", "days", "favourite_category", descending=[False, True, False])
+        .unique("customer_key", keep="first", maintain_order=True)
+        .select("customer_key", "favourite_category")
+    )
+
+
+def _segments(rfm_segments: pl.LazyFrame) -> pl.LazyFrame:
+    return rfm_segments.select(
+        "customer_key",
+        "rfm_score",
+        rfm_segment="segment",
+        rfm_segment_en="segment_en",
+        rfm_segment_zh="segment_zh",
+    )
+
+
+def _clusters(customer_clusters: pl.LazyFrame) -> pl.LazyFrame:
+    return customer_clusters.select(
+        "customer_key",
+        "cluster",
+        cluster_distance="distance",
+        cluster_label_en="label_en",
+        cluster_label_zh="label_zh",
+    )
+
+
+def _churn(churn_scores: pl.LazyFrame) -> pl.LazyFrame:
+    return churn_scores.select(
+        "customer_key",
+        "churn_probability",
+        "churn_decile",
+        *_graded("churn"),
+        churn_drivers=_drivers(),
+    )
+
+
+def _value(lifetime_value_scores: pl.LazyFrame) -> pl.LazyFrame:
+    return lifetime_value_scores.select(
+        "customer_key", *_VALUE_COLUMNS, *_graded("value"), value_drivers=_drivers()
+    )
+
+
+def _lists(recommendations: pl.LazyFrame) -> pl.LazyFrame:
+    ranked = recommendations.sort("customer_key", "rank")
+    return ranked.group_by("customer_key", maintain_order=True).agg(
+        recommended_product_ids=pl.col("product_id"),
+        recommended_product_names=pl.coalesce("product_name", "product_id"),
+        recommendation_reasons=pl.col("reason"),
+        recommendation_reasons_zh=pl.col("reason_zh"),
+        **{f"recommendation_{name}": pl.col(name).first() for name in _GRADE_COLUMNS},
+    )
+
+
+def _graded(prefix: str) -> list[pl.Expr]:
+    return [pl.col(name).alias(f"{prefix}_{name}") for name in _GRADE_COLUMNS]
+
+
+def _drivers() -> pl.Expr:
+    return pl.concat_list("driver_1", "driver_2", "driver_3").list.drop_nulls()
+
+
+def _largest(columns: Mapping[str, str]) -> pl.Expr:
+    """Name whose column holds the largest value above 0, the first one on a tie; else null."""
+    largest = pl.max_horizontal(columns.values())
+    return pl.coalesce(
+        pl.when((pl.col(column) == largest) & (largest > 0)).then(pl.lit(name))
+        for name, column in columns.items()
+    )
+
+
+def _tier(decile: pl.Expr) -> pl.Expr:
+    return pl.coalesce(pl.when(decile >= lowest).then(pl.lit(name)) for name, lowest in TIERS)
+
+
+def _flags() -> pl.Expr:
+    bought = pl.col("orders_lifetime") > 0
+    unscored = pl.col("churn_probability").is_null() | pl.col("expected_value_365d").is_null()
+    ungraded = pl.any_horizontal(
+        pl.col(f"{prefix}_grade").eq_missing("ungraded")
+        for prefix in ("churn", "value", "recommendation")
+    )
+    conditions = {
+        "no_purchase": ~bought,
+        "few_events": pl.col("events_lifetime") + pl.col("orders_lifetime") < FEW_EVENTS,
+        "refund_exceeds_gross": pl.col("refunded_lifetime") > pl.col("gross_lifetime"),
+        "several_currencies": pl.col("currencies") > 1,
+        "score_missing": bought & unscored,
+        "ungraded_score": ungraded,
+        "no_recommendation": pl.col("recommended_product_ids").is_null(),
+    }
+    return pl.concat_list(
+        pl.when(condition).then(pl.lit(name)) for name, condition in conditions.items()
+    ).list.drop_nulls()
+
+
+@dataclass(frozen=True)
+class Unmatched:
+    """How profiles and customers fail to match one to one.
+
+    Attributes:
+        missing: Customers without a profile.
+        unknown: Profiles of nobody in `customer_features`.
+        repeated: Profiles beyond the first of a customer.
+    """
+
+    missing: int
+    unknown: int
+    repeated: int
+
+
+def unmatched_customers(customer_features: pl.LazyFrame, profiles: pl.DataFrame) -> Unmatched:
+    """Compare the customers of the features with those of the profiles."""
+    expected = customer_features.select("customer_key").collect()
+    found = profiles.select("customer_key").unique()
+    return Unmatched(
+        missing=expected.join(found, on="customer_key", how="anti").height,
+        unknown=found.join(expected, on="customer_key", how="anti").height,
+        repeated=profiles.height - found.height,
+    )
+
+
+def scores_out_of_bounds(profiles: pl.DataFrame) -> dict[str, int]:
+    """Count the values of probabilities and shares outside 0 to 1, by column."""
+    bounded = ("churn_probability", "probability_alive", "profile_completeness")
+    return {name: int((~profiles[name].is_between(0.0, 1.0)).sum()) for name in bounded}
+
+
+def flag_counts(profiles: pl.DataFrame, *, smallest_group: int) -> pl.DataFrame:
+    """Count the profiles that carry each flag; safe to show.
+
+    Args:
+        profiles: Rows of the contract `customer_profiles`.
+        smallest_group: Smallest number of customers that may be spoken of.
+
+    Returns:
+        Columns flag and customers, most frequent first; flags carried by fewer customers, or by
+        all but so few, are left out.
+    """
+    counts = (
+        profiles.select(flag="data_quality_flags")
+        .explode("flag")
+        .drop_nulls("flag")
+        .group_by("flag")
+        .agg(customers=pl.len().cast(pl.Int64))
+    )
+    rest = profiles.height - pl.col("customers")
+    return counts.filter(
+        (pl.col("customers") >= smallest_group) & ((rest == 0) | (rest >= smallest_group))
+    ).sort("customers", "flag", descending=[True, False])
