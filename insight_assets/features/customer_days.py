@@ -6,7 +6,7 @@ Windows, rates and ages belong to `customer_features`.
 
 import polars as pl
 
-from insight_assets.features.vocabulary import CHANNELS, DAY_PARTS, SHOP_EVENTS
+from insight_assets.features.vocabulary import CHANNELS, DAY_PARTS, SHOP_EVENTS, event_kinds
 
 KEYS = ("customer_key", "event_day")
 COUNTED = {
@@ -110,26 +110,35 @@ def _of_customers(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 def _activity(events: pl.LazyFrame, timezone: str) -> pl.LazyFrame:
     """Count events by kind, part of the day and channel."""
-    kind = pl.col("event")
-    own = ~kind.is_in(SHOP_EVENTS)
-    part = pl.col("event_time").dt.convert_time_zone(timezone).dt.hour() // 6
-    return events.group_by(KEYS).agg(
+    # Enum codes halve the time of comparing text some thirty times.
+    coded = events.select(
+        *KEYS,
+        "event_time",
+        "results",
+        "rating",
+        kind=pl.col("event").cast(pl.Enum(event_kinds())),
+        channel=pl.col("channel").cast(pl.Enum(CHANNELS)),
+        own=~pl.col("event").is_in(SHOP_EVENTS),
+        part=pl.col("event_time").dt.convert_time_zone(timezone).dt.hour() // 6,
+    )
+    kind, own, moment = pl.col("kind"), pl.col("own"), pl.col("event_time")
+    return coded.group_by(KEYS).agg(
         own.sum().alias("events"),
         (~own).sum().alias("shop_events"),
         *((kind == event).sum().alias(name) for name, event in COUNTED.items()),
         ((kind == "products_searched") & (pl.col("results") == 0))
         .sum()
         .alias("zero_result_searches"),
-        pl.when(kind == "product_reviewed").then(pl.col("rating")).sum().alias("rating_sum"),
+        pl.when(kind == "product_reviewed").then("rating").sum().alias("rating_sum"),
         *(
-            (own & (part == number)).sum().alias(f"events_{name}")
+            (own & (pl.col("part") == number)).sum().alias(f"events_{name}")
             for number, name in enumerate(DAY_PARTS)
         ),
         *((own & (pl.col("channel") == name)).sum().alias(f"events_{name}") for name in CHANNELS),
-        pl.col("event_time").min().alias("first_event_at"),
-        pl.col("event_time").max().alias("last_event_at"),
+        moment.min().alias("first_event_at"),
+        moment.max().alias("last_event_at"),
         *(
-            pl.when(kind == event).then("event_time").max().alias(f"last_{name}_at")
+            pl.when(kind == event).then(moment).max().alias(f"last_{name}_at")
             for name, event in TIMED.items()
         ),
     )

@@ -37,8 +37,6 @@ READ = (
 )
 """Columns of an event that a visit is made of."""
 
-TIME = pl.Datetime("us", "UTC")
-
 
 def build_sessions(events: pl.LazyFrame, *, day: date, gap: timedelta = GAP) -> pl.LazyFrame:
     """Cut the events of one day into visits, those that run on from the day before included.
@@ -79,7 +77,7 @@ def build_sessions(events: pl.LazyFrame, *, day: date, gap: timedelta = GAP) -> 
     running = _running(acted.filter(pl.col("event_day") == day - timedelta(days=1)), today, gap)
     runs_on = (pl.col("first_event_at") - pl.col("ran_until") <= gap).fill_null(value=False)
     return (
-        fragments.join(running.lazy(), on="actor_key", how="left")
+        fragments.join(running, on="actor_key", how="left")
         .with_columns(continued=runs_on)
         .with_columns(
             started_at=pl.when("continued").then("ran_since").otherwise("first_event_at"),
@@ -101,28 +99,32 @@ def build_sessions(events: pl.LazyFrame, *, day: date, gap: timedelta = GAP) -> 
 
 def _cut(events: pl.DataFrame, gap: timedelta) -> pl.DataFrame:
     """Order events by actor and time and number their visits."""
-    ordered = events[time_order(events, "actor_key")].drop("event_id", "source")
+    ordered = events.drop("event_id", "source")[time_order(events, "actor_key")]
+    return ordered.with_columns(visit=_begins(gap).cum_sum())
+
+
+def _begins(gap: timedelta) -> pl.Expr:
+    """Tell, of events ordered by actor and time, which begin a visit."""
     other = pl.col("actor_key") != pl.col("actor_key").shift(1)
     paused = pl.col("event_time").diff() > gap
-    return ordered.with_columns(visit=(other | paused).fill_null(value=True).cum_sum())
+    return (other | paused).fill_null(value=True)
 
 
-def _running(yesterday: pl.LazyFrame, today: pl.DataFrame, gap: timedelta) -> pl.DataFrame:
-    """Find the last visit of yesterday of each actor who came early enough to be still in it."""
-    latest = yesterday.select(pl.col("event_time").max()).collect().item()
-    early = today.lazy().filter(pl.col("event_time") <= pl.lit(latest, TIME) + gap)
-    candidates = (
-        yesterday.join(early.select("actor_key").unique(), on="actor_key", how="semi")
-        .select("actor_key", "event_time", "event_id", "source")
-        .collect()
-    )
+def _running(yesterday: pl.LazyFrame, today: pl.DataFrame, gap: timedelta) -> pl.LazyFrame:
+    """Find yesterday's last visit of all actors who came early enough today to be still in it.
+
+    Nobody was seen yesterday after the first event of today, so that whoever comes later than a
+    pause after it cannot be.
+    """
+    early = today.lazy().filter(pl.col("event_time") <= pl.col("event_time").min() + gap)
     return (
-        _cut(candidates, gap)
-        .group_by("actor_key", "visit")
+        yesterday.join(early.select("actor_key").unique(), on="actor_key", how="semi")
+        .select("actor_key", "event_time")
+        .sort("actor_key", "event_time")
+        .with_columns(begins=_begins(gap))
+        .group_by("actor_key")
         .agg(
-            pl.col("event_time").min().alias("ran_since"),
+            pl.when("begins").then("event_time").max().alias("ran_since"),
             pl.col("event_time").max().alias("ran_until"),
         )
-        .filter(pl.col("visit") == pl.col("visit").max().over("actor_key"))
-        .drop("visit")
     )

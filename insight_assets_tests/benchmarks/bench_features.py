@@ -1,0 +1,260 @@
+"""Features in rows per second and peak memory, beside the cost of only reading their columns.
+
+    python -m insight_assets_tests.benchmarks.bench_features --events 1000000
+
+Makes validated tables of a plain shop (one Parquet file a day, no lake and no Dagster around it),
+then takes each measurement in a process of its own. Figures of one run are to be compared with each
+other, not with those of another machine.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from insight_assets.contracts.catalogue import contract
+from insight_assets.features.customer_days import build_customer_days
+from insight_assets.features.customer_features import build_customer_features
+from insight_assets.features.product_days import build_product_days
+from insight_assets.features.sequences import build_event_sequences
+from insight_assets.features.sessions import build_sessions
+
+FIRST_DAY = date(2025, 1, 1)
+KINDS = {
+    "page_viewed": 0.27,
+    "product_viewed": 0.4,
+    "products_searched": 0.12,
+    "product_added": 0.09,
+    "product_removed": 0.02,
+    "checkout_started": 0.04,
+    "order_completed": 0.03,
+    "product_reviewed": 0.01,
+    "order_delivered": 0.02,
+}
+EVENTS_A_VISIT = 6
+SEED = 1
+
+
+def make_day(day: date, rows: int, customers: int, *, seed: int) -> dict[str, pl.DataFrame]:
+    """Draw one day's validated tables; customers and products are drawn by Zipf's law."""
+    draw = np.random.default_rng([seed, day.toordinal()])
+    visits = max(1, rows // EVENTS_A_VISIT)
+    who = draw.zipf(1.3, visits) % customers
+    starts = draw.uniform(0, 86_000, visits)
+    visit = np.sort(draw.integers(0, visits, rows))
+    seconds = np.minimum(starts[visit] + draw.exponential(200, rows), 86_399)
+    midnight = (day - date(1970, 1, 1)).days * 86_400
+    key = pl.Series((who[visit] + 1).astype(np.int64) * 0x9E3779B97F4A7C & (2**63 - 1))
+    products = pl.Series(draw.zipf(1.2, rows) % 20_000)
+    cents = draw.integers(500, 50_000, rows)
+    sold = pl.col("event") == "order_completed"
+    events = pl.DataFrame(
+        {
+            "event_id": pl.Series(draw.integers(0, 2**62, rows)).cast(pl.String),
+            "event": pl.Series(list(KINDS)).gather(
+                draw.choice(len(KINDS), rows, p=list(KINDS.values()))
+            ),
+            "event_time": pl.Series(((midnight + seconds) * 1e6).astype(np.int64)).cast(
+                pl.Datetime("us", "UTC")
+            ),
+            "known_at": pl.Series(((midnight + seconds) * 1e6).astype(np.int64)).cast(
+                pl.Datetime("us", "UTC")
+            ),
+            "actor_key": key,
+            "customer_key": key,
+            "channel": pl.Series(["web", "app", "mini_program"]).gather(draw.integers(0, 3, rows)),
+            "device": pl.Series(["mobile", "desktop"]).gather(draw.integers(0, 2, rows)),
+            "product_id": pl.select(pl.format("p{}", products)).to_series(),
+            "category": pl.select(pl.format("c{}", products % 50)).to_series(),
+            "brand": pl.select(pl.format("b{}", products % 300)).to_series(),
+            "price": pl.Series(cents),
+            "results": pl.Series(draw.integers(0, 30, rows)),
+            "rating": pl.Series(draw.integers(1, 6, rows)),
+        }
+    ).with_columns(
+        pl.lit("bench").alias("source"),
+        pl.lit(day).alias("event_day"),
+        pl.lit("0" * 32).alias("file_hash"),
+        pl.int_range(1, pl.len() + 1).alias("line"),
+        (pl.col("price") / 100).cast(pl.Decimal(18, 4)),
+        order_id=pl.when(sold).then(pl.format("o{}-{}", pl.lit(day), pl.int_range(pl.len()))),
+    )
+    events = events.with_columns(
+        value=pl.when(sold).then("price"), currency=pl.when(sold).then(pl.lit("CNY"))
+    )
+    none = pl.lit(0).cast(pl.Decimal(18, 4))
+    lines = events.filter(sold).with_columns(
+        pl.lit("sale").alias("kind"),
+        pl.col("event_id").alias("order_line_id"),
+        pl.lit(1).alias("quantity"),
+        pl.col("price").alias("unit_price"),
+        pl.col("price").alias("gross"),
+        pl.col("price").alias("net"),
+        none.alias("discount"),
+        none.alias("refunded"),
+        is_product=pl.lit(value=True),
+    )
+    orders = lines.with_columns(lines=pl.lit(1), products=pl.lit(1), units=pl.lit(1))
+    return {"events": events, "order_lines": lines, "orders": orders}
+
+
+def make_shop(folder: Path, *, events: int, days: int) -> None:
+    """Write the validated tables, one Parquet file a table and day, sorted by customer and time."""
+    for number in range(days):
+        day = FIRST_DAY + timedelta(days=number)
+        for name, frame in make_day(day, events // days, max(10, events // 20), seed=SEED).items():
+            rows = contract(name).conform(frame).collect().sort("customer_key", "event_time")
+            write(folder, name, day, rows)
+
+
+def write(folder: Path, name: str, day: date, rows: pl.DataFrame) -> None:
+    (folder / name).mkdir(exist_ok=True)
+    rows.write_parquet(folder / name / f"{day}.parquet")
+
+
+def read(folder: Path, name: str, *days: date) -> pl.LazyFrame:
+    """Scan the files of some days, or of all."""
+    files = [folder / name / f"{day}.parquet" for day in days] or sorted(
+        (folder / name).glob("*.parquet")
+    )
+    return pl.scan_parquet([file for file in files if file.exists()])
+
+
+def days_in(folder: Path) -> Iterator[date]:
+    yield from sorted(
+        date.fromisoformat(file.stem) for file in (folder / "events").glob("*.parquet")
+    )
+
+
+def last_day(folder: Path) -> date:
+    return list(days_in(folder))[-1]
+
+
+def decode(rows: pl.LazyFrame) -> None:
+    """Read every value of a frame and keep none."""
+    for _ in rows.collect_batches(chunk_size=100_000):
+        pass
+
+
+def make_sessions(folder: Path, day: date) -> pl.DataFrame:
+    events = read(folder, "events", day - timedelta(days=1), day)
+    return contract("sessions").conform(build_sessions(events, day=day)).collect()
+
+
+def make_customer_days(folder: Path, day: date) -> pl.DataFrame:
+    tables = [read(folder, name, day) for name in ("events", "orders", "order_lines", "sessions")]
+    return (
+        contract("customer_days")
+        .conform(build_customer_days(*tables, timezone="Asia/Shanghai"))
+        .collect()
+    )
+
+
+def make_product_days(folder: Path, day: date) -> pl.DataFrame:
+    tables = [read(folder, name, day) for name in ("events", "order_lines")]
+    return contract("product_days").conform(build_product_days(*tables)).collect()
+
+
+def by_day(name: str, build: Callable[[Path, date], pl.DataFrame]) -> Callable[[Path], float]:
+    """Build a table day by day; the time of writing it is not counted."""
+
+    def measure(folder: Path) -> float:
+        spent = 0.0
+        for day in days_in(folder):
+            start = time.perf_counter()
+            rows = build(folder, day)
+            spent += time.perf_counter() - start
+            write(folder, name, day, rows)
+        return spent
+
+    return measure
+
+
+def timed(work: Callable[[Path], object]) -> Callable[[Path], float]:
+    def measure(folder: Path) -> float:
+        start = time.perf_counter()
+        work(folder)
+        return time.perf_counter() - start
+
+    return measure
+
+
+EVENT_COLUMNS = ("customer_key", "event_day", "event", "event_time", "channel", "category")
+EVENT_COLUMNS += ("results", "rating")
+SEQUENCE_COLUMNS = ("customer_key", "event_day", "event", "event_time", "product_id", "category")
+SEQUENCE_COLUMNS += ("value", "price")
+
+MEASUREMENTS: dict[str, Callable[[Path], float]] = {
+    "read the event columns of customer_days": timed(
+        lambda f: decode(read(f, "events").select(EVENT_COLUMNS))
+    ),
+    "sessions, day by day": by_day("sessions", make_sessions),
+    "customer_days, day by day": by_day("customer_days", make_customer_days),
+    "product_days, day by day": by_day("product_days", make_product_days),
+    "read customer_days": timed(lambda f: decode(read(f, "customer_days"))),
+    "customer_features": timed(
+        lambda f: build_customer_features(read(f, "customer_days"), as_of=last_day(f)).collect()
+    ),
+    "read the event columns of event_sequences": timed(
+        lambda f: decode(read(f, "events").select(SEQUENCE_COLUMNS))
+    ),
+    "event_sequences": timed(
+        lambda f: build_event_sequences(read(f, "events"), as_of=last_day(f)).collect()
+    ),
+}
+
+
+def measure(name: str, folder: Path) -> dict[str, float]:
+    """Take one measurement in this process."""
+    before = time.process_time()
+    wall = MEASUREMENTS[name](folder)
+    return {
+        "wall": wall,
+        "cpu": time.process_time() - before,
+        "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def main() -> None:
+    """Make the shop, take every measurement in its own process and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--days", type=int, default=120)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.folder and given.measure:
+        print(json.dumps(measure(given.measure, given.folder)))
+    elif given.folder:
+        make_shop(given.folder, events=given.events, days=given.days)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            compare(folder, events=given.events, days=given.days)
+
+
+def compare(folder: str, *, events: int, days: int) -> None:
+    """Print one line a measurement; this process stays small, for a child's peak starts with it."""
+    command = [sys.executable, "-m", __spec__.name, "--folder", folder]
+    subprocess.run([*command, "--events", str(events), "--days", str(days)], check=True)
+    print(f"{events:,} events on {days} days")
+    print(f"{'measurement':44} {'wall s':>8} {'CPU s':>8} {'peak MB':>8} {'events/s':>12}")
+    for name in MEASUREMENTS:
+        told = subprocess.run(
+            [*command, "--measure", name], check=True, capture_output=True, text=True
+        )
+        found = json.loads(told.stdout)
+        numbers = f"{found['wall']:8.2f} {found['cpu']:8.2f} {found['megabytes']:8.0f}"
+        print(f"{name:44} {numbers} {events / found['wall']:12,.0f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
