@@ -143,7 +143,7 @@ _PATHS: dict[Kind, str] = {
 }
 
 
-def _pool(texts: Sequence[str]) -> pl.Series:
+def _pool(texts: Sequence[str | None]) -> pl.Series:
     """Make a pool of texts whose last place is null, for rows that have none."""
     return pl.Series(values=[*texts, None], dtype=pl.String)
 
@@ -232,7 +232,9 @@ class Courier:
     def _pools(self) -> dict[str, pl.Series]:
         """All texts that events refer to by position."""
         catalogue = self.shop.catalogue
-        titles = [None if kind is Kind.IDENTIFIED else kind.title for kind in Kind]
+        titles: list[str | None] = [
+            None if kind is Kind.IDENTIFIED else kind.title for kind in Kind
+        ]
         titles.append(UNKNOWN_EVENT)
         ids = catalogue.product_ids.to_list()
         names = [

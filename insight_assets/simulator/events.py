@@ -155,7 +155,9 @@ class Events:
 
     def with_columns(self, **columns: np.ndarray) -> "Events":
         """Give the same events with some columns replaced."""
-        typed = {name: values.astype(COLUMNS[name], copy=False) for name, values in columns.items()}
+        typed: dict[str, np.ndarray] = {
+            name: values.astype(COLUMNS[name], copy=False) for name, values in columns.items()
+        }
         return Events({**self.columns, **typed}, self.lines)
 
 
@@ -165,7 +167,7 @@ def no_lines() -> dict[str, np.ndarray]:
 
 
 def make_events(
-    rows: int, lines: Mapping[str, np.ndarray] | None = None, **columns: np.ndarray | int
+    rows: int, lines: Mapping[str, np.ndarray] | None = None, /, **columns: np.ndarray | int
 ) -> Events:
     """Make events from the columns that matter; the others say "none".
 
@@ -177,7 +179,7 @@ def make_events(
     Returns:
         The events.
     """
-    made = {}
+    made: dict[str, np.ndarray] = {}
     for name, dtype in COLUMNS.items():
         value = columns.pop(name, 0 if name in ZERO_WHEN_ABSENT else -1)
         if isinstance(value, np.ndarray):
@@ -187,7 +189,7 @@ def make_events(
     if columns:
         message = f"unknown columns: {', '.join(sorted(columns))}"
         raise ValueError(message)
-    typed = (
+    typed: dict[str, np.ndarray] = (
         no_lines()
         if lines is None
         else {name: lines[name].astype(dtype) for name, dtype in LINE_COLUMNS.items()}

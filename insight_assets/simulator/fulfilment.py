@@ -23,6 +23,7 @@ from insight_assets.simulator.sessions import (
     NUMBERS_A_DAY,
     RETURN,
     Shop,
+    device_kinds,
     scatter,
 )
 
@@ -350,7 +351,7 @@ def _general_tickets(shop: Shop, day: int, *, random: np.random.Generator) -> tu
         signed=1,
         visitor=visitor,
         channel=channel,
-        device=np.zeros(len(asking)),
+        device=device_kinds(visitor, channel),
         address=visitor % ADDRESSES,
         language=customers.language[asking],
         country=customers.country[asking],

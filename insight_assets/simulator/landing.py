@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
@@ -161,9 +162,7 @@ def write_parquet(simulated: SimulatedDay, path: Path) -> None:
     def slices(
         columns: list[str] | None, _predicate: object, _rows: int | None, _batch: int | None
     ) -> Iterator[pl.DataFrame]:
-        for frame in (first, *()):
-            yield frame if columns is None else frame.select(columns)
-        for frame in frames:
+        for frame in chain([first], frames):
             yield frame if columns is None else frame.select(columns)
 
     register_io_source(slices, schema=first.schema).sink_parquet(

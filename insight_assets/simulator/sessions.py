@@ -13,11 +13,18 @@ import numpy as np
 from insight_assets.simulator.catalogue import (
     CATEGORIES,
     COMPLEMENTS,
+    SHOPPER_GROUPS,
     SUBSTITUTES,
     Catalogue,
     Shelf,
 )
-from insight_assets.simulator.customers import CHANNELS, ENGLISH_SHARE, HOUR_PROFILES, Customers
+from insight_assets.simulator.customers import (
+    CHANNELS,
+    COUNTRIES,
+    ENGLISH_SHARE,
+    HOUR_PROFILES,
+    Customers,
+)
 from insight_assets.simulator.events import COLUMNS, Events, Kind, make_events
 from insight_assets.simulator.phrases import search
 from insight_assets.simulator.plan import SimulationPlan, Stream
@@ -277,7 +284,10 @@ def draw_visits(shop: Shop, day: int, *, random: np.random.Generator) -> Visits:
     strange = _stranger_identities(plan, day, strangers=strangers, count=count, random=random)
     visitor = scatter(np.where(someone, owner, strange) * len(CHANNELS) + channel)
 
-    language = personal(customers.language, random.random(count) >= ENGLISH_SHARE).astype(np.int64)
+    # Strangers keep language and country from visit to visit: both follow from the device.
+    strange_language = (visitor // 100) % 100 >= 100 * ENGLISH_SHARE
+    language = personal(customers.language, strange_language).astype(np.int64)
+    strange_country = np.where(strange_language, 0, visitor % len(COUNTRIES))
     rhythm = personal(customers.rhythm, random.integers(0, len(HOUR_PROFILES), count))
     start = _start_times(plan, day, rhythm=rhythm, random=random)
 
@@ -291,7 +301,7 @@ def draw_visits(shop: Shop, day: int, *, random: np.random.Generator) -> Visits:
     address = visitor % ADDRESSES
     elsewhere = random.random(count) < 0.2
     address = np.where(elsewhere, random.integers(0, ADDRESSES, count), address)
-    group = personal(customers.group, random.integers(0, 12, count)).astype(np.int64)
+    group = personal(customers.group, random.integers(0, SHOPPER_GROUPS, count)).astype(np.int64)
     return Visits(
         number=(day + 1) * NUMBERS_A_DAY + np.arange(count, dtype=np.int64),
         customer=customer,
@@ -301,9 +311,9 @@ def draw_visits(shop: Shop, day: int, *, random: np.random.Generator) -> Visits:
         intent=intent,
         visitor=visitor,
         channel=channel,
-        device=_devices(visitor, channel),
+        device=device_kinds(visitor, channel),
         language=language,
-        country=personal(customers.country, random.integers(0, 6, count)).astype(np.int64),
+        country=personal(customers.country, strange_country).astype(np.int64),
         group=group,
         curiosity=personal(customers.curiosity, STRANGER_CURIOSITY),
         campaign=campaign,
@@ -323,7 +333,7 @@ def _stranger_identities(
     return np.where(returns, earlier, fresh)
 
 
-def _devices(visitor: np.ndarray, channel: np.ndarray) -> np.ndarray:
+def device_kinds(visitor: np.ndarray, channel: np.ndarray) -> np.ndarray:
     """Give each visitor's device, always the same one.
 
     The web is 38 % mobile, 55 % desktop and 7 % tablet; apps run on phones and a few tablets.

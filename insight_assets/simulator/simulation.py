@@ -86,9 +86,9 @@ def _receive(plan: SimulationPlan, events: Events, day: int) -> Events:
     order = np.lexsort((events["session"], events["order"], events["kind"], events["time"]))
     events = events.take(order)
     count = len(events)
-    delay = 30 + random.standard_exponential(count) * USUAL_DELAY
+    usual = (30 + random.standard_exponential(count) * USUAL_DELAY).astype(np.int64)
     slow = (random.random(count) < SLOW_SHARE) & ~np.isin(events["kind"], SHOP_SIDE)
-    delay = delay.astype(np.int64) + np.where(slow, random.integers(0, SLOW_DELAY, count), 0)
+    delay = usual + np.where(slow, random.integers(0, SLOW_DELAY, count), 0)
     left = plan.midnights[day + 1] - 1 - events["time"]
     return events.with_columns(
         message=(day + 1) * NUMBERS_A_DAY + np.arange(count, dtype=np.int64),

@@ -209,6 +209,12 @@ def test_known_customers_mostly_sign_in_and_strangers_never(shop):
     assert (devices["userId"] == 0).any()
 
 
+def test_a_device_keeps_its_kind_and_language(shop):
+    seen = shop.rows.drop_nulls("anonymousId").select("anonymousId", "context").unnest("context")
+    kinds = seen.group_by("anonymousId").agg(pl.col("device", "locale", "channel").n_unique())
+    assert kinds.select(pl.col("device", "locale", "channel").max()).row(0) == (1, 1, 1)
+
+
 def test_anonymous_visits_come_before_some_sign_ups(shop):
     up = shop.of("Signed Up").select("anonymousId", pl.col("time").alias("up"))
     before = shop.rows.join(up, on="anonymousId").filter(
