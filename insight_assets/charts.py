@@ -10,7 +10,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import altair
+    import altair as alt
 
 MAX_PICTURE_BYTES = 60_000
 """Metadata lives in the event log, so pictures must stay small."""
@@ -20,7 +20,7 @@ class PictureTooLargeError(ValueError):
     """A rendered chart exceeds what may be stored in the event log."""
 
 
-def chart_markdown(chart: "altair.TopLevelMixin") -> str:
+def chart_markdown(chart: "alt.TopLevelMixin") -> str:
     """Render a chart to a PNG and return it as a markdown image with a data URI.
 
     Rendering needs no browser and no network (vl-convert).

@@ -1,0 +1,180 @@
+"""What churn models learn from: customers at closed origins, with what happened to them next.
+
+Puts features, sequences and labels of several origins together and says which customers are learnt
+from and which are kept apart. Nothing after the as-of day is read. No model belongs here.
+"""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+
+from insight_assets.features.customer_features import build_customer_features
+from insight_assets.features.labels import label_customers
+from insight_assets.features.sequences import build_event_sequences
+from insight_assets.ml.splits import closed_origins, customer_groups, mixed_keys
+
+FIT, STOP, CALIBRATE = "fit", "stop", "calibrate"
+
+GROUPS = 10
+STOP_GROUPS = 1
+CALIBRATE_GROUPS = 3
+"""Tenths of the customers that say when to stop, and that calibrate."""
+
+ROLE_SALT = 1
+SAMPLE_SALT = 2
+
+MAX_CUSTOMERS = 50_000
+"""More customers make the models no better (learning curves of such tables are flat by then)."""
+
+SEQUENCES = ("kinds", "times", "products", "categories", "values")
+NOT_FEATURES = frozenset(
+    {"as_of", "origin", "customer_key", "role", "horizon_days", "churned", "events", *SEQUENCES}
+)
+"""Columns of the examples that no model may see as a feature."""
+
+
+def build_churn_examples(
+    customer_days: pl.LazyFrame,
+    events: pl.LazyFrame,
+    *,
+    as_of: date,
+    horizon_days: int,
+    spacing_days: int,
+    min_history_days: int,
+    max_origins: int = 4,
+    max_customers: int = MAX_CUSTOMERS,
+    sequence_length: int = 64,
+) -> pl.DataFrame:
+    """Put together what can be learnt from as of a day.
+
+    A customer has one role at all origins, drawn from the key: label windows of neighbouring
+    origins overlap, so that a customer who is learnt from at one origin would give the answer away
+    at another. Customers who calibrate stand only at the newest closed origin, the one most like
+    the days to come; the others, who are learnt from, stand at all of them.
+
+    Args:
+        customer_days: Rows of the contract `customer_days`; days after `as_of` are ignored.
+        events: Rows of the contract `events`; days after `as_of` are ignored.
+        as_of: As-of day T.
+        horizon_days: Length H of the label window.
+        spacing_days: Days between origins.
+        min_history_days: Days of data that an origin needs.
+        max_origins: Most origins used.
+        max_customers: Most customers used; above it a fixed part of them, drawn from the keys.
+        sequence_length: Most events kept of a customer.
+
+    Returns:
+        Rows of the contract `churn_examples`, by origin and customer; none while no origin has a
+        closed horizon and enough history.
+    """
+    past = customer_days.filter(pl.col("event_day") <= as_of)
+    first_day = past.select(pl.col("event_day").min()).collect().item()
+    origins = (
+        closed_origins(
+            as_of,
+            horizon_days=horizon_days,
+            spacing_days=spacing_days,
+            first_day=first_day,
+            min_history_days=min_history_days,
+            max_origins=max_origins,
+        )
+        if first_day is not None
+        else []
+    )
+    if not origins:
+        return pl.DataFrame()
+    roles = customer_roles(_buyers(past, origins[0]), max_customers=max_customers).lazy()
+    past = past.join(roles, on="customer_key", how="semi")
+    events = events.filter(pl.col("event_day") <= origins[0]).join(
+        roles, on="customer_key", how="semi"
+    )
+    at_origins = [
+        _examples_at(origin, past, events, roles, horizon_days, sequence_length)
+        for origin in sorted(origins)
+    ]
+    return (
+        pl.concat(at_origins)
+        .filter((pl.col("role") != CALIBRATE) | (pl.col("origin") == origins[0]))
+        .with_columns(as_of=pl.lit(as_of))
+        .sort("origin", "customer_key")
+    )
+
+
+def customer_roles(customers: Sequence[int] | np.ndarray, *, max_customers: int) -> pl.DataFrame:
+    """Give customers their roles, drawn from their keys alone.
+
+    Args:
+        customers: Distinct customer keys.
+        max_customers: Most customers that get a role.
+
+    Returns:
+        Columns `customer_key` and `role`, sorted by key.
+    """
+    keys = np.sort(np.asarray(customers, dtype=np.int64))
+    if len(keys) > max_customers:
+        order = np.argsort(mixed_keys(keys, salt=SAMPLE_SALT), kind="stable")
+        keys = np.sort(keys[order[:max_customers]])
+    group = customer_groups(keys, GROUPS, salt=ROLE_SALT)
+    role = np.select(
+        [group < CALIBRATE_GROUPS, group < CALIBRATE_GROUPS + STOP_GROUPS], [CALIBRATE, STOP], FIT
+    )
+    return pl.DataFrame(
+        {"customer_key": keys, "role": role}, schema={"customer_key": pl.Int64, "role": pl.String}
+    )
+
+
+def feature_names(examples: pl.DataFrame) -> list[str]:
+    """Name the columns that models may see: everything known at the origin that is no identity.
+
+    Args:
+        examples: Rows of the contract `churn_examples`.
+
+    Returns:
+        Column names in their order. Days are left out: their ages are features already.
+    """
+    return [
+        name
+        for name, dtype in examples.schema.items()
+        if name not in NOT_FEATURES and dtype != pl.Date
+    ]
+
+
+def _buyers(past: pl.LazyFrame, origin: date) -> np.ndarray:
+    return (
+        past.filter((pl.col("event_day") <= origin) & (pl.col("orders") > 0))
+        .select(pl.col("customer_key").unique())
+        .collect()
+        .to_series()
+        .to_numpy()
+    )
+
+
+def _examples_at(
+    origin: date,
+    past: pl.LazyFrame,
+    events: pl.LazyFrame,
+    roles: pl.LazyFrame,
+    horizon_days: int,
+    sequence_length: int,
+) -> pl.DataFrame:
+    end = origin + timedelta(days=horizon_days)
+    labels = label_customers(
+        past,
+        past.filter(pl.col("event_day") <= end),
+        origin=origin,
+        horizon_days=horizon_days,
+    )
+    return (
+        labels.select("customer_key", "horizon_days", "churned")
+        .join(roles, on="customer_key")
+        .join(build_customer_features(past, as_of=origin).drop("as_of"), on="customer_key")
+        .join(
+            build_event_sequences(events, as_of=origin, length=sequence_length).drop("as_of"),
+            on="customer_key",
+            how="left",
+        )
+        .with_columns(*(pl.col(name).fill_null([]) for name in SEQUENCES), origin=pl.lit(origin))
+        .collect()
+    )

@@ -1,0 +1,289 @@
+"""The one way networks are trained here: Lightning, deterministic, killed and resumed without a trace.
+
+Holds the trainer factory and the callbacks that every training shares. Networks, batches and losses
+belong to the capability. Imports torch at module level: import it only inside functions that train.
+"""
+
+# Lightning names the arguments of its hooks.
+# ruff: noqa: ARG002
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch.utils.data import DataLoader
+
+CHECKPOINT = "last.ckpt"
+TRAINING_LOSS = "training_loss"
+VALIDATION_LOSS = "validation_loss"
+PROGRESS_SECONDS = 25.0
+"""A line of progress at least this often: someone watches, and half a minute of silence is long."""
+
+BF16_CAPABILITY = (8, 0)
+"""NVIDIA compute capability from which bfloat16 is native."""
+
+_SILENT_LOGGERS = ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning_fabric")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Mean losses of one pass over the training rows.
+
+    Attributes:
+        number: Epoch from 0.
+        training_loss: On the fitted rows, while they were being learnt.
+        validation_loss: On the rows kept apart, after the epoch.
+    """
+
+    number: int
+    training_loss: float
+    validation_loss: float
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss stopped being a finite number."""
+
+
+class BestWeights(Callback):
+    """Remembers the weights of the best epoch and ends training when it gets no better.
+
+    Everything is part of the checkpoint, so that a resumed training knows what came before.
+    """
+
+    def __init__(self, patience: int) -> None:
+        """Start with nothing seen.
+
+        Args:
+            patience: Epochs without a better validation loss after which training ends.
+        """
+        self.patience = patience
+        self.epochs: list[Epoch] = []
+        self.best_epoch = -1
+        self.weights: dict[str, torch.Tensor] = {}
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the best epoch lies too far back."""
+        return len(self.epochs) - 1 - self.best_epoch >= self.patience and bool(self.epochs)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End at once when a resumed training had already been over."""
+        trainer.should_stop = trainer.should_stop or self.exhausted
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the epoch's losses and, when they are the best so far, its weights."""
+        losses = trainer.callback_metrics
+        epoch = Epoch(
+            len(self.epochs), float(losses[TRAINING_LOSS]), float(losses[VALIDATION_LOSS])
+        )
+        if not torch.isfinite(torch.tensor([epoch.training_loss, epoch.validation_loss])).all():
+            raise TrainingDivergedError(f"the loss of epoch {epoch.number} is not finite")
+        self.epochs.append(epoch)
+        if self.best_epoch < 0 or epoch.validation_loss < self.best_loss:
+            self.best_epoch = epoch.number
+            self.weights = {
+                name: value.detach().to("cpu", copy=True)
+                for name, value in pl_module.state_dict().items()
+            }
+        trainer.should_stop = trainer.should_stop or self.exhausted
+
+    @property
+    def best_loss(self) -> float:
+        """Validation loss of the best epoch."""
+        return self.epochs[self.best_epoch].validation_loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give all state as tensors and plain values, which load without running code."""
+        return {
+            "epochs": [[e.number, e.training_loss, e.validation_loss] for e in self.epochs],
+            "best_epoch": self.best_epoch,
+            "weights": self.weights,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the state of an earlier run."""
+        self.epochs = [Epoch(*values) for values in state_dict["epochs"]]
+        self.best_epoch = state_dict["best_epoch"]
+        self.weights = state_dict["weights"]
+
+
+class StepSeeds(Callback):
+    """Seeds every training step by its number, so that a resumed step draws what it would have."""
+
+    def __init__(self, seed: int) -> None:
+        """Take the seed of the training."""
+        self.seed = seed
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Seed all devices."""
+        torch.manual_seed((self.seed * 1_000_003 + trainer.global_step) % 2**63)
+
+
+class ProgressLines(Callback):
+    """Says after each epoch, and during long ones, how far training is.
+
+    Reads a monotonic clock to decide when to speak; no result depends on it.
+    """
+
+    def __init__(self, log: Callable[[str], None], best: BestWeights) -> None:
+        """Take where lines go and whose losses they tell."""
+        self._log = log
+        self._best = best
+        self._spoken = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Say which batch is done when nothing was said for a while."""
+        if time.monotonic() - self._spoken >= PROGRESS_SECONDS:
+            self._say(
+                f"epoch {len(self._best.epochs) + 1} of at most {trainer.max_epochs}: "
+                f"{batch_idx + 1} of {trainer.num_training_batches} batches"
+            )
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say the epoch's losses."""
+        epoch = self._best.epochs[-1]
+        self._say(
+            f"epoch {epoch.number + 1} of at most {trainer.max_epochs}: "
+            f"loss {epoch.training_loss:.4f}, on rows kept apart {epoch.validation_loss:.4f}"
+        )
+
+    def _say(self, line: str) -> None:
+        self._log(line)
+        self._spoken = time.monotonic()
+
+
+def train_network(
+    module: LightningModule,
+    *,
+    training: Callable[[Callable[[], int]], DataLoader],
+    validation: DataLoader,
+    max_epochs: int,
+    patience: int,
+    seed: int,
+    work_directory: Path,
+    log: Callable[[str], None],
+) -> list[Epoch]:
+    """Train a network until the rows kept apart say that it gets no better, and leave it at its best.
+
+    After each epoch all state is written to `last.ckpt` in the work directory, by a rename, so that
+    a kill leaves the last whole one. When that file is there, training goes on from it; on a CPU
+    the weights then equal, bit for bit, those of a training that was never interrupted.
+
+    Args:
+        module: The network; logs `training_loss` and `validation_loss` once an epoch.
+        training: Makes the training batches, given a function that says which epoch begins.
+        validation: Batches of the rows kept apart.
+        max_epochs: Most passes over the training rows.
+        patience: Passes without improvement after which training ends.
+        seed: Seed of every step.
+        work_directory: Folder for the checkpoint; the caller keeps different trainings apart and
+            removes the folder when the result is stored.
+        log: Takes lines of progress.
+
+    Returns:
+        The losses of all epochs, those before an interruption included.
+
+    Raises:
+        TrainingDivergedError: If a loss is not finite.
+    """
+    best = BestWeights(patience)
+    # Callbacks run in this order; Lightning itself moves the checkpoint to the end.
+    callbacks: list[Callback] = [
+        StepSeeds(seed),
+        best,
+        ProgressLines(log, best),
+        ModelCheckpoint(
+            dirpath=work_directory,
+            filename=Path(CHECKPOINT).stem,
+            save_top_k=1,
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,
+        ),
+    ]
+    checkpoint = work_directory / CHECKPOINT
+    with _quiet_lightning(), one_thread(), torch.random.fork_rng():
+        trainer = make_trainer(max_epochs=max_epochs, callbacks=callbacks)
+        if checkpoint.exists():
+            log(f"going on from {CHECKPOINT}")
+        trainer.fit(
+            module,
+            train_dataloaders=training(lambda: trainer.current_epoch),
+            val_dataloaders=validation,
+            ckpt_path=checkpoint if checkpoint.exists() else None,
+            weights_only=True,
+        )
+    module.cpu().load_state_dict(best.weights)
+    module.eval()
+    return best.epochs
+
+
+def make_trainer(*, max_epochs: int, callbacks: list[Callback]) -> Trainer:
+    """Make the trainer: the best device there is, one of it, no files but the callbacks' own.
+
+    Args:
+        max_epochs: Most passes over the training rows.
+        callbacks: Callbacks in order.
+
+    Returns:
+        A Lightning trainer; deterministic, in bfloat16 where the device has it.
+    """
+    native = torch.cuda.is_available() and torch.cuda.get_device_capability() >= BF16_CAPABILITY
+    return Trainer(
+        accelerator="auto",
+        devices=1,
+        precision="bf16-mixed" if native else "32-true",
+        max_epochs=max_epochs,
+        callbacks=callbacks,
+        deterministic="warn",
+        gradient_clip_val=1.0,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one CPU core inside the block.
+
+    Networks of this size gain nothing from more: six epochs took 16 s on one thread and 52 s on two
+    where other processes wanted the cores as well. And sums on one thread are the same on a machine
+    with any number of cores.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's advice on workers and devices out of the run's log, for one training."""
+    levels = {name: logging.getLogger(name).level for name in _SILENT_LOGGERS}
+    for name in _SILENT_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # Workers would only copy arrays between processes; a batch is cut by one NumPy call.
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+            warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
