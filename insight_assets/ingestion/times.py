@@ -8,7 +8,14 @@ import polars as pl
 from insight_assets.contracts.sources import SourceContract
 
 SHOP = "shop"
-_OFFSET = r"(?:[zZ]|[+-]\d{2}:?\d{2}|\sUTC)$"
+# An offset stands after a time of day; "2025-01-01" ends with none.
+_OFFSET = r":\d{2}(?:\.\d+)?\s?(?:[zZ]|[+-]\d{2}(?::?\d{2})?|UTC|GMT)$"
+_OFFSETS = {
+    r"\s?(?:UTC|GMT)$": "Z",
+    r"([+-]\d{2})$": "${1}:00",
+    # The parser wants seconds.
+    r"([T\s]\d{2}:\d{2})(\s?(?:[zZ]|[+-]\d{2}:?\d{2}))$": "${1}:00${2}",
+}
 
 
 def parse_time(text: pl.Expr, source: SourceContract, *, shop_timezone: str) -> pl.Expr:
@@ -27,15 +34,21 @@ def parse_time(text: pl.Expr, source: SourceContract, *, shop_timezone: str) -> 
     text = text.str.strip_chars()
     if source.time_format != "iso":
         return _localise(text.str.to_datetime(source.time_format, strict=False, time_unit="us"), zone)
-    plain = text.str.replace(r"\sUTC$", "Z")
-    aware = plain.str.to_datetime("%+", strict=False, time_unit="us", time_zone="UTC")
-    naive = text.str.replace("T", " ", literal=True)
+    has_offset = text.str.contains(_OFFSET)
+    # Each parser is given only what it may read: `when` alone would run all of them over every row.
+    written = pl.when(has_offset).then(text)
+    for pattern, plain in _OFFSETS.items():
+        written = written.str.replace(pattern, plain)
+    aware = written.str.to_datetime("%+", strict=False, time_unit="us", time_zone="UTC")
+    naive = pl.when(~has_offset).then(text.str.replace("T", " ", literal=True))
+    to_second = naive.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="us")
+    rest = pl.when(to_second.is_null()).then(naive)
     local = pl.coalesce(
-        naive.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="us"),
-        naive.str.to_datetime("%Y-%m-%d %H:%M", strict=False, time_unit="us"),
-        naive.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")),
+        to_second,
+        rest.str.to_datetime("%Y-%m-%d %H:%M", strict=False, time_unit="us"),
+        rest.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")),
     )
-    return pl.when(text.str.contains(_OFFSET)).then(aware).otherwise(_localise(local, zone))
+    return pl.when(has_offset).then(aware).otherwise(_localise(local, zone))
 
 
 def _localise(naive: pl.Expr, zone: str) -> pl.Expr:
