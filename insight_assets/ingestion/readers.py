@@ -4,11 +4,15 @@ A reader never interprets a value; it says where each row stood and what was wri
 in `validation`. Which files exist is in `landing.py`.
 """
 
+import codecs
 import gzip
 import hashlib
 import io
+import json
+import math
 import re
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +21,12 @@ import polars as pl
 import zstandard
 
 from insight_assets.contracts.sources import DeliveredColumn, SourceContract
+from insight_assets.ingestion.lines import BROKEN, is_blank, split_cells, split_header, split_lines
 
 CHUNK = 1 << 20
 HASH_DIGITS = 32
+_FEW = 2_000
+_INFINITE = (math.inf, -math.inf)
 _COLUMN_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w .-]{0,63}")
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
@@ -96,12 +103,13 @@ def read_rows(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
         source: how the source delivers.
 
     Returns:
-        One row per delivered row, in file order: `line` (1-based; a header is line 1) and, for csv, the delivered
-        columns under their contract names and `extra` (JSON of columns the contract does not know); for ndjson and
-        parquet, `payload` (the row as JSON text).
+        One row per delivered row, in file order: `line` (in text the line on which the row begins, from 1, a header
+        being line 1; in parquet the row) and, for csv, the delivered columns under their contract names, `extra` (JSON
+        of columns the contract does not know) and `broken` (the line as delivered, where it has not the cells of its
+        header); for ndjson and parquet, `payload` (the row as JSON text).
 
     Raises:
-        FileRefused: if the file is not of the declared format or lacks a required column.
+        FileRefused: if the file is not of the declared format or encoding, or lacks a required column.
     """
     readers = {"csv": _read_csv, "ndjson": _read_ndjson, "parquet": _read_parquet}
     if delivery.data.startswith(b"PAR1"):
@@ -109,48 +117,57 @@ def read_rows(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
     return readers[source.format](delivery, source)
 
 
-def _text(delivery: Delivery, source: SourceContract) -> bytes:
-    encoding = source.encoding.lower().replace("_", "-")
+def _lines(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
+    """Split a text file into lines; lines that are not of the encoding are kept, unless most are."""
+    advice = f"set the encoding in the contract of {source.name} or deliver {source.encoding}"
+    if delivery.data[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} and "16" not in source.encoding:
+        message = f"{delivery.name}: written in UTF-16, not in {source.encoding}; {advice}"
+        raise FileRefused("encoding", message)
     try:
-        # utf-8-sig drops a byte order mark, which would otherwise become part of the first column's name.
-        text = delivery.data.decode("utf-8-sig" if encoding in {"utf-8", "utf8"} else encoding)
+        lines = split_lines(delivery.data, source.encoding)
     except UnicodeDecodeError as error:
-        message = (
-            f"{delivery.name}: not {source.encoding} (byte {error.start}); "
-            f"set the encoding in the contract of {source.name} or deliver {source.encoding}"
-        )
-        raise FileRefused("encoding", message) from error
-    return text.encode("utf-8")
+        message = f"{delivery.name}: not {source.encoding} (byte {error.start}); {advice}"
+        raise FileRefused("encoding", message) from None
+    bad = lines.filter("undecodable")
+    if bad.height > lines.filter(~is_blank(pl.col("text"))).height / 2:
+        where = f"{bad.height} lines, the first of them line {bad['line'][0]}"
+        message = f"{delivery.name}: not {source.encoding} ({where}); {advice}"
+        raise FileRefused("encoding", message)
+    return lines
 
 
 def _read_csv(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
-    data = _text(delivery, source)
-    paths = [column.path for column in source.delivered]
-    if not data.strip():
+    lines = _lines(delivery, source)
+    filled = lines.filter(~is_blank(pl.col("text")))
+    if filled.is_empty():
         return _no_rows(source)
-    try:
-        frame = pl.read_csv(
-            io.BytesIO(data),
-            has_header=source.header,
-            separator=source.delimiter,
-            infer_schema=False,
-            new_columns=None if source.header else paths,
+    if source.header:
+        names = split_header(filled["text"][0], source.delimiter)
+        _require_columns(delivery, source, names)
+        lines = lines.filter(pl.col("line") > filled["line"][0])
+    else:
+        names = [column.path for column in source.delivered]
+    rows = split_cells(lines, source.delimiter, len(names))
+    if rows.height and rows[BROKEN].null_count() == 0:
+        message = (
+            f"{delivery.name}: none of {rows.height} lines has {len(names)} cells between {source.delimiter!r}; "
+            f"see its quoting, and delimiter and header in the contract of {source.name}"
         )
-    except pl.exceptions.NoDataError:
-        return _no_rows(source)
-    except (pl.exceptions.PolarsError, ValueError) as error:
-        message = f"{delivery.name}: not a {source.delimiter!r}-separated file ({type(error).__name__}); see its quoting"
-        raise FileRefused("unreadable", message) from error
-    _require_columns(delivery, source, frame.columns)
-    known = [column for column in source.delivered if column.path in frame.columns]
-    others = [name for name in frame.columns if name not in paths]
+        raise FileRefused("unreadable", message)
+    # Of two columns with one name the first counts, and nothing is lost: the others go to `extra`.
+    places = {name: f"cell_{place}" for place, name in reversed(list(enumerate(names)))}
+    known = {column.name: places.pop(column.path) for column in source.delivered if column.path in places}
+    others = [pl.col(f"cell_{n}").alias(f"{name}#{n}" if name not in places else name) for n, name in enumerate(names)]
+    others = [other for n, other in enumerate(others) if f"cell_{n}" not in known.values()]
     extra = pl.struct(others).struct.json_encode() if others else pl.lit(None, dtype=pl.String)
-    first = 2 if source.header else 1
-    return frame.with_row_index("line", offset=first).select(
-        pl.col("line").cast(pl.Int64),
-        *(pl.col(column.path).alias(column.name) for column in known),
-        *(pl.lit(None, dtype=pl.String).alias(c.name) for c in source.delivered if c not in known),
-        extra.alias("extra"),
+    return rows.select(
+        "line",
+        *(
+            (pl.col(known[c.name]) if c.name in known else pl.lit(None, dtype=pl.String)).alias(c.name)
+            for c in source.delivered
+        ),
+        pl.when(pl.col(BROKEN).is_null()).then(extra).alias("extra"),
+        BROKEN,
     )
 
 
@@ -168,84 +185,123 @@ def _require_columns(delivery: Delivery, source: SourceContract, found: list[str
 
 
 def _read_ndjson(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
-    data = _text(delivery, source)
-    if not data.strip():
+    lines = _lines(delivery, source)
+    if lines.is_empty():
         return _no_rows(source)
-    lines = pl.DataFrame({"payload": data.decode("utf-8").split("\n")}, schema={"payload": pl.String})
-    return (
-        lines.with_row_index("line", offset=1)
-        .select(pl.col("line").cast(pl.Int64), pl.col("payload").str.strip_chars("\r"))
-        .filter(pl.col("payload").str.strip_chars() != "")
-    )
+    return lines.filter(~is_blank(pl.col("text"))).select("line", payload="text")
 
 
 def _read_parquet(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
     try:
         frame = pl.read_parquet(io.BytesIO(delivery.data))
+        line = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("line")
+        if source.format != "csv":
+            return frame.select(line, pl.struct(pl.all()).struct.json_encode().alias("payload"))
+        _require_columns(delivery, source, frame.columns)
+        paths = [column.path for column in source.delivered]
+        others = [name for name in frame.columns if name not in paths]
+        extra = pl.struct(others).struct.json_encode() if others else pl.lit(None, dtype=pl.String)
+        return frame.select(
+            line,
+            *(_as_text(frame, column.path, source).alias(column.name) for column in source.delivered),
+            extra.alias("extra"),
+            pl.lit(None, dtype=pl.String).alias(BROKEN),
+        )
     except (pl.exceptions.PolarsError, OSError) as error:
         message = f"{delivery.name}: not a readable Parquet file ({type(error).__name__}); deliver it again"
         raise FileRefused("unreadable", message) from error
-    if source.format != "csv":
-        return frame.select(
-            pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("line"),
-            pl.struct(pl.all()).struct.json_encode().alias("payload"),
-        )
-    _require_columns(delivery, source, frame.columns)
-    paths = [column.path for column in source.delivered]
-    others = [name for name in frame.columns if name not in paths]
-    extra = pl.struct(others).struct.json_encode() if others else pl.lit(None, dtype=pl.String)
-    return frame.select(
-        pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("line"),
-        *(
-            (pl.col(c.path).cast(pl.String) if c.path in frame.columns else pl.lit(None, dtype=pl.String)).alias(c.name)
-            for c in source.delivered
-        ),
-        extra.alias("extra"),
-    )
+
+
+def _as_text(frame: pl.DataFrame, path: str, source: SourceContract) -> pl.Expr:
+    """Write a Parquet column as a csv of the source would, times in the source's format; null where it is absent."""
+    dtype = frame.schema.get(path)
+    if dtype is None:
+        return pl.lit(None, dtype=pl.String)
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None and source.time_format == "iso":
+        return pl.col(path).dt.strftime("%Y-%m-%dT%H:%M:%S%.6f%:z")
+    if dtype.is_temporal() and source.time_format != "iso":
+        return pl.col(path).dt.strftime(source.time_format)
+    return pl.col(path).cast(pl.String)
 
 
 def _no_rows(source: SourceContract) -> pl.DataFrame:
-    return pl.DataFrame(schema={"line": pl.Int64, **{name: pl.String for name in text_columns(source)}})
+    return pl.DataFrame(schema={"line": pl.Int64, **dict.fromkeys(text_columns(source), pl.String)})
 
 
 def text_columns(source: SourceContract) -> list[str]:
     """Names of the text columns in which a source's rows are kept raw."""
-    return [*(c.name for c in source.delivered), "extra"] if source.format == "csv" else ["payload"]
+    return [*(c.name for c in source.delivered), "extra", BROKEN] if source.format == "csv" else ["payload"]
 
 
-def decode_rows(rows: pl.DataFrame, source: SourceContract) -> pl.DataFrame:
+def decode_rows(
+    rows: pl.DataFrame, source: SourceContract, *, columns: Collection[str] | None = None
+) -> pl.DataFrame:
     """Give raw rows their delivered columns.
 
     Args:
         rows: raw rows with the source's text columns.
         source: how the source delivers.
+        columns: delivered columns that are wanted; None means all. Few are decoded in a fraction of the time.
 
     Returns:
-        The rows with every delivered column by its contract name (text, or a list of structs of text for arrays) and
-        `malformed`, true where a row is not an object of the declared shape.
+        The rows with the wanted columns by their contract names (text, or a list of structs of text for arrays) and
+        `malformed`, true where a row is no line of so many cells, or no object of the shape of the wanted columns.
     """
     if source.format == "csv":
-        return rows.with_columns(malformed=pl.lit(value=False))
-    shape = _json_shape(source.delivered)
-    good = pl.Series(_decodable(rows["payload"], shape), dtype=pl.Boolean)
-    decoded = rows.with_columns(
-        pl.when(good).then(pl.col("payload")).otherwise(pl.lit(None)).str.json_decode(shape).alias("_row")
+        return rows.with_columns(malformed=pl.col(BROKEN).is_not_null())
+    wanted = tuple(column for column in source.delivered if columns is None or column.name in columns)
+    row = pl.Series("row", _decode(rows["payload"], _json_shape(wanted)))
+    decoded = row.to_frame().select(
+        *(json_field(pl.col("row"), column.path).alias(column.name) for column in wanted),
+        malformed=pl.col("row").is_null(),
     )
-    return decoded.with_columns(
-        *(json_field(pl.col("_row"), column.path).alias(column.name) for column in source.delivered), malformed=pl.col("_row").is_null()
-    ).drop("_row")
+    return rows.with_columns(decoded)
 
 
-def _decodable(payload: pl.Series, shape: pl.Struct) -> list[bool]:
-    """Tell which texts decode; Polars refuses a whole column for one bad line, so the bad ones are found by halving."""
+def _decode(payload: pl.Series, shape: pl.Struct, *, suspicious: bool = True) -> pl.Series:
+    """Decode JSON texts; null where one cannot be.
+
+    Polars refuses all for one bad text. Bad ones are therefore found by halving and, among few that are suspicious, by
+    Python's parser, which is slower than a decode of many and faster than a decode of one.
+    """
     try:
-        payload.str.json_decode(shape)
+        return payload.str.json_decode(shape)
     except pl.exceptions.ComputeError:
         if len(payload) == 1:
-            return [False]
-        half = len(payload) // 2
-        return _decodable(payload[:half], shape) + _decodable(payload[half:], shape)
-    return [True] * len(payload)
+            return pl.Series([None], dtype=shape)
+    if suspicious and len(payload) <= _FEW:
+        good = pl.Series([_fits_text(text, shape) for text in payload], dtype=pl.Boolean)
+        place = pl.select(pl.when(good).then(good.cast(pl.UInt32).cum_sum() - 1)).to_series()
+        return _decode(payload.filter(good), shape, suspicious=False).gather(place)
+    half = len(payload) // 2
+    halves = (_decode(part, shape, suspicious=suspicious) for part in (payload[:half], payload[half:]))
+    return pl.concat(list(halves))
+
+
+def _fits_text(text: str, shape: pl.Struct) -> bool:
+    """Tell whether a text looks decodable; whatever this refuses, Polars refuses too."""
+    try:
+        # Of equal names Polars takes the first.
+        value = json.loads(text, object_pairs_hook=lambda pairs: dict(reversed(pairs)), parse_constant=_refuse_constant)
+    except json.JSONDecodeError:
+        return False
+    except (ValueError, RecursionError):
+        return True
+    return _fits(value, shape)
+
+
+def _refuse_constant(name: str) -> None:
+    raise json.JSONDecodeError(name, name, 0)
+
+
+def _fits(value: Any, shape: pl.DataType) -> bool:
+    if value is None:
+        return True
+    if isinstance(shape, pl.Struct):
+        return isinstance(value, dict) and all(_fits(value.get(field.name), field.dtype) for field in shape.fields)
+    if isinstance(shape, pl.List):
+        return isinstance(value, list) and all(_fits(item, shape.inner) for item in value)
+    return not isinstance(value, dict | list) and value not in _INFINITE
 
 
 def json_field(value: pl.Expr, path: str) -> pl.Expr:
