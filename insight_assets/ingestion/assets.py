@@ -5,7 +5,6 @@ from datetime import date
 import dagster as dg
 
 from insight_assets.contracts.sources import SourceContract, source_contracts
-from insight_assets.ingestion.landing import Inventory
 from insight_assets.ingestion.raw import PREFIX, RawLoader, raw_contract
 from insight_assets.io_managers import TableWriter
 from insight_assets.lake import DailyFrames

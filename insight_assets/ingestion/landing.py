@@ -4,6 +4,8 @@ The inventory is a cache of what the files say, kept in SQLite so that a file is
 rebuilt from the files. What was loaded is recorded by the raw tables themselves, in the commit that holds the rows.
 """
 
+import filecmp
+import hashlib
 import os
 import re
 import shutil
@@ -21,6 +23,7 @@ from insight_assets.ingestion.readers import Delivery, FileRefused, decode_rows,
 from insight_assets.ingestion.times import event_day, parse_time
 
 INVENTORY = ".inventory.sqlite"
+_LAYOUT = 2
 _UNFINISHED = re.compile(r"^\.|\.(tmp|part|partial|crdownload)$")
 _SAFE_NAME = re.compile(r"^[^\x00-\x1f/\\]{1,200}$")
 EARLIEST = date(1990, 1, 1)
@@ -38,6 +41,7 @@ class LandedFile:
         status: `readable`, `empty`, `refused` or `repeated` (same content as an earlier file).
         reason: why it was refused, and what to do.
         days: event day to number of rows.
+        landed_on: day on which its content first landed.
     """
 
     source: str
@@ -47,6 +51,7 @@ class LandedFile:
     status: str
     reason: str
     days: dict[date, int]
+    landed_on: date
 
 
 def land_files(paths: Sequence[Path], folder: Path) -> list[tuple[Path, str]]:
@@ -61,28 +66,37 @@ def land_files(paths: Sequence[Path], folder: Path) -> list[tuple[Path, str]]:
 
     Raises:
         FileNotFoundError: if one of the paths is not a file; nothing is landed then.
+        FileRefused: if a name is one that is passed over in the landing folder; nothing is landed then.
     """
     for path in paths:
         if not path.is_file():
             message = f"{path} is not a file"
             raise FileNotFoundError(message)
+        if not _is_finished(path.name):
+            message = f"{path.name!r} is hidden, temporary or oddly named, and would never be read: rename it"
+            raise FileRefused("name", message)
     folder.mkdir(parents=True, exist_ok=True)
     return [_land(path, folder) for path in paths]
 
 
 def _land(path: Path, folder: Path) -> tuple[Path, str]:
     target, verdict = folder / path.name, "landed"
+    if target.exists() and not filecmp.cmp(path, target, shallow=False):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+        target, verdict = folder / f"{digest}-{path.name}", "landed as a new version"
     if target.exists():
-        if target.read_bytes() == path.read_bytes():
-            return target, "already there"
-        stamp = f"{os.stat(path).st_mtime_ns:x}"
-        target, verdict = folder / f"{stamp}-{path.name}", "landed as a new version"
+        return target, "already there"
     temporary = folder / f".{target.name}.{os.getpid()}.tmp"
     shutil.copyfile(path, temporary)
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.rename(target)
     return target, verdict
+
+
+def _is_finished(name: str) -> bool:
+    return bool(_SAFE_NAME.match(name)) and not _UNFINISHED.search(name)
 
 
 def complete_files(folder: Path) -> list[Path]:
@@ -92,11 +106,8 @@ def complete_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         return []
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file() and not path.is_symlink() and not _UNFINISHED.search(path.name) and _SAFE_NAME.match(path.name)
-    )
+    found = (path for path in folder.iterdir() if _is_finished(path.name))
+    return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
 
 def locate_rows(rows: pl.DataFrame, source: SourceContract, *, shop_timezone: str, landed_on: date) -> pl.DataFrame:
@@ -117,7 +128,7 @@ def locate_rows(rows: pl.DataFrame, source: SourceContract, *, shop_timezone: st
     Raises:
         FileRefused: if no row has a readable time.
     """
-    decoded = decode_rows(rows, source)
+    decoded = decode_rows(rows, source, columns={source.time_column, source.known_at})
     placed = decoded.select(
         event_time=parse_time(pl.col(source.time_column), source, shop_timezone=shop_timezone),
         known_at=parse_time(
@@ -157,9 +168,14 @@ class Inventory:
         self.max_file_bytes = max_file_bytes
         root.mkdir(parents=True, exist_ok=True)
         with self._open() as connection:
+            if connection.execute("PRAGMA user_version").fetchone()[0] != _LAYOUT:
+                connection.execute("DROP TABLE IF EXISTS files")
+                connection.execute("DROP TABLE IF EXISTS days")
+                connection.execute(f"PRAGMA user_version = {_LAYOUT}")
             connection.execute(
-                "CREATE TABLE IF NOT EXISTS files (source TEXT, name TEXT, size INTEGER, modified INTEGER, contract TEXT,"
-                " content_hash TEXT, rows INTEGER, status TEXT, reason TEXT, PRIMARY KEY (source, name))"
+                "CREATE TABLE IF NOT EXISTS files (source TEXT, name TEXT, size INTEGER, modified INTEGER,"
+                " reading TEXT, content_hash TEXT, rows INTEGER, status TEXT, reason TEXT, landed_on TEXT,"
+                " PRIMARY KEY (source, name))"
             )
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS days (source TEXT, name TEXT, day TEXT, rows INTEGER,"
@@ -179,26 +195,33 @@ class Inventory:
         """
         opened: list[LandedFile] = []
         present = {path.name: path for path in complete_files(self.root / source.name)}
+        reading = self._reading(source)
         with self._open() as connection:
             known = {
                 name: tuple(seen)
                 for name, *seen in connection.execute(
-                    "SELECT name, size, modified, contract FROM files WHERE source = ?", (source.name,)
+                    "SELECT name, size, modified, reading FROM files WHERE source = ?", (source.name,)
                 )
             }
             for name in known.keys() - present.keys():
                 _forget(connection, source.name, name)
         for name, path in present.items():
-            stat = path.stat()
-            seen = (stat.st_size, stat.st_mtime_ns, f"{source.version}/{self.shop_timezone}")
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue
+            seen = (stat.st_size, stat.st_mtime_ns, reading)
             if known.get(name) == seen:
                 continue
-            file = self._open_file(path, source)
+            file = self._open_file(path, source, datetime.fromtimestamp(stat.st_mtime, tz=UTC).date())
             with self._open() as connection:
                 _forget(connection, source.name, name)
                 connection.execute(
-                    "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (source.name, name, *seen, file.content_hash, file.rows, file.status, file.reason),
+                    "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        source.name, name, *seen, file.content_hash, file.rows, file.status, file.reason,
+                        file.landed_on.isoformat(),
+                    ),
                 )
                 connection.executemany(
                     "INSERT INTO days VALUES (?, ?, ?, ?)",
@@ -207,33 +230,47 @@ class Inventory:
             opened.append(file)
         return opened
 
-    def _open_file(self, path: Path, source: SourceContract) -> LandedFile:
+    def _reading(self, source: SourceContract) -> str:
+        """Name everything beside the bytes that decides how a file is read."""
+        contract = hashlib.sha256(source.path.read_bytes()).hexdigest()[:12]
+        return f"{contract}/{self.shop_timezone}/{self.max_file_bytes}"
+
+    def _open_file(self, path: Path, source: SourceContract, landed_on: date) -> LandedFile:
         content_hash = ""
         try:
             delivery = read_delivery(path, max_bytes=self.max_file_bytes)
             content_hash = delivery.content_hash
-            rows = self.rows_of(delivery, path, source)
+            landed_on = self._first_landed(source.name, content_hash, landed_on)
+            rows = self.rows_of(delivery, source, landed_on)
         except FileRefused as refusal:
-            return LandedFile(source.name, path.name, content_hash, 0, "refused", f"{refusal.rule}: {refusal}", {})
-        days = {day: count for day, count in rows.group_by("event_day").len().sort("event_day").iter_rows()}
-        return LandedFile(source.name, path.name, content_hash, rows.height, "readable" if rows.height else "empty", "", days)
+            reason = f"{refusal.rule}: {refusal}"
+            return LandedFile(source.name, path.name, content_hash, 0, "refused", reason, {}, landed_on)
+        days = dict(rows.group_by("event_day").len().sort("event_day").iter_rows())
+        status = "readable" if rows.height else "empty"
+        return LandedFile(source.name, path.name, content_hash, rows.height, status, "", days, landed_on)
 
-    def rows_of(self, delivery: Delivery, path: Path, source: SourceContract) -> pl.DataFrame:
+    def _first_landed(self, source: str, content_hash: str, landed_on: date) -> date:
+        """Give the day on which a content first landed; a later copy or touch does not change which rows lie ahead."""
+        with self._open() as connection:
+            earlier = connection.execute(
+                "SELECT MIN(landed_on) FROM files WHERE source = ? AND content_hash = ?", (source, content_hash)
+            ).fetchone()[0]
+        return landed_on if earlier is None else min(landed_on, date.fromisoformat(earlier))
+
+    def rows_of(self, delivery: Delivery, source: SourceContract, landed_on: date) -> pl.DataFrame:
         """Read the placed rows of one file.
 
         Raises:
             FileRefused: if the file cannot be read.
         """
-        landed_on = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC).date()
-        return locate_rows(
-            read_rows(delivery, source), source, shop_timezone=self.shop_timezone, landed_on=landed_on
-        )
+        rows = read_rows(delivery, source)
+        return locate_rows(rows, source, shop_timezone=self.shop_timezone, landed_on=landed_on)
 
     def files(self, source: str | None = None) -> list[LandedFile]:
         """List the files of one source, or of all, by name; repeats of a content come after its first file."""
         with self._open() as connection:
             rows = connection.execute(
-                "SELECT source, name, content_hash, rows, status, reason FROM files"
+                "SELECT source, name, content_hash, rows, status, reason, landed_on FROM files"
                 " WHERE ?1 IS NULL OR source = ?1 ORDER BY source, name",
                 (source,),
             ).fetchall()
@@ -244,13 +281,12 @@ class Inventory:
                 days.setdefault((owner, name), {})[date.fromisoformat(day)] = count
         seen: set[tuple[str, str]] = set()
         found: list[LandedFile] = []
-        for owner, name, content_hash, count, status, reason in rows:
-            repeated = status == "readable" and (owner, content_hash) in seen
+        for owner, name, content_hash, count, status, reason, landed_on in rows:
+            told = "repeated" if status == "readable" and (owner, content_hash) in seen else status
             seen.add((owner, content_hash))
+            touched = days.get((owner, name), {})
             found.append(
-                LandedFile(
-                    owner, name, content_hash, count, "repeated" if repeated else status, reason, days.get((owner, name), {})
-                )
+                LandedFile(owner, name, content_hash, count, told, reason, touched, date.fromisoformat(landed_on))
             )
         return found
 

@@ -14,11 +14,12 @@ from insight_assets.contracts.rules import column_rules
 from insight_assets.contracts.sources import SourceContract
 from insight_assets.contracts.types import Column, Contract
 from insight_assets.ingestion.landing import Inventory, LandedFile
+from insight_assets.ingestion.lines import BROKEN
 from insight_assets.ingestion.readers import read_delivery, text_columns
 from insight_assets.lake import Lake
 
 PREFIX = "raw_"
-_OPEN_FILES = 4
+_KEPT_BYTES = 1_000_000_000
 
 
 def raw_contract(source: SourceContract) -> Contract:
@@ -29,12 +30,13 @@ def raw_contract(source: SourceContract) -> Contract:
     """
     described = {column.name: (column.description, column.classification) for column in source.delivered}
     described["extra"] = ("Delivered columns that the contract does not know, as JSON", "personal")
+    described[BROKEN] = ("The line as delivered, where it has not the cells of its header", "personal")
     described["payload"] = ("The delivered row as JSON text", "personal")
     columns = (
-        _column("file_hash", pl.String(), "SHA-256 of the file's decompressed bytes, first 32 hex digits", required=True),
-        _column("file_name", pl.String(), "Name under which the file was landed", required=True),
-        _column("line", pl.Int64(), "1-based position of the row in its file", required=True),
-        _column("event_day", pl.Date(), "Event day; the file's first readable day when the row's time cannot be read", required=True),
+        _column("file_hash", pl.String(), "SHA-256 of the file's decompressed bytes, first 32 hex digits"),
+        _column("file_name", pl.String(), "Name under which the file was landed"),
+        _column("line", pl.Int64(), "1-based line of its file on which the row begins; in Parquet the row"),
+        _column("event_day", pl.Date(), "Event day; the file's first readable day when the row's time cannot be read"),
         _column("known_at", pl.Datetime("us", "UTC"), "When the shop could have known the row, UTC", required=False),
         *(
             _column(name, pl.String(), described[name][0], required=False, classification=described[name][1])
@@ -58,7 +60,7 @@ def raw_contract(source: SourceContract) -> Contract:
 
 
 def _column(
-    name: str, dtype: pl.DataType, description: str, *, required: bool, classification: str = "internal"
+    name: str, dtype: pl.DataType, description: str, *, required: bool = True, classification: str = "internal"
 ) -> Column:
     return Column(
         name=name, dtype=dtype, physical_type=str(dtype), required=required, description=description,
@@ -67,7 +69,11 @@ def _column(
 
 
 class RawLoader:
-    """Gives the raw rows of one source day by day, opening each landed file once."""
+    """Gives the raw rows of one source day by day.
+
+    A file is opened when the first of its days is asked for, and its other rows are kept until their days are, up to
+    `_KEPT_BYTES` in all; asked in the order of days, each file is opened once.
+    """
 
     def __init__(self, source: SourceContract, inventory: Inventory, lake: Lake) -> None:
         """Take what is landed and what was loaded before."""
@@ -76,7 +82,7 @@ class RawLoader:
         self.lake = lake
         self.contract = raw_contract(source)
         self.files = [file for file in inventory.files(source.name) if file.status == "readable"]
-        self._open: OrderedDict[str, dict[date, pl.DataFrame]] = OrderedDict()
+        self._kept: OrderedDict[str, dict[date, pl.DataFrame]] = OrderedDict()
 
     def rows_of(self, day: date) -> pl.DataFrame:
         """Give everything ever delivered for a day: what raw holds already, and what landed since."""
@@ -86,19 +92,29 @@ class RawLoader:
         return pl.concat([held, *new]) if new else held
 
     def _day_of(self, file: LandedFile, day: date) -> pl.DataFrame:
-        if file.content_hash not in self._open:
-            path = Path(self.inventory.root) / self.source.name / file.name
-            delivery = read_delivery(path, max_bytes=self.inventory.max_file_bytes)
-            rows = self.inventory.rows_of(delivery, path, self.source).with_columns(
-                file_hash=pl.lit(delivery.content_hash), file_name=pl.lit(file.name)
-            )
-            days = rows.partition_by("event_day", as_dict=True)
-            self._open[file.content_hash] = {key[0]: frame for key, frame in days.items()}
-            while len(self._open) > _OPEN_FILES:
-                self._open.popitem(last=False)
-        frame = self._open[file.content_hash].get(day)
-        empty = self.contract.empty()
-        return empty if frame is None else self.contract.conform(frame).collect()
+        if day not in self._kept.get(file.content_hash, {}):
+            self._open(file, day)
+        days = self._kept[file.content_hash]
+        frame = days.pop(day, None)
+        if not days:
+            self._kept.pop(file.content_hash)
+        return self.contract.empty() if frame is None else self.contract.conform(frame).collect()
+
+    def _open(self, file: LandedFile, day: date) -> None:
+        path = Path(self.inventory.root) / self.source.name / file.name
+        delivery = read_delivery(path, max_bytes=self.inventory.max_file_bytes)
+        rows = self.inventory.rows_of(delivery, self.source, file.landed_on).with_columns(
+            file_hash=pl.lit(delivery.content_hash), file_name=pl.lit(file.name)
+        )
+        # Days before the one asked for were not wanted by this run.
+        parts = rows.filter(pl.col("event_day") >= day).partition_by("event_day", as_dict=True)
+        self._kept.pop(file.content_hash, None)
+        self._kept[file.content_hash] = {key[0]: frame for key, frame in parts.items()}
+        while len(self._kept) > 1 and self._size() > _KEPT_BYTES:
+            self._kept.popitem(last=False)
+
+    def _size(self) -> int:
+        return sum(frame.estimated_size() for days in self._kept.values() for frame in days.values())
 
 
 def loaded_files(lake: Lake, contract: Contract) -> dict[date, set[str]]:
