@@ -7,7 +7,6 @@ import fcntl
 import json
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -132,6 +131,27 @@ def read_graph(defs: dg.Definitions) -> list[Node]:
     return nodes
 
 
+def _told_by(say: Callable[[str], None]) -> dg.LoggerDefinition:
+    """Give a console logger that tells of finished steps and of what assets log themselves."""
+
+    class Teller(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            meta = getattr(record, "dagster_meta", {})
+            event = meta.get("dagster_event")
+            if event is None:
+                say(f"    {meta.get('orig_message', record.getMessage())}")
+            elif event.event_type == dg.DagsterEventType.STEP_SUCCESS:
+                say(f"  {event.step_key}")
+
+    @dg.logger
+    def console(_: dg.InitLoggerContext) -> logging.Logger:
+        logger = logging.Logger("insight", level=logging.INFO)
+        logger.addHandler(Teller())
+        return logger
+
+    return console
+
+
 class Builder:
     """Brings a home's tables up to date.
 
@@ -146,7 +166,7 @@ class Builder:
         self.shop = shop
         self.instance = instance
         self.say = say
-        self.defs = build_defs()
+        self.defs = build_defs(loggers={"console": _told_by(say)})
         self.nodes = read_graph(self.defs)
         self.lake = Lake(shop.lake)
         self.inventory = Inventory(shop.landing, shop_timezone=shop.timezone, max_file_bytes=shop.max_file_bytes)
@@ -277,14 +297,13 @@ class Builder:
         if rows:
             tags |= {RANGE_START: first, RANGE_END: last}
         started = time.monotonic()
-        with self._progress():
-            result = job.execute_in_process(
-                instance=self.instance,
-                asset_selection=[dg.AssetKey(name) for name in step.assets],
-                partition_key=None if rows else first,
-                tags=tags,
-                raise_on_error=False,
-            )
+        result = job.execute_in_process(
+            instance=self.instance,
+            asset_selection=[dg.AssetKey(name) for name in step.assets],
+            partition_key=None if rows else first,
+            tags=tags,
+            raise_on_error=False,
+        )
         self.report.runs += 1
         made = [event for event in result.all_events if event.is_step_materialization]
         self.report.partitions += len(made)
@@ -304,30 +323,6 @@ class Builder:
             message = described or (error.message.strip() if error else "failed")
             self.report.failures.append((event.step_key or "", f"{step.days[0]}..{step.days[-1]}", message))
             self.say(f"  failed: {event.step_key}: {message}")
-
-    @contextmanager
-    def _progress(self) -> Iterator[None]:
-        """Tell of finished steps while a run is under way."""
-        done = threading.Event()
-        started = time.time()
-
-        def watch() -> None:
-            seen: set[str] = set()
-            while not done.wait(1.0):
-                for run in self.instance.get_runs(limit=1):
-                    for entry in self.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS):
-                        key = f"{run.run_id}/{entry.step_key}"
-                        if entry.timestamp >= started and key not in seen:
-                            seen.add(key)
-                            self.say(f"  {entry.step_key}")
-
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
 
     def _close_dead_runs(self) -> None:
         """Mark runs of builds that were killed as failed, so that the UI does not show them running for ever."""

@@ -115,7 +115,7 @@ def _simulate(shop: Settings, size: str, file_format: str, **changes: Any) -> in
     last = plan.last_day
     shop.remember(
         start_date=plan.start, end_date=last if shop.end_date is None or last > shop.end_date else shop.end_date,
-        timezone=plan.timezone, base_currency=plan.currency, horizon_days=30 if plan.days < 365 else 90,
+        timezone=plan.timezone, horizon_days=30 if plan.days < 365 else 90,
     )
     total = 0
 

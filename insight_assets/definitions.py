@@ -29,6 +29,8 @@ GROUPS: Mapping[str, ModuleType] = {
     "profiles": profiles,
 }
 
+LEARNING = frozenset({"segmentation", "churn", "lifetime_value", "recommendation"})
+
 # Each step of a run is a process of its own; forked from one that has loaded this module it starts in a tenth of the time.
 EXECUTOR = dg.multiprocess_executor.configured(
     {"start_method": {"forkserver": {"preload_modules": ["insight_assets.definitions"]}}, "max_concurrent": 2}
@@ -46,25 +48,41 @@ def configured(shop: Settings) -> dict[str, object]:
     }
 
 
-def build_defs(resources: Mapping[str, object] | None = None) -> dg.Definitions:
+def build_defs(
+    resources: Mapping[str, object] | None = None, loggers: Mapping[str, dg.LoggerDefinition] | None = None
+) -> dg.Definitions:
     """Assemble the code location.
 
     Args:
         resources: resources that replace the configured ones of the same name.
+        loggers: loggers that replace Dagster's console.
     """
+    shop = settings()
     assets = [
-        asset
+        _versioned(asset, shop)
         for group, module in GROUPS.items()
-        for asset in dg.load_assets_from_modules([module], group_name=group, include_specs=True)
+        for asset in dg.load_assets_from_modules([module], group_name=group)
     ]
     raw = dg.load_assets_from_modules([ingestion], group_name="raw")
     return dg.Definitions(
         assets=[*ingestion.landing_specs, *raw, *assets],
         asset_checks=dg.load_asset_checks_from_modules([churn, lifetime_value, recommendation, profile_checks]),
         sensors=ingestion_sensors.sensors,
-        resources={**configured(settings()), **(resources or {})},
+        resources={**configured(shop), **(resources or {})},
         executor=EXECUTOR,
+        loggers=loggers,
     )
+
+
+def _versioned(asset: dg.AssetsDefinition, shop: Settings) -> dg.AssetsDefinition:
+    """Let what rests on labels or training be stale when the settings that shape it change."""
+
+    def with_settings(spec: dg.AssetSpec) -> dg.AssetSpec:
+        if spec.group_name not in LEARNING and spec.key.to_user_string() != "customer_labels":
+            return spec
+        return spec.replace_attributes(code_version=f"{spec.code_version}-h{shop.horizon_days}-s{shop.seed}")
+
+    return asset.map_asset_specs(with_settings)
 
 
 @dg.definitions

@@ -67,6 +67,7 @@ def table_asset(
     kinds: Iterable[str] = ("polars",),
     code_version: str = "1",
     of: Contract | None = None,
+    needs_closed_origin: bool = False,
 ) -> dict[str, Any]:
     """Give the arguments of an asset whose rows follow a contract.
 
@@ -76,6 +77,7 @@ def table_asset(
         kinds: technologies shown in the UI; `deltalake` is added.
         code_version: raised by hand when the code changes what the rows hold.
         of: the contract; by default the shipped one of that name.
+        needs_closed_origin: whether the table cannot be made before a label horizon has closed.
 
     Returns:
         Keyword arguments for `dagster.asset`.
@@ -90,7 +92,7 @@ def table_asset(
         "partitions_def": DAYS,
         "code_version": f"{code_version}-{table.version}",
         "io_manager_key": "lake",
-        "metadata": table_metadata(table),
+        "metadata": table_metadata(table) | ({"needs_closed_origin": True} if needs_closed_origin else {}),
     }
 
 

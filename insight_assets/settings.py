@@ -27,7 +27,6 @@ class Settings(BaseSettings):
     start_date: date = Field(default=date(2025, 1, 1), description="First event day; the first partition")
     end_date: date | None = Field(default=None, description="Last event day of a closed history; empty while data comes in")
     timezone: str = Field(default="UTC", description="The shop's time zone (IANA name); event days are days there")
-    base_currency: str = Field(default="USD", pattern="^[A-Z]{3}$", description="Currency in which the shop reads its money")
     sources: Path | None = Field(default=None, description="Folder with the shop's own source contracts")
     horizon_days: int = Field(default=90, ge=1, le=730, description="Label window of churn, value and recommendation")
     min_history_days: int = Field(default=14, ge=1, description="History an origin needs before it is trained on")

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
@@ -21,6 +21,7 @@ class Home:
     """A home folder and the way to run commands on it."""
 
     path: Path
+    settings: dict[str, str] = field(default_factory=dict)
 
     def run(self, *arguments: str, expect: int | None = 0, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(self.command(*arguments), env=self.environment(), capture_output=True, text=True, timeout=timeout)
@@ -33,7 +34,7 @@ class Home:
 
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("INSIGHT_", "DAGSTER_"))}
-        return kept | {"INSIGHT_HOME": str(self.path), "INSIGHT_MAX_EPOCHS": "2"}
+        return kept | {"INSIGHT_HOME": str(self.path), "INSIGHT_MAX_EPOCHS": "2"} | self.settings
 
     def build(self, *arguments: str, expect: int | None = 0) -> dict:
         return json.loads(self.run("build", "--json", *arguments, expect=expect).stdout)

@@ -126,7 +126,11 @@ def lifetime_value_scorecard(
 @dg.asset(
     **table_asset("lifetime_value_scores", layer="insight", kinds={"polars"}),
     deps=[dg.AssetDep(MODELS)],
-    ins={"lifetime_value_scorecard": dg.AssetIn(partition_mapping=ONE_HORIZON_AGO)},
+    ins={
+        "lifetime_value_scorecard": dg.AssetIn(
+            partition_mapping=ONE_HORIZON_AGO, metadata={"allow_missing_partitions": True}
+        )
+    },
 )
 def lifetime_value_scores(
     context: dg.AssetExecutionContext,
