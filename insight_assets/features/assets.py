@@ -1,4 +1,4 @@
-"""Assets of the group `features`: visits and daily sums by event day, features, sequences and labels as of a day.
+"""Assets of the group `features`: daily sums by event day; features, sequences, labels as of a day.
 
 What each computes is in the pure modules beside this one; here they are wired to partitions.
 """
@@ -11,6 +11,7 @@ import polars as pl
 
 from insight_assets.charts import chart_markdown
 from insight_assets.features import pictures
+from insight_assets.features.batches import build_in_batches
 from insight_assets.features.customer_days import build_customer_days
 from insight_assets.features.customer_features import build_customer_features
 from insight_assets.features.labels import HorizonOpenError, label_customers
@@ -22,7 +23,7 @@ from insight_assets.metadata import markdown_table, published_days, table_asset
 from insight_assets.partitions import HISTORY, WITH_DAY_BEFORE
 from insight_assets.settings import settings
 
-# One asset cannot read another through two mappings, so that labels take past and horizon as one range.
+# One asset cannot read another through two mappings, so labels take past and horizon as one range.
 HISTORY_AND_HORIZON = dg.TimeWindowPartitionMapping(
     start_offset=HISTORY.start_offset, end_offset=settings().horizon_days
 )
@@ -33,8 +34,12 @@ SOMEONE_LABELLED = "someone_is_labelled"
 BOTH_OUTCOMES = "both_outcomes_occur"
 
 
-def _on(rows: pl.LazyFrame, day: date) -> pl.LazyFrame:
-    return rows.filter(pl.col("event_day") == day)
+def _days(context: dg.AssetExecutionContext) -> list[date]:
+    return sorted(date.fromisoformat(key) for key in context.partition_keys)
+
+
+def _within(rows: pl.LazyFrame, first: date, last: date) -> pl.LazyFrame:
+    return rows.filter(pl.col("event_day").is_between(first, last))
 
 
 @dg.asset(
@@ -42,8 +47,10 @@ def _on(rows: pl.LazyFrame, day: date) -> pl.LazyFrame:
     ins={"events": dg.AssetIn(partition_mapping=WITH_DAY_BEFORE, input_manager_key="lake")},
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def sessions(events: pl.LazyFrame) -> DailyFrames:
-    return DailyFrames(lambda day: build_sessions(events, day=day))
+def sessions(context: dg.AssetExecutionContext, events: pl.LazyFrame) -> DailyFrames:
+    return build_in_batches(
+        lambda first, last: build_sessions(events, first=first, last=last), events, _days(context)
+    )
 
 
 @dg.asset(
@@ -52,15 +59,17 @@ def sessions(events: pl.LazyFrame) -> DailyFrames:
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
 def customer_days(
+    context: dg.AssetExecutionContext,
     events: pl.LazyFrame,
     orders: pl.LazyFrame,
     order_lines: pl.LazyFrame,
     sessions: pl.LazyFrame,
 ) -> DailyFrames:
-    tables = (events, orders, order_lines, sessions)
-    timezone = settings().timezone
-    return DailyFrames(
-        lambda day: build_customer_days(*(_on(rows, day) for rows in tables), timezone=timezone)
+    tables, timezone = (events, orders, order_lines, sessions), settings().timezone
+    return build_in_batches(
+        lambda *span: build_customer_days(*(_within(t, *span) for t in tables), timezone=timezone),
+        events,
+        _days(context),
     )
 
 
@@ -69,8 +78,14 @@ def customer_days(
     ins={"events": VALIDATED, "order_lines": VALIDATED},
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def product_days(events: pl.LazyFrame, order_lines: pl.LazyFrame) -> DailyFrames:
-    return DailyFrames(lambda day: build_product_days(_on(events, day), _on(order_lines, day)))
+def product_days(
+    context: dg.AssetExecutionContext, events: pl.LazyFrame, order_lines: pl.LazyFrame
+) -> DailyFrames:
+    return build_in_batches(
+        lambda *span: build_product_days(_within(events, *span), _within(order_lines, *span)),
+        events,
+        _days(context),
+    )
 
 
 @dg.asset(

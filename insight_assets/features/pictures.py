@@ -23,8 +23,8 @@ def recency_groups(customer_features: pl.LazyFrame, *, smallest_group: int) -> p
         smallest_group: groups of fewer customers are left out.
 
     Returns:
-        `weeks_ago` (Int32, 0 is the last seven days, `LAST_WEEK` is that long ago or longer) and `customers`,
-        by week.
+        `weeks_ago` (Int32, 0 is the last seven days, `LAST_WEEK` is that long ago or longer) and
+        `customers`, by week.
     """
     return (
         customer_features.filter(pl.col("days_since_last_event").is_not_null())

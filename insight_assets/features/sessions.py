@@ -27,6 +27,7 @@ COUNTED = {
 READ = (
     "actor_key",
     "customer_key",
+    "event_day",
     "event_time",
     "event_id",
     "source",
@@ -38,33 +39,85 @@ READ = (
 """Columns of an event that a visit is made of."""
 
 
-def build_sessions(events: pl.LazyFrame, *, day: date, gap: timedelta = GAP) -> pl.LazyFrame:
-    """Cut the events of one day into visits, those that run on from the day before included.
+def build_sessions(
+    events: pl.LazyFrame, *, first: date, last: date, gap: timedelta = GAP
+) -> pl.LazyFrame:
+    """Cut the events of days into visits, those that run on from the day before included.
 
     A visit that runs over midnight keeps its identity and its start. That start is looked up in the
     events of the day before and nowhere else, so that the rows of a day never depend on the order
-    in which days are built; a visit without a pause for a whole day (a robot) therefore starts, at
-    the earliest, with the day before.
+    in which days are built, nor on how many are built at a time; a visit without a pause for a
+    whole day (a robot) therefore starts, at the earliest, with the day before.
 
     Args:
-        events: rows of the contract `events` that hold `day` and the day before; other days are
-            ignored, order does not matter. Events without an actor and events that the shop causes
-            make no visit.
-        day: event day D.
+        events: rows of the contract `events` that hold these days and the one before; other days
+            are ignored, order does not matter. Events without an actor and events that the shop
+            causes make no visit.
+        first: first event day.
+        last: last event day.
         gap: longest pause within a visit.
 
     Returns:
-        One row a visit with an event on `day`, with the columns of the contract `sessions`, sorted
-        by `session_id`.
+        One row a visit and day, with the columns of the contract `sessions`, sorted by `event_day`
+        and `session_id`.
     """
-    acted = events.filter(pl.col("actor_key").is_not_null() & ~pl.col("event").is_in(SHOP_EVENTS))
-    today = _cut(acted.filter(pl.col("event_day") == day).select(READ).collect(), gap)
+    parts = _parts(_acted(events, first, last, gap), gap)
+    until = parts.group_by("actor_key", pl.col("event_day") + pl.duration(days=1)).agg(
+        pl.col("first_event_at").max().alias("ran_since"),
+        pl.col("last_event_at").max().alias("ran_until"),
+    )
+    runs_on = (pl.col("first_event_at") - pl.col("ran_until") <= gap).fill_null(value=False)
+    duration = pl.col("last_event_at") - pl.col("first_event_at")
+    return (
+        parts.filter(pl.col("event_day") >= first)
+        .join(until, on=["actor_key", "event_day"], how="left")
+        .with_columns(continued=runs_on)
+        .with_columns(
+            started_at=pl.when("continued").then("ran_since").otherwise("first_event_at"),
+            duration_seconds=duration.dt.total_seconds(),
+            bounced=(pl.col("events") == 1) & (pl.col("orders") == 0) & ~pl.col("continued"),
+        )
+        .with_columns(
+            session_id=pl.format("{}-{}", "actor_key", pl.col("started_at").dt.epoch("us"))
+        )
+        .drop("visit", "ran_since", "ran_until")
+        .sort("event_day", "session_id")
+    )
+
+
+def _acted(events: pl.LazyFrame, first: date, last: date, gap: timedelta) -> pl.DataFrame:
+    """Read what actors did on the days, and the day before if they may still have been in a visit.
+
+    Nobody was seen the day before after the first event of the first day, so that whoever comes
+    later than a pause after it begins a new visit.
+    """
+    acted = events.filter(
+        pl.col("actor_key").is_not_null() & ~pl.col("event").is_in(SHOP_EVENTS)
+    ).select(READ)
+    rows = acted.filter(pl.col("event_day").is_between(first, last)).collect()
+    opening = rows.lazy().filter(pl.col("event_day") == first)
+    early = opening.filter(pl.col("event_time") <= pl.col("event_time").min() + gap)
+    before = acted.filter(pl.col("event_day") == first - timedelta(days=1)).join(
+        early.select("actor_key").unique(), on="actor_key", how="semi"
+    )
+    return pl.concat([rows, before.collect()])
+
+
+def _parts(acted: pl.DataFrame, gap: timedelta) -> pl.LazyFrame:
+    """Cut each actor's day into visits and sum each one up."""
+    day = pl.col("event_day").to_physical().cast(pl.Int64)
+    actor = pl.col("actor_key").rank("dense").cast(pl.Int64)
+    keyed = acted.with_columns(actor_day=actor * (day.max() - day.min() + 1) + day - day.min())
+    ordered = keyed.drop("event_id", "source")[time_order(keyed, "actor_day")]
+    other = pl.col("actor_day") != pl.col("actor_day").shift(1)
+    paused = pl.col("event_time").diff() > gap
     kind = pl.col("event")
-    fragments = (
-        today.lazy()
+    return (
+        ordered.lazy()
+        .with_columns(visit=(other | paused).fill_null(value=True).cum_sum())
         .group_by("visit", maintain_order=True)
         .agg(
-            pl.col("actor_key").first(),
+            pl.col("actor_key", "event_day").first(),
             pl.col("customer_key").drop_nulls().last(),
             pl.col("event_time").first().alias("first_event_at"),
             pl.col("event_time").last().alias("last_event_at"),
@@ -72,59 +125,5 @@ def build_sessions(events: pl.LazyFrame, *, day: date, gap: timedelta = GAP) -> 
             *((kind == event).sum().alias(name) for name, event in COUNTED.items()),
             pl.col("channel").first(),
             *(pl.col(name).drop_nulls().first() for name in ("device", "campaign_source")),
-        )
-    )
-    running = _running(acted.filter(pl.col("event_day") == day - timedelta(days=1)), today, gap)
-    runs_on = (pl.col("first_event_at") - pl.col("ran_until") <= gap).fill_null(value=False)
-    return (
-        fragments.join(running, on="actor_key", how="left")
-        .with_columns(continued=runs_on)
-        .with_columns(
-            started_at=pl.when("continued").then("ran_since").otherwise("first_event_at"),
-            duration_seconds=(
-                pl.col("last_event_at") - pl.col("first_event_at")
-            ).dt.total_seconds(),
-            bounced=(pl.col("events") == 1) & (pl.col("orders") == 0) & ~pl.col("continued"),
-        )
-        .select(
-            pl.format("{}-{}", "actor_key", pl.col("started_at").dt.epoch("us")).alias(
-                "session_id"
-            ),
-            pl.lit(day).alias("event_day"),
-            pl.exclude("visit", "ran_since", "ran_until"),
-        )
-        .sort("session_id")
-    )
-
-
-def _cut(events: pl.DataFrame, gap: timedelta) -> pl.DataFrame:
-    """Order events by actor and time and number their visits."""
-    ordered = events.drop("event_id", "source")[time_order(events, "actor_key")]
-    return ordered.with_columns(visit=_begins(gap).cum_sum())
-
-
-def _begins(gap: timedelta) -> pl.Expr:
-    """Tell, of events ordered by actor and time, which begin a visit."""
-    other = pl.col("actor_key") != pl.col("actor_key").shift(1)
-    paused = pl.col("event_time").diff() > gap
-    return (other | paused).fill_null(value=True)
-
-
-def _running(yesterday: pl.LazyFrame, today: pl.DataFrame, gap: timedelta) -> pl.LazyFrame:
-    """Find yesterday's last visit of all actors who came early enough today to be still in it.
-
-    Nobody was seen yesterday after the first event of today, so that whoever comes later than a
-    pause after it cannot be.
-    """
-    early = today.lazy().filter(pl.col("event_time") <= pl.col("event_time").min() + gap)
-    return (
-        yesterday.join(early.select("actor_key").unique(), on="actor_key", how="semi")
-        .select("actor_key", "event_time")
-        .sort("actor_key", "event_time")
-        .with_columns(begins=_begins(gap))
-        .group_by("actor_key")
-        .agg(
-            pl.when("begins").then("event_time").max().alias("ran_since"),
-            pl.col("event_time").max().alias("ran_until"),
         )
     )

@@ -147,7 +147,7 @@ def decode(rows: pl.LazyFrame) -> None:
 
 def make_sessions(folder: Path, day: date) -> pl.DataFrame:
     events = read(folder, "events", day - timedelta(days=1), day)
-    return contract("sessions").conform(build_sessions(events, day=day)).collect()
+    return contract("sessions").conform(build_sessions(events, first=day, last=day)).collect()
 
 
 def make_customer_days(folder: Path, day: date) -> pl.DataFrame:

@@ -169,7 +169,10 @@ def visits(shop: Shop) -> pl.LazyFrame:
     """Build the visits of every day, each day on its own, newest first."""
     of = contract("sessions")
     events = table("events", shop.events)
-    parts = [of.conform(build_sessions(events, day=day)).collect() for day in reversed(shop.days())]
+    parts = [
+        of.conform(build_sessions(events, first=day, last=day)).collect()
+        for day in reversed(shop.days())
+    ]
     return pl.concat([of.empty(), *parts]).lazy()
 
 

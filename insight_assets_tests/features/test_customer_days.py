@@ -1,6 +1,6 @@
 """Daily sums per customer against literal days, and their independence from order and split."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from random import Random
 
@@ -123,23 +123,14 @@ def test_ledger_without_events_makes_a_day() -> None:
 
 
 def test_day_parts_follow_the_shops_clock_through_a_clock_change() -> None:
-    # Berlin skips 2:00 to 3:00 on 2025-03-30: 1:59 and 3:00 local are a minute apart, both at night.
-    rows = [
-        {
-            **event("page_viewed", at("2025-03-30 00:00")),
-            "event_time": pl.datetime(2025, 3, 30, hour, minute, time_zone="UTC"),
-        }
-        for hour, minute in ((0, 59), (1, 0), (3, 59), (4, 0))
+    # Berlin skips 2:00 to 3:00 on 2025-03-30: 1:59 and 3:00 are a minute apart, both at night.
+    day = event("page_viewed", "2025-03-30 00:00")
+    times = [
+        datetime(2025, 3, 30, *clock, tzinfo=UTC) for clock in ((0, 59), (1, 0), (3, 59), (4, 0))
     ]
-    times = pl.select(*(row["event_time"].alias(str(n)) for n, row in enumerate(rows))).row(0)
-    events = table(
-        "events", [{**row, "event_time": time} for row, time in zip(rows, times, strict=True)]
-    )
     frame = build_customer_days(
-        events,
-        table("orders", []),
-        table("order_lines", []),
-        table("sessions", []),
+        table("events", [{**day, "event_time": moment} for moment in times]),
+        *(table(name, []) for name in ("orders", "order_lines", "sessions")),
         timezone="Europe/Berlin",
     ).collect()
     assert frame.select("events_night", "events_morning").row(0) == (3, 1)

@@ -19,7 +19,11 @@ DAY = date(2025, 3, 2)
 
 
 def sessions(rows: list[dict], day: date = DAY) -> pl.DataFrame:
-    return contract("sessions").conform(build_sessions(table("events", rows), day=day)).collect()
+    return (
+        contract("sessions")
+        .conform(build_sessions(table("events", rows), first=day, last=day))
+        .collect()
+    )
 
 
 def test_a_pause_over_thirty_minutes_begins_a_new_visit() -> None:
@@ -99,6 +103,9 @@ def test_equal_times_are_told_apart_by_event_id_and_source() -> None:
     assert sessions(rows[::-1])["device"].to_list() == ["mobile"]
 
 
+TOLD = ("started_at", "first_event_at", "last_event_at", "events", "adds")
+
+
 def naive(shop: Shop) -> dict[tuple[str, date], tuple]:
     """Cut all events of an actor at once, then split each visit by day."""
     by_actor = defaultdict(list)
@@ -132,18 +139,19 @@ def test_days_cut_one_by_one_equal_a_cut_over_all_events(shop: Shop) -> None:
     events = shop.tables()["events"]
     # Newest day first: no day may need another day's visits.
     parts = [
-        contract("sessions").conform(build_sessions(events, day=day))
+        contract("sessions").conform(build_sessions(events, first=day, last=day))
         for day in reversed(shop.days())
     ]
     built = pl.concat([contract("sessions").empty().lazy(), *parts])
     rows = built.collect().iter_rows(named=True)
     told = {
-        (row["session_id"], row["event_day"]): (
-            row["started_at"], row["first_event_at"], row["last_event_at"], row["events"], row["adds"]
-        )
-        for row in rows
-    }  # fmt: skip
+        (row["session_id"], row["event_day"]): tuple(row[name] for name in TOLD) for row in rows
+    }
     assert told == naive(shop)
+    if shop.days():
+        first, last = shop.days()[0], shop.days()[-1]
+        at_once = build_sessions(events, first=first, last=last)
+        assert content("sessions", at_once) == content("sessions", built)
     assert broken_rules("sessions", built) == []
 
 
@@ -154,10 +162,10 @@ def test_row_order_and_other_days_change_nothing(shop: Shop, order: Random) -> N
     order.shuffle(shuffled)
     for day in shop.days():
         neighbours = [row for row in shuffled if row["event_day"] in {day, day - timedelta(days=1)}]
-        whole = build_sessions(table("events", shop.events), day=day)
-        assert content("sessions", build_sessions(table("events", neighbours), day=day)) == content(
-            "sessions", whole
-        )
+        whole = build_sessions(table("events", shop.events), first=day, last=day)
+        assert content(
+            "sessions", build_sessions(table("events", neighbours), first=day, last=day)
+        ) == content("sessions", whole)
 
 
 @pytest.mark.parametrize("minutes", [30, 31])
@@ -165,6 +173,20 @@ def test_gap_at_midnight_is_judged_like_any_other(minutes: int) -> None:
     last = at("2025-03-01 23:50")
     rows = [event("page_viewed", last), event("page_viewed", last + timedelta(minutes=minutes))]
     assert sessions(rows)["continued"].to_list() == [minutes == 30]
+
+
+def test_robot_without_a_pause_is_the_same_however_many_days_are_built_at_a_time() -> None:
+    start = at("2025-03-01 12:00")
+    rows = [event("page_viewed", start + timedelta(minutes=20 * n)) for n in range(72 * 3)]
+    days = sorted({row["event_day"] for row in rows})
+    alone = [sessions(rows, day) for day in days]
+    at_once = contract("sessions").conform(
+        build_sessions(table("events", rows), first=days[0], last=days[-1])
+    )
+    assert_frame_equal(at_once.collect(), pl.concat(alone))
+    # Each day sees one day back: the third day's part starts with the second day.
+    starts = [start, start, at("2025-03-02 00:00"), at("2025-03-03 00:00")]
+    assert [frame["started_at"][0] for frame in alone] == starts
 
 
 def test_output_is_sorted_by_key() -> None:
