@@ -4,6 +4,7 @@ Validation writes, audits, then publishes: a day whose account does not add up, 
 source's budget, keeps its old tables; only its quarantine is stored, so that a person can see what is wrong.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import date
 
@@ -123,10 +124,15 @@ def _refusal(refused: Sequence[SourceAccount]) -> str:
     days = ", ".join(sorted({account.day.isoformat() for account in refused})[:10])
     return (
         f"{len(refused)} source-days were not published ({days}). Worst: {worst.source} on {worst.day}: "
-        f"{worst.quarantined} of {worst.read} rows quarantined, above the budget of {worst.budget:.1%}; rules: {rules}. "
+        f"{worst.quarantined} of {worst.read} rows quarantined, above the budget of {worst.budget:.1%}; "
+        f"rules: {rules}; files: {', '.join(worst.files[:3])}. "
         f"Next: `insight show quarantine`, then mend the file or the contract {worst.source} and build again; "
-        f'to accept the loss, set INSIGHT_REJECT_BUDGETS=\'{{"{worst.source}": {worst.quarantined / worst.read:.2f}}}\''
+        f'to accept the loss, set INSIGHT_REJECT_BUDGETS=\'{{"{worst.source}": {_rounded_up(worst)}}}\''
     )
+
+
+def _rounded_up(account: SourceAccount) -> float:
+    return math.ceil(100 * account.quarantined / account.read) / 100
 
 
 def _account_table(accounts: Sequence[SourceAccount]) -> dg.MarkdownMetadataValue:

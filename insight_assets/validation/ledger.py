@@ -28,7 +28,7 @@ def build_orders(order_lines: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("event_time").min(),
             pl.col("known_at").max(),
             *(
-                pl.col(name).sort_by("event_time", "order_line_id").drop_nulls().first()
+                pl.col(name).sort_by("event_time", name).drop_nulls().first()
                 for name in ("actor_key", "customer_key", "currency", "channel", "country", "coupon")
             ),
             lines=pl.len().cast(pl.Int64),
@@ -83,11 +83,11 @@ def observe_products(events: pl.LazyFrame, order_lines: pl.LazyFrame) -> pl.Lazy
         [
             events.filter(pl.col("product_id").is_not_null()).select(
                 "product_id", *_DAY_SOURCE, "event_time", pl.lit(None, dtype=pl.String).alias("product_name"),
-                "category", "brand", "price", "currency", id=pl.col("event_id"),
+                "category", "brand", "price", "currency",
             ),
             order_lines.filter(pl.col("is_product")).select(
                 "product_id", *_DAY_SOURCE, "event_time", "product_name",
-                "category", "brand", price="unit_price", currency="currency", id="order_line_id",
+                "category", "brand", price="unit_price", currency="currency",
             ),
         ]
     )
@@ -95,8 +95,8 @@ def observe_products(events: pl.LazyFrame, order_lines: pl.LazyFrame) -> pl.Lazy
     return (
         seen.group_by("product_id", *_DAY_SOURCE)
         .agg(
-            *(pl.col(name).sort_by("event_time", "id").drop_nulls().last() for name in attributes),
-            price=pl.col("price").sort_by("event_time", "id").replace(0, None).drop_nulls().last(),
+            *(pl.col(name).sort_by("event_time", name).drop_nulls().last() for name in attributes),
+            price=pl.col("price").sort_by("event_time", "currency", "price").replace(0, None).drop_nulls().last(),
             observed_at=pl.col("event_time").max(),
         )
     )

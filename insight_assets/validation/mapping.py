@@ -5,7 +5,7 @@ it breaks a rule, the delivered row is rejected. What the shop's ledger makes of
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -16,10 +16,11 @@ from insight_assets.contracts.sources import SourceContract, TableMapping
 from insight_assets.contracts.types import RowRule
 from insight_assets.ingestion.readers import decode_rows, json_field
 from insight_assets.ingestion.times import event_day, parse_time
-from insight_assets.validation.pseudonyms import CUSTOMER, VISITOR, replace_identifiers
+from insight_assets.validation.pseudonyms import CUSTOMER, VISITOR, hide_identity, replace_identifiers
 
 ROW = ["file_hash", "line"]
-_TRY_CAST = re.compile(r"TRY_CAST\(\s*\"?(\w+)\"?\s+AS\s+(\w+(?:\([\d, ]+\))?)\s*\)", re.IGNORECASE)
+_TRY_CAST = re.compile(r"\bTRY_CAST\s*\(", re.IGNORECASE)
+_AS = re.compile(r"(.*)\sAS\s(.+)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def map_rows(
     Returns:
         Accepted rows by canonical table, and the account of every delivered row.
     """
-    rows = decode_rows(raw.sort("known_at", "file_hash", "line", nulls_last=True), source)
+    rows = decode_rows(raw, source)
     time = parse_time(pl.col(source.time_column), source, shop_timezone=shop_timezone)
     rows = rows.rename({"event_day": "filed_day", "known_at": "filed_known_at"}).with_columns(event_time=time)
     rows = rows.with_columns(
@@ -71,6 +72,10 @@ def map_rows(
         rows.filter(misfiled).select(*ROW, **_verdict("event_time.out_of_range", "event_time")),
     ]
     rows = rows.filter(~pl.col("malformed") & ~misfiled)
+    if source.known_at != "event_time":
+        written = pl.col(source.known_at)
+        unreadable = ~_is_blank(written) & parse_time(written, source, shop_timezone=shop_timezone).is_null()
+        verdicts.append(rows.filter(unreadable).select(*ROW, **_verdict("known_at.type", "known_at")))
     mapped: dict[str, list[pl.DataFrame]] = {}
     reached = []
     for mapping in source.mappings:
@@ -80,15 +85,22 @@ def map_rows(
         mapped.setdefault(mapping.table, []).append(judged.drop("rule", "column", "rules"))
     stranded = rows.join(pl.concat(reached).unique(), on=ROW, how="anti")
     verdicts.append(stranded.select(*ROW, **_verdict("not_mapped", None)))
+    made = {table: pl.concat(frames) for table, frames in mapped.items()}
+    for table, frame in made.items():
+        # Two canonical rows of one delivered row with one identity: neither is a repeat of an earlier delivery.
+        ambiguous = frame.filter(pl.struct(*ROW, *_identity(table)).is_duplicated())
+        verdicts.append(ambiguous.select(*ROW, **_verdict("primary_key", None)))
     rejected = (
         pl.concat(verdicts)
         .group_by(ROW, maintain_order=True)
-        .agg(pl.col("rule").first(), pl.col("column").first(), pl.col("rules").str.join(" "))
+        .agg(
+            pl.col("rule").first(),
+            pl.col("column").first(),
+            pl.col("rules").str.split(" ").explode().unique(maintain_order=True).str.join(" "),
+        )
     )
-    tables = {
-        table: pl.concat(frames).join(rejected.select(ROW), on=ROW, how="anti") for table, frames in mapped.items()
-    }
-    repeats = _repeated_rows(tables, source)
+    tables = {table: frame.join(rejected.select(ROW), on=ROW, how="anti") for table, frame in made.items()}
+    repeats = _repeated_rows(tables, raw)
     tables = {table: frame.join(repeats, on=ROW, how="anti") for table, frame in tables.items()}
     accepted = pl.concat([frame.select(ROW) for frame in tables.values()]).unique().height
     return MappedRows(tables, rejected, raw.height, accepted, repeats.height, rejected.height)
@@ -98,14 +110,32 @@ def _verdict(rule: str, column: str | None) -> dict[str, pl.Expr]:
     return {"rule": pl.lit(rule), "column": pl.lit(column, dtype=pl.String), "rules": pl.lit(rule)}
 
 
-def _repeated_rows(tables: Mapping[str, pl.DataFrame], source: SourceContract) -> pl.DataFrame:
-    """Find delivered rows whose identity an earlier delivered row already has (rows are in order of knowledge)."""
+def _identity(table: str) -> list[str]:
+    return [name for name in contract(table).primary_key if name != "source"]
+
+
+def _is_blank(text: pl.Expr) -> pl.Expr:
+    return text.is_null() | (text.str.strip_chars() == "")
+
+
+def _repeated_rows(tables: Mapping[str, pl.DataFrame], raw: pl.DataFrame) -> pl.DataFrame:
+    """Find delivered rows whose identity another delivered row has that was known earlier.
+
+    Of rows known at the same moment the one that says the lesser counts, wherever it stood: which file it came in
+    decides only between rows that say the same.
+    """
     found = [pl.DataFrame(schema={"file_hash": pl.String, "line": pl.Int64})]
+    says = [name for name in raw.columns if name not in {*ROW, "file_name", "event_day", "known_at"}]
     for table, frame in tables.items():
-        key = [name for name in contract(table).primary_key if name != "source"]
-        first = pl.struct(ROW) == pl.struct(ROW).first().over(key)
-        again = pl.int_range(pl.len()).over(key) > 0
-        found.append(frame.filter(~first | again).select(ROW))
+        key = _identity(table)
+        rivals = frame.select(*ROW, *key).filter(pl.struct(key).is_duplicated())
+        if rivals.is_empty():
+            continue
+        told = raw.select(*ROW, "known_at", *(pl.col(name).alias(f"says {name}") for name in says))
+        ranked = rivals.join(told, on=ROW).sort(
+            "known_at", *(f"says {name}" for name in says), *ROW, nulls_last=True
+        )
+        found.append(ranked.filter(pl.int_range(pl.len()).over(key) > 0).select(ROW))
     return pl.concat(found).unique(maintain_order=True)
 
 
@@ -134,26 +164,63 @@ def _map_table(
     for pseudo, kind, key in (("customer_id", CUSTOMER, "customer_key"), ("visitor_id", VISITOR, "visitor_key")):
         ids = made[pseudo] if pseudo in made.columns else pl.Series([None] * made.height, dtype=pl.String)
         made = made.with_columns(replace_identifiers(ids.cast(pl.String), kind, pseudonym).alias(key))
-    made = made.with_columns(actor_key=pl.coalesce("customer_key", "visitor_key"))
     made = made.with_columns(
-        pl.col(column.name).cast(column.dtype) for column in of.columns if column.name in made.columns
+        hide_identity(made[name], pseudonym).alias(name) for name in _telling_identities(source, mapping, expressions)
     )
+    made = made.with_columns(actor_key=pl.coalesce("customer_key", "visitor_key"))
+    columns = [column for column in of.columns if column.name in made.columns]
+    typed = [pl.col(column.name).cast(column.dtype, strict=False) for column in columns]
+    # What a type cannot hold, a product of large numbers for one, is no reason to lose the day.
+    fits = tuple(
+        RowRule(f"{c.name}.too_large", c.name, f"{c.name} fits its type", pl.col(c.name).is_null() | cast.is_not_null())
+        for c, cast in zip(columns, typed, strict=True)
+        if made.schema[c.name] != c.dtype
+    )
+    made = made.with_columns(*typed, *(rule.passes.alias(rule.name) for rule in fits))
     missing = [pl.lit(None, dtype=c.dtype).alias(c.name) for c in of.columns if c.name not in made.columns]
-    already = tuple(RowRule(r.name, r.column, r.description, pl.col(r.name)) for r in casts)
+    already = tuple(RowRule(r.name, r.column, r.description, pl.col(r.name)) for r in (*casts, *fits))
     judged = judge(made.with_columns(missing).lazy(), (*already, *of.row_rules())).collect()
     return judged.select(*of.polars_schema(), "rule", "column", "rules")
+
+
+def _telling_identities(
+    source: SourceContract, mapping: TableMapping, expressions: Mapping[str, pl.Expr]
+) -> Iterator[str]:
+    """Name the identities of canonical rows that are put together from what identifies a person."""
+    personal = {
+        each.name
+        for column in source.delivered
+        for each in (column, *column.items)
+        if each.classification == "personal"
+    }
+    for column in contract(mapping.table).columns:
+        is_identity = column.name.endswith("_id") or column.name == "delivered_session"
+        if is_identity and column.name in expressions and personal & set(expressions[column.name].meta.root_names()):
+            yield column.name
 
 
 def _type_rules(mapping: TableMapping) -> tuple[RowRule, ...]:
     """Rules that forbid a cast to make a null of something that was written."""
     rules = []
     for name, sql in mapping.expressions.items():
-        casts: Sequence[tuple[str, str]] = _TRY_CAST.findall(sql)
-        if not casts:
-            continue
         passes = pl.lit(value=True)
-        for column, wanted in dict.fromkeys(casts):
-            blank = pl.col(column).is_null() | (pl.col(column).str.strip_chars() == "")
-            passes &= blank | pl.sql_expr(f'TRY_CAST("{column}" AS {wanted})').is_not_null()
-        rules.append(RowRule(f"{name}.type", name, f"{name} is written as its type", passes))
+        casts = list(dict.fromkeys(_casts(sql)))
+        for inner, wanted in casts:
+            value = pl.sql_expr(inner)
+            passes &= _is_blank(value.cast(pl.String)) | pl.sql_expr(f"TRY_CAST({inner} AS {wanted})").is_not_null()
+        if casts:
+            rules.append(RowRule(f"{name}.type", name, f"{name} is written as its type", passes))
     return tuple(rules)
+
+
+def _casts(sql: str) -> Iterator[tuple[str, str]]:
+    """Find what a SQL expression tries to cast, and to which type: pairs of expression and type."""
+    for start in _TRY_CAST.finditer(sql):
+        depth, quoted = 1, False
+        for end in range(start.end(), len(sql)):
+            quoted ^= sql[end] == "'"
+            depth += 0 if quoted else (sql[end] == "(") - (sql[end] == ")")
+            if depth == 0:
+                if found := _AS.fullmatch(sql[start.end() : end]):
+                    yield found[1].strip(), found[2].strip()
+                break

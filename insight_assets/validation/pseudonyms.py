@@ -3,6 +3,7 @@
 The key is a secret of the home folder, made on first use. Nothing else here reads or writes files.
 """
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -15,6 +16,7 @@ import polars as pl
 KEY_BYTES = 32
 CUSTOMER = "customer"
 VISITOR = "visitor"
+IDENTITY = "identity"
 
 
 def read_key(path: Path) -> bytes:
@@ -30,24 +32,32 @@ def read_key(path: Path) -> bytes:
         PermissionError: if others may read the file.
         ValueError: if the file does not hold a key.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        if path.stat().st_mode & 0o077:
-            message = f"{path} can be read by others; run: chmod 600 {path}"
-            raise PermissionError(message) from None
-        key = path.read_bytes()
-        if len(key) != KEY_BYTES:
-            message = f"{path} does not hold a key of {KEY_BYTES} bytes; restore it, or all pseudonyms change"
-            raise ValueError(message) from None
-        return key
-    with os.fdopen(descriptor, "wb") as file:
-        key = secrets.token_bytes(KEY_BYTES)
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
+    if not path.exists():
+        _make_key(path)
+    if path.stat().st_mode & 0o077:
+        message = f"{path} can be read by others; run: chmod 600 {path}"
+        raise PermissionError(message)
+    key = path.read_bytes()
+    if len(key) != KEY_BYTES:
+        message = f"{path} does not hold a key of {KEY_BYTES} bytes; restore it, or all pseudonyms change"
+        raise ValueError(message)
     return key
+
+
+def _make_key(path: Path) -> None:
+    """Make a key that appears whole; of several processes that make one at the same time, the first one's stays."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        temporary.unlink()
 
 
 def pseudonymiser(key: bytes) -> Callable[[str, str], int]:
@@ -85,3 +95,17 @@ def replace_identifiers(ids: pl.Series, kind: str, pseudonym: Callable[[str, str
     if known.is_empty():
         return pl.Series([None] * len(ids), dtype=pl.Int64)
     return named.replace_strict(known, keys, default=None, return_dtype=pl.Int64)
+
+
+def hide_identity(ids: pl.Series, pseudonym: Callable[[str, str], int]) -> pl.Series:
+    """Replace identities of rows that are put together from what identifies a person.
+
+    Args:
+        ids: identities as text.
+        pseudonym: function given by `pseudonymiser`.
+
+    Returns:
+        Text of 16 hex digits; null stays null.
+    """
+    hidden = [None if identity is None else f"{pseudonym(IDENTITY, identity):016x}" for identity in ids.cast(pl.String)]
+    return pl.Series(ids.name, hidden, dtype=pl.String)

@@ -14,6 +14,7 @@ from insight_assets.contracts.sources import SourceContract
 from insight_assets.validation.ledger import build_orders, derive_order_events, observe_products
 from insight_assets.validation.mapping import ROW, map_rows
 
+_ROUNDING = 1e-9
 TABLES = ("events", "order_lines", "orders", "product_history", "quarantine")
 
 
@@ -30,6 +31,7 @@ class SourceAccount:
         quarantined: rejected rows.
         budget: largest share that may be rejected.
         rules: broken rule to number of rows, most frequent first.
+        files: files with rejected rows, the worst first.
     """
 
     source: str
@@ -40,6 +42,7 @@ class SourceAccount:
     quarantined: int
     budget: float
     rules: Mapping[str, int]
+    files: tuple[str, ...] = ()
 
     @property
     def conserved(self) -> bool:
@@ -49,7 +52,8 @@ class SourceAccount:
     @property
     def within_budget(self) -> bool:
         """Whether few enough rows were rejected for the day to be published."""
-        return self.quarantined <= self.budget * self.read
+        # A share written with two digits is allowed to be met exactly, which 0.29 * 100 is not.
+        return self.quarantined <= self.budget * self.read + _ROUNDING
 
 
 @dataclass(frozen=True)
@@ -97,12 +101,15 @@ def validate_day(
         mapped = map_rows(rows, source, pseudonym=pseudonym, shop_timezone=shop_timezone)
         for table, frame in mapped.tables.items():
             frames[table].append(frame)
-        frames["quarantine"].append(_quarantine(rows, mapped.rejected, source))
-        rules = mapped.rejected.group_by("rule").len().sort(["len", "rule"], descending=[True, False])
+        quarantine = _quarantine(rows, mapped.rejected, source)
+        frames["quarantine"].append(quarantine)
+        rules, files = (
+            quarantine.group_by(name).len().sort(["len", name], descending=[True, False]) for name in ("rule", "file_name")
+        )
         accounts.append(
             SourceAccount(
                 name, day, mapped.read, mapped.accepted, mapped.duplicate, mapped.quarantined,
-                budgets.get(name, source.reject_budget), dict(rules.iter_rows()),
+                budgets.get(name, source.reject_budget), dict(rules.iter_rows()), tuple(files["file_name"]),
             )
         )
     tables = {name: pl.concat(parts) for name, parts in frames.items()}
