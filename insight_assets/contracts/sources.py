@@ -47,6 +47,10 @@ PSEUDO_COLUMNS = {"customer_id": pl.String(), "visitor_id": pl.String()}
 # What SQL may name beside delivered columns: where the row stood, for sources whose rows have no
 # identity of their own, and the element's place in `rows`, from 1.
 POSITION = {"file_hash": pl.String(), "line": pl.Int64(), "item": pl.Int64()}
+# What ingestion and validation put beside the delivered columns.
+BESIDE_DELIVERED = frozenset(
+    {"file_name", "extra", "broken", "payload", "malformed", "filed_day", "filed_known_at"}
+)
 CANONICAL_TABLES = ("events", "order_lines")
 DEFAULTS: Mapping[str, Any] = {
     "format": None,
@@ -186,7 +190,7 @@ def load_source(path: Path, *, linted: bool = False) -> SourceContract:
 
 def _delivered(document: Document, at: Place, properties: list[SchemaProperty] | None) -> tuple[DeliveredColumn, ...]:
     # A delivered `event_time` is what the engine reads the event time from, or nothing can be.
-    taken = set(ENGINE_FILLED | POSITION.keys()) - {"event_time"}
+    taken = set(ENGINE_FILLED | POSITION.keys() | BESIDE_DELIVERED) - {"event_time"}
 
     def columns(at: Place, properties: list[SchemaProperty], *, nested: bool) -> tuple[DeliveredColumn, ...]:
         found = []
