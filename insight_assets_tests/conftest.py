@@ -14,8 +14,11 @@ for _name in [name for name in os.environ if name.startswith(("INSIGHT_", "DAGST
     del os.environ[_name]
 os.environ |= {"INSIGHT_HOME": SESSION_HOME.name, "INSIGHT_START_DATE": "2010-12-01"}
 
+import dagster as dg  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
+
+from insight_assets_tests.shop_home import ShopHome  # noqa: E402
 
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
@@ -38,3 +41,10 @@ def kept_environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture
+def home(tmp_path) -> Iterator[ShopHome]:
+    """An empty home with an instance that forgets everything after the test."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield ShopHome(tmp_path, instance)
