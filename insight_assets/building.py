@@ -139,13 +139,14 @@ def _told_by(say: Callable[[str], None]) -> dg.LoggerDefinition:
             meta = getattr(record, "dagster_meta", {})
             event = meta.get("dagster_event")
             if event is None:
-                say(f"    {meta.get('orig_message', record.getMessage())}")
+                if record.levelno >= logging.INFO:
+                    say(f"    {meta.get('orig_message', record.getMessage())}")
             elif event.event_type == dg.DagsterEventType.STEP_SUCCESS:
                 say(f"  {event.step_key}")
 
     @dg.logger
     def console(_: dg.InitLoggerContext) -> logging.Logger:
-        logger = logging.Logger("insight", level=logging.INFO)
+        logger = logging.Logger("insight", level=logging.DEBUG)
         logger.addHandler(Teller())
         return logger
 
@@ -302,6 +303,7 @@ class Builder:
             asset_selection=[dg.AssetKey(name) for name in step.assets],
             partition_key=None if rows else first,
             tags=tags,
+            run_config={"loggers": {"console": {}}},
             raise_on_error=False,
         )
         self.report.runs += 1

@@ -80,7 +80,9 @@ def _versioned(asset: dg.AssetsDefinition, shop: Settings) -> dg.AssetsDefinitio
     def with_settings(spec: dg.AssetSpec) -> dg.AssetSpec:
         if spec.group_name not in LEARNING and spec.key.to_user_string() != "customer_labels":
             return spec
-        return spec.replace_attributes(code_version=f"{spec.code_version}-h{shop.horizon_days}-s{shop.seed}")
+        return spec.replace_attributes(code_version=f"{spec.code_version}-{shaped}")
+
+    shaped = f"h{shop.horizon_days}-s{shop.seed}-e{shop.max_epochs}-r{int(shop.repeat_recommendations)}"
 
     return asset.map_asset_specs(with_settings)
 

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
         default_factory=dict, description="Share of a day's rows of a source that may be quarantined, over the contract's"
     )
     max_file_bytes: int = Field(default=4_000_000_000, ge=1, description="Decompressed size above which a file is refused")
+    repeat_recommendations: bool = Field(
+        default=False, description="Whether products that a customer already bought may be recommended"
+    )
     k_anonymity: int = Field(default=10, ge=1, description="Smallest group of customers that a summary shows")
     seed: int = Field(default=20250101, ge=0, description="Seed of everything random in training and grading")
     max_epochs: int = Field(default=12, ge=1, description="Upper bound on passes over the training data of a network")

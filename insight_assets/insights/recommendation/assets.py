@@ -31,8 +31,8 @@ from insight_assets.settings import settings
 
 MODELS = "recommendation_models"
 
-POLICY = Policy(repeat_purchases=True)
-"""What lists may hold: goods are bought again here, so products bought before may be named."""
+POLICY = Policy(repeat_purchases=settings().repeat_recommendations)
+"""What lists may hold: by default what the customer has not bought yet, which is what a list can add."""
 
 HISTORY_AND_HORIZON = dg.TimeWindowPartitionMapping(
     start_offset=HISTORY.start_offset, end_offset=CLOSED_HORIZON.end_offset
