@@ -54,13 +54,16 @@ def build_in_batches(
     """
     counted = events.group_by("event_day").len().collect()
     batches = batch_days(days, dict(counted.rows()))
-    held: dict[tuple[date, date], pl.DataFrame] = {}
+    held: dict[date, pl.DataFrame] = {}
 
     def frame_of(day: date) -> pl.DataFrame:
-        batch = next(each for each in batches if each[0] <= day <= each[1])
-        if batch not in held:
+        if day not in held:
+            first, last = next(each for each in batches if each[0] <= day <= each[1])
+            rows = build(first, last).collect()
+            parts = rows.partition_by("event_day", as_dict=True)
             held.clear()
-            held[batch] = build(*batch).collect()
-        return held[batch].filter(pl.col("event_day") == day)
+            held.update({key: rows.clear() for key in days if first <= key <= last})
+            held.update({key: part for (key,), part in parts.items()})
+        return held[day]
 
     return DailyFrames(frame_of)
