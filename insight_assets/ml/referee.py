@@ -41,6 +41,13 @@ SCORECARD_SCHEMA = pl.Schema(
 CONFIDENCE_TAILS = (2.5, 97.5)
 """Percentiles that bound every interval: 95 % in the middle."""
 
+MOST_RESAMPLED = 20_000
+"""Customers that a resample draws from; of more, a fixed part is drawn once for all resamples.
+
+The deviations are then scaled by the square root of the part (subsampling; Politis, Romano and
+Wolf, 1999), so that a million customers are graded in seconds instead of an hour.
+"""
+
 _DIGITS = 6
 """Stored precision: far finer than any interval, coarse enough to be equal on every machine."""
 
@@ -267,23 +274,27 @@ def _measure(
         (method.name, metric): np.empty(resamples) for method in methods for metric in metrics
     }
     generator = np.random.default_rng(seed)
+    part = np.arange(len(truth))
+    if len(truth) > MOST_RESAMPLED:
+        part = np.sort(generator.choice(len(truth), size=MOST_RESAMPLED, replace=False))
     for number in range(resamples):
-        drawn = generator.integers(0, len(truth), size=len(truth))
+        drawn = part[generator.integers(0, len(part), size=len(part))]
         drawn_truth = truth[drawn]
         for method in methods:
             drawn_prediction = predictions[method.name][drawn]
             for metric, function in metrics.items():
                 resampled[method.name, metric][number] = function(drawn_truth, drawn_prediction)
-    return {
-        method.name: {
-            metric: _Measured(
-                value=function(truth, predictions[method.name]),
-                resampled=resampled[method.name, metric],
-            )
-            for metric, function in metrics.items()
-        }
-        for method in methods
-    }
+    measured: dict[str, dict[str, _Measured]] = {}
+    for method in methods:
+        prediction = predictions[method.name]
+        measured[method.name] = {}
+        for metric, function in metrics.items():
+            value, values = function(truth, prediction), resampled[method.name, metric]
+            if len(part) < len(truth):
+                deviation = values - function(truth[part], prediction[part])
+                values = value + deviation * np.sqrt(len(part) / len(truth))
+            measured[method.name][metric] = _Measured(value=value, resampled=values)
+    return measured
 
 
 def _gain(challenger: _Measured, challenged: _Measured, sign: float) -> tuple[float, float, float]:

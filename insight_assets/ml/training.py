@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -215,13 +216,12 @@ def train_network(
     checkpoint = work_directory / CHECKPOINT
     with _quiet_lightning(), one_thread(), torch.random.fork_rng():
         trainer = make_trainer(max_epochs=max_epochs, callbacks=callbacks)
-        if checkpoint.exists():
-            log(f"going on from {CHECKPOINT}")
+        resumed = _readable(checkpoint, log)
         trainer.fit(
             module,
             train_dataloaders=training(lambda: trainer.current_epoch),
             val_dataloaders=validation,
-            ckpt_path=checkpoint if checkpoint.exists() else None,
+            ckpt_path=checkpoint if resumed else None,
             weights_only=True,
         )
     module.cpu().load_state_dict(best.weights)
@@ -253,6 +253,23 @@ def make_trainer(*, max_epochs: int, callbacks: list[Callback]) -> Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def _readable(checkpoint: Path, log: Callable[[str], None]) -> bool:
+    """Whether there is a checkpoint to go on from; one that cannot be read is put aside.
+
+    Reading takes tensors and plain values only: a file that asks for anything else runs nothing.
+    """
+    if not checkpoint.exists():
+        return False
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        log(f"{checkpoint.name} cannot be read ({type(error).__name__}): training begins anew")
+        checkpoint.unlink()
+        return False
+    log(f"going on from {checkpoint.name}")
+    return True
 
 
 @contextmanager

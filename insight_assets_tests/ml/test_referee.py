@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from insight_assets.ml import referee
 from insight_assets.ml.metrics import auc, brier
 from insight_assets.ml.referee import (
     SCORECARD_SCHEMA,
@@ -109,9 +110,9 @@ def test_the_interval_covers_the_true_value_about_95_times_in_100():
     covered = 0
     for seed in range(200):
         truth, signal = churn_like(300, seed)
-        row = grade(truth, {"rule": squashed(signal)}, metrics={"auc": auc}, seed=seed).row(
-            0, named=True
-        )
+        row = grade(
+            truth, {"rule": squashed(signal)}, metrics={"auc": auc}, seed=seed, resamples=120
+        ).row(0, named=True)
         covered += row["low"] <= expected <= row["high"]
     # 200 draws of a 95 % event: fewer than 180 or all 200 happen by chance less than once in 500.
     assert 180 <= covered < 200
@@ -183,3 +184,19 @@ def test_the_markdown_shows_champion_intervals_and_customers():
 def test_a_scorecard_without_one_champion_is_refused():
     with pytest.raises(ValueError, match="exactly one champion"):
         champion(pl.DataFrame(schema=SCORECARD_SCHEMA))
+
+
+def test_many_customers_are_graded_on_a_part_with_the_same_interval(monkeypatch):
+    truth, signal = churn_like(6_000)
+    predictions = {
+        "rule": squashed(signal + np.random.default_rng(0).normal(size=6_000)),
+        "rival": squashed(signal),
+    }
+    whole = grade(truth, predictions).filter(pl.col("metric") == "auc")
+    monkeypatch.setattr(referee, "MOST_RESAMPLED", 1_500)
+    part = grade(truth, predictions).filter(pl.col("metric") == "auc")
+    assert part["value"].equals(whole["value"])
+    for low, high in (("low", "high"), ("gain_low", "gain_high")):
+        width, expected = part[high] - part[low], whole[high] - whole[low]
+        assert np.allclose(width.drop_nulls(), expected.drop_nulls(), rtol=0.25)
+    assert champion(part) == champion(whole) == "rival"

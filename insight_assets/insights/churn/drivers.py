@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from insight_assets.insights.churn.models import BOOSTING, LOGISTIC, NETWORK, RECENCY, ChurnModels
+from insight_assets.insights.churn.models import BOOSTING, LOGISTIC, RECENCY, ChurnModels
 from insight_assets.insights.churn.rivals import boosting_log_odds
 from insight_assets.ml.tabular import FeatureMatrix
 
@@ -54,6 +54,9 @@ def churn_drivers(
     Returns:
         Columns `driver_1` to `driver_3`, n rows in the order of `features`, such as
         "days since last order 63 (raises)"; null where nothing more moved the score.
+
+    Raises:
+        ValueError: If the models do not know the method.
     """
     effects = _effects(models, features, sequences, method)
     moved = np.column_stack(list(effects.values()))
@@ -72,6 +75,8 @@ def _effects(
     if method == RECENCY.name:
         log_odds = models.recency_log_odds(features)
         return {"days_since_last_order": log_odds - np.median(log_odds)}
+    if method not in {known.name for known in models.methods}:
+        raise ValueError(f"these models know no churn method {method!r}")
     matrix = models.matrix
     raw = matrix.raw(features)
     scaled = matrix.scale(raw)
@@ -90,18 +95,16 @@ def _effects(
         return _occluded(
             lambda _rows, values: boosting_log_odds(models.boosting, values), raw, columns
         )
-    if method == NETWORK.name:
-        read = models.read_sequences(features, sequences)
-        columns = {name: _scaled_columns(matrix, told) for name, told in stories.items()}
-        effects = _occluded(
-            lambda rows, values: models.network_log_odds(read[rows], values), scaled, columns
-        )
-        typical = np.broadcast_to(read.mean(axis=0), read.shape)
-        effects[RECENT_EVENTS] = models.network_log_odds(read, scaled) - models.network_log_odds(
-            typical, scaled
-        )
-        return effects
-    raise ValueError(f"unknown churn method {method!r}")
+    read = models.read_sequences(features, sequences)
+    columns = {name: _scaled_columns(matrix, told) for name, told in stories.items()}
+    effects = _occluded(
+        lambda rows, values: models.network_log_odds(read[rows], values), scaled, columns
+    )
+    typical = np.broadcast_to(read.mean(axis=0), read.shape)
+    effects[RECENT_EVENTS] = models.network_log_odds(read, scaled) - models.network_log_odds(
+        typical, scaled
+    )
+    return effects
 
 
 def _stories(

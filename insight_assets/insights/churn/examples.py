@@ -132,13 +132,14 @@ def feature_names(examples: pl.DataFrame) -> list[str]:
         examples: Rows of the contract `churn_examples`.
 
     Returns:
-        Column names in their order. Days are left out: their ages are features already.
+        Column names in alphabetical order, so that models do not depend on the order of columns.
+        Days are left out: their ages are features already.
     """
-    return [
+    return sorted(
         name
         for name, dtype in examples.schema.items()
         if name not in NOT_FEATURES and dtype != pl.Date
-    ]
+    )
 
 
 def _buyers(past: pl.LazyFrame, origin: date) -> np.ndarray:

@@ -1,0 +1,172 @@
+"""The churn assets, run by Dagster over two as-of days one horizon apart."""
+
+import subprocess
+import sys
+from datetime import date, timedelta
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from insight_assets.contracts.catalogue import contract
+from insight_assets.contracts.pandera_schemas import validate_frame
+from insight_assets.features.customer_features import build_customer_features
+from insight_assets.features.labels import label_customers
+from insight_assets.features.sequences import build_event_sequences
+from insight_assets.insights.churn import assets
+from insight_assets.partitions import DAYS
+from insight_assets.resources import ModelStore
+from insight_assets.settings import settings
+from insight_assets_tests.insights.churn import shop
+
+HORIZON = settings().horizon_days
+AS_OF = shop.FIRST_DAY + timedelta(days=50 + 2 * HORIZON)
+ORIGIN = AS_OF - timedelta(days=HORIZON)
+INPUTS = ("customer_days", "events", "customer_features", "event_sequences", "customer_labels")
+ALL = [assets.churn_examples, assets.churn_models, assets.churn_scorecard, assets.churn_scores]
+
+
+class KeptFrames(dg.IOManager):
+    """Keeps frames by asset and partition in memory; a partition never written holds no rows."""
+
+    def __init__(self) -> None:
+        self.frames: dict[tuple[str, str], pl.DataFrame] = {}
+
+    def put(self, name: str, day: date, frame: pl.LazyFrame | pl.DataFrame) -> None:
+        frame = contract(name).conform(frame.lazy()).collect()
+        validate_frame(contract(name), frame)
+        self.frames[name, day.isoformat()] = frame
+
+    def handle_output(self, context: dg.OutputContext, obj: pl.LazyFrame | pl.DataFrame) -> None:
+        self.put(context.asset_key.path[-1], date.fromisoformat(context.partition_key), obj)
+
+    def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
+        name = context.asset_key.path[-1]
+        keys = context.asset_partition_keys if context.has_asset_partitions else []
+        found = [self.frames[name, key] for key in keys if (name, key) in self.frames]
+        return pl.concat(found or [contract(name).empty()]).lazy()
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Both days built: the origin with its scorecard, then the as-of day with its scores."""
+    orders = shop.simulate_orders(260, last_day=AS_OF)
+    days, events = shop.customer_days_of(orders), shop.events_of(orders)
+    lake = KeptFrames()
+    for name, frame in (("customer_days", days), ("events", events)):
+        for (day,), rows in frame.collect().group_by("event_day"):
+            lake.frames[name, day.isoformat()] = rows
+    for day in (ORIGIN, AS_OF):
+        lake.put("customer_features", day, build_customer_features(days, as_of=day))
+        lake.put("event_sequences", day, build_event_sequences(events, as_of=day))
+    labels = label_customers(days, days, origin=ORIGIN, horizon_days=HORIZON)
+    lake.put("customer_labels", ORIGIN, labels)
+    models = ModelStore(root=str(tmp_path_factory.mktemp("models")))
+    results = {
+        ORIGIN: materialize(
+            lake, models, ORIGIN, "churn_examples", "churn_models", "churn_scorecard"
+        ),
+        AS_OF: materialize(lake, models, AS_OF, "churn_examples", "churn_models", "churn_scores"),
+    }
+    return lake, models, results
+
+
+def materialize(lake: KeptFrames, models: ModelStore, day: date, *names: str):
+    specs = [dg.AssetSpec(name, partitions_def=DAYS).with_io_manager_key("lake") for name in INPUTS]
+    return dg.materialize(
+        [*ALL, *specs],
+        partition_key=day.isoformat(),
+        resources={"lake": lake, "models": models},
+        selection=dg.AssetSelection.assets(*names),
+    )
+
+
+def metadata_of(result: dg.ExecuteInProcessResult, name: str) -> dict:
+    return dict(result.asset_materializations_for_node(name)[0].metadata)
+
+
+def test_scores_follow_the_scorecard_of_one_horizon_ago(built):
+    lake, models, _ = built
+    card = lake.frames["churn_scorecard", ORIGIN.isoformat()]
+    scores = lake.frames["churn_scores", AS_OF.isoformat()]
+    champion = card.filter("is_champion").select("method", "grade").unique().row(0)
+    assert scores.select("method", "grade").unique().row(0) == champion
+    assert scores["graded_origin"].unique().to_list() == [ORIGIN]
+    assert scores["model_version"].unique().to_list() == [models.version(assets.MODELS, AS_OF)]
+    assert card["model_version"].drop_nulls().unique().to_list() == [
+        models.version(assets.MODELS, ORIGIN)
+    ]
+
+
+def test_examples_see_nothing_after_their_as_of_day(built):
+    lake, _, _ = built
+    examples = lake.frames["churn_examples", ORIGIN.isoformat()]
+    closes = pl.col("origin") + pl.duration(days=pl.col("horizon_days"))
+    assert examples.select((closes <= ORIGIN).all()).item()
+
+
+def test_pictures_and_tables_are_in_the_metadata(built):
+    _, _, results = built
+    models = metadata_of(results[ORIGIN], "churn_models")
+    scorecard = metadata_of(results[ORIGIN], "churn_scorecard")
+    for picture in (models["loss"], scorecard["loss"], scorecard["reliability"]):
+        assert picture.value.startswith("![chart](data:image/png;base64,")
+    assert "(champion)" in scorecard["scorecard"].value
+    text = str(models) + str(scorecard)
+    assert len(text) < 100_000
+
+
+def test_every_check_is_reported_once(built):
+    _, _, results = built
+    checks = results[ORIGIN].get_asset_check_evaluations()
+    assert {check.check_name: check.passed for check in checks} == {
+        assets.TOO_GOOD_CHECK: True,
+        assets.SHUFFLED_CHECK: True,
+        assets.LABELS_CHECK: True,
+    }
+
+
+def test_building_again_gives_the_same_model_and_scores(built):
+    lake, models, _ = built
+    before = models.version(assets.MODELS, AS_OF), lake.frames["churn_scores", AS_OF.isoformat()]
+    materialize(lake, models, AS_OF, "churn_examples", "churn_models", "churn_scores")
+    assert models.version(assets.MODELS, AS_OF) == before[0]
+    assert lake.frames["churn_scores", AS_OF.isoformat()].equals(before[1])
+
+
+def test_a_young_shop_publishes_the_rule_ungraded(built, tmp_path):
+    lake, _, _ = built
+    young = shop.FIRST_DAY + timedelta(days=20)
+    orders = shop.simulate_orders(260, last_day=AS_OF)
+    days, events = shop.customer_days_of(orders), shop.events_of(orders)
+    lake.put("customer_features", young, build_customer_features(days, as_of=young))
+    lake.put("event_sequences", young, build_event_sequences(events, as_of=young))
+    models = ModelStore(root=str(tmp_path))
+    materialize(lake, models, young, "churn_examples", "churn_models", "churn_scores")
+    assert lake.frames["churn_examples", young.isoformat()].is_empty()
+    scores = lake.frames["churn_scores", young.isoformat()]
+    assert scores.select("method", "grade", "graded_origin").unique().row(0) == (
+        "recency",
+        "ungraded",
+        None,
+    )
+
+
+def test_an_origin_without_labels_gets_an_empty_scorecard_and_a_warning(built):
+    lake, models, _ = built
+    result = materialize(lake, models, AS_OF, "churn_scorecard")
+    assert lake.frames["churn_scorecard", AS_OF.isoformat()].is_empty()
+    failed = [c.check_name for c in result.get_asset_check_evaluations() if not c.passed]
+    assert failed == [assets.LABELS_CHECK]
+
+
+def test_definitions_import_nothing_heavy():
+    heavy = ("torch", "pytorch_lightning", "sklearn", "altair", "pandera")
+    code = (
+        "import sys, insight_assets.insights.churn.assets; "
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[]"

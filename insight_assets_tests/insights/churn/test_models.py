@@ -1,0 +1,145 @@
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors import SafetensorError
+
+from insight_assets.insights.churn.examples import feature_names
+from insight_assets.insights.churn.models import (
+    CONFIG_FILE,
+    LOGISTIC_FILE,
+    METHODS,
+    NETWORK_FILE,
+    RECENCY,
+    load_churn_models,
+    shuffled_control,
+    train_churn_models,
+)
+from insight_assets.ml.metrics import auc
+from insight_assets.ml.model_store import open_model, write_model
+from insight_assets.ml.sklearn_files import UntrustedFileError
+from insight_assets.ml.tabular import fit_feature_matrix
+from insight_assets_tests.insights.churn import shop
+from insight_assets_tests.insights.churn.conftest import SEED
+
+
+class Evil:
+    """Writes a marker file when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return Path.touch, (self.marker,)
+
+
+def train(examples: pl.DataFrame, folder: Path, **options):
+    (folder / "models").mkdir(exist_ok=True)
+    return train_churn_models(
+        examples,
+        directory=folder / "models",
+        work_directory=folder / "work",
+        horizon_days=shop.HORIZON,
+        seed=SEED,
+        **{"max_epochs": 4} | options,
+    )
+
+
+def test_every_method_foretells_better_than_chance(trained):
+    graded = trained.labels.join(trained.features, on="customer_key")
+    predictions = trained.models.predict(graded, trained.sequences)
+    assert list(predictions) == [method.name for method in METHODS]
+    for probability in predictions.values():
+        assert ((probability > 0) & (probability < 1)).all()
+        assert auc(graded["churned"].to_numpy(), probability) > 0.6
+
+
+def test_loaded_models_predict_the_same(trained):
+    again = load_churn_models(trained.directory)
+    assert again.methods == trained.models.methods
+    before = trained.models.predict(trained.features, trained.sequences)
+    after = again.predict(trained.features, trained.sequences)
+    for name in before:
+        assert np.array_equal(before[name], after[name])
+
+
+def test_training_again_gives_the_same_files(trained, tmp_path):
+    train(trained.examples.sample(fraction=1, shuffle=True, seed=3), tmp_path)
+    hashes = []
+    for directory in (trained.directory, tmp_path / "models"):
+        place = tmp_path / "stored" / str(len(hashes))
+        with write_model(place) as folder:
+            for path in directory.iterdir():
+                (folder / path.name).write_bytes(path.read_bytes())
+        hashes.append(open_model(place)[1])
+    assert hashes[0] == hashes[1]
+
+
+def test_customers_without_events_and_in_another_order_are_scored_alike(trained):
+    whole = trained.models.predict(trained.features, trained.sequences)
+    backwards = trained.models.predict(trained.features.reverse(), trained.sequences.reverse())
+    for name, probability in whole.items():
+        assert np.allclose(probability, backwards[name][::-1], atol=1e-6)
+    without = trained.models.predict(trained.features, trained.sequences.clear())
+    assert np.isfinite(without["network"]).all()
+    assert np.array_equal(without["boosting"], whole["boosting"])
+
+
+@pytest.mark.parametrize("case", ["no rows", "few rows", "one outcome"])
+def test_with_too_little_to_learn_from_the_rule_alone_is_kept(trained, tmp_path, case):
+    examples = {
+        "no rows": trained.examples.clear(),
+        "few rows": trained.examples.head(20),
+        "one outcome": trained.examples.with_columns(churned=pl.lit(value=False)),
+    }[case]
+    train(examples, tmp_path)
+    models = load_churn_models(tmp_path / "models")
+    assert models.methods == (RECENCY,)
+    predictions = models.predict(trained.features, trained.sequences)
+    recency = trained.features["days_since_last_order"].to_numpy()
+    order = np.argsort(recency, kind="stable")
+    assert (np.diff(predictions["recency"][order]) >= 0).all()
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == [
+        "calibrators.json",
+        "config.json",
+    ]
+
+
+def test_shuffled_labels_are_not_foretold_unless_customers_stand_on_both_sides(trained):
+    examples = trained.examples
+    learnt = examples.filter(pl.col("role") != "calibrate")
+    matrix = fit_feature_matrix(learnt, names=feature_names(examples))
+    controls = [shuffled_control(examples, matrix, seed=seed) for seed in range(10)]
+    assert np.mean([control["auc"] for control in controls]) == pytest.approx(0.5, abs=0.07)
+    newest = learnt.filter(pl.col("origin") == pl.col("origin").max())
+    leaking = pl.concat([learnt, newest.with_columns(role=pl.lit("calibrate"))])
+    assert shuffled_control(leaking, matrix, seed=0)["auc"] > 0.7
+
+
+def test_the_config_notes_what_was_learnt_from_and_no_customer(trained):
+    text = (trained.directory / CONFIG_FILE).read_text(encoding="utf-8")
+    config = json.loads(text)
+    assert len(config["epochs"]) == 4
+    assert {count["role"] for count in config["examples"]} == {"fit", "stop", "calibrate"}
+    assert not any(str(key) in text for key in trained.examples["customer_key"].unique())
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        (LOGISTIC_FILE, UntrustedFileError),
+        (NETWORK_FILE, SafetensorError),
+        (CONFIG_FILE, ValueError),
+    ],
+)
+def test_a_pickle_in_place_of_a_file_is_refused_and_not_run(trained, tmp_path, name, error):
+    marker = tmp_path / "ran"
+    for path in trained.directory.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / name).write_bytes(pickle.dumps(Evil(marker)))
+    with pytest.raises(error):
+        load_churn_models(tmp_path)
+    assert not marker.exists()

@@ -1,0 +1,80 @@
+from dataclasses import replace
+from datetime import date
+
+import polars as pl
+import pytest
+
+from insight_assets.contracts.catalogue import contract
+from insight_assets.contracts.pandera_schemas import validate_frame
+from insight_assets.insights.churn.models import METHODS, RECENCY
+from insight_assets.insights.churn.scoring import Publication, choose_method, score_churn
+from insight_assets.ml.referee import SCORECARD_SCHEMA
+from insight_assets_tests.insights.churn.conftest import ORIGIN
+
+GRADED = date(2024, 4, 29)
+VERSION = "0123456789ab"
+
+
+def scorecard(method: str, grade: str = "A") -> pl.DataFrame:
+    row = dict.fromkeys(SCORECARD_SCHEMA) | {
+        "as_of": GRADED, "task": "churn", "method": method, "metric": "auc", "is_champion": True,
+        "grade": grade,
+    }  # fmt: skip
+    return pl.DataFrame([row], schema=SCORECARD_SCHEMA)
+
+
+def score(trained, method: str = "boosting", **options) -> pl.DataFrame:
+    publication = Publication(method, "A", GRADED)
+    return score_churn(
+        trained.models,
+        **{"features": trained.features, "sequences": trained.sequences} | options,
+        publication=publication,
+        as_of=ORIGIN,
+        model_version=VERSION,
+    )
+
+
+def test_the_champion_speaks_with_its_grade(trained):
+    publication = choose_method(trained.models, scorecard("network", "B"))
+    assert publication == Publication("network", "B", GRADED)
+
+
+def test_without_a_scorecard_the_rule_speaks_ungraded(trained):
+    empty = pl.DataFrame(schema=SCORECARD_SCHEMA)
+    assert choose_method(trained.models, empty) == Publication("recency", "ungraded", None)
+
+
+def test_a_champion_that_could_not_be_trained_leaves_the_rule(trained):
+    rule_alone = replace(trained.models, methods=(RECENCY,))
+    assert choose_method(rule_alone, scorecard("network")).grade == "ungraded"
+
+
+@pytest.mark.parametrize("method", [method.name for method in METHODS])
+def test_scores_follow_their_contract(trained, method):
+    scores = score(trained, method)
+    table = contract("churn_scores")
+    validate_frame(table, table.conform(scores.lazy()).collect())
+    assert scores.columns == [column.name for column in table.columns]
+    assert scores["customer_key"].is_sorted()
+    assert scores["driver_1"].null_count() < scores.height
+
+
+def test_deciles_hold_a_tenth_each_in_the_order_of_the_probability(trained):
+    scores = score(trained).sort("churn_probability", maintain_order=True)
+    assert scores["churn_decile"].is_sorted()
+    sizes = scores["churn_decile"].value_counts()["count"]
+    assert scores["churn_decile"].n_unique() == 10
+    assert sizes.max() - sizes.min() <= 1
+
+
+def test_only_who_has_bought_is_scored(trained):
+    visitors = trained.features.with_columns(
+        orders_lifetime=pl.when(pl.int_range(pl.len()) < 7).then(0).otherwise("orders_lifetime")
+    )
+    assert score(trained, features=visitors).height == trained.features.height - 7
+    assert score(trained, features=visitors.head(7)).is_empty()
+
+
+def test_row_order_changes_no_score(trained):
+    shuffled = trained.features.sample(fraction=1, shuffle=True, seed=5)
+    assert score(trained, features=shuffled).equals(score(trained))
