@@ -223,7 +223,7 @@ class Builder:
 
     def _read_states(self, names: Collection[str] | None = None) -> dict[str, dict[date, Made]]:
         for node in self.nodes:
-            if names is None or node.name in names or node.name not in self._states:
+            if names is None or node.name in names:
                 found = partition_states(self.instance, node.name)
                 self._states[node.name] = {
                     date.fromisoformat(key): Made(state.at, state.since, state.code_version) for key, state in found.items()
@@ -248,7 +248,8 @@ class Builder:
             for name, source in SOURCES.items()
             if any(file.rows for file in self.inventory.files(name))
         }
-        return plan_rows(nodes, days, self._read_states(touched), landed, self._failed)
+        wanted = {node.name for node in self.nodes if node.by_event_day} if touched is None else touched
+        return plan_rows(nodes, days, self._read_states(wanted), landed, self._failed)
 
     def newest(self, step: Step) -> float:
         """Give the Unix time of the newest content that a step would read; 0 when it reads no table."""

@@ -148,14 +148,9 @@ def partition_states(
     states: dict[str, PartitionState] = {}
     ids = sorted(latest.values())
     for start in range(0, len(ids), 500):
-        records = instance.get_event_records(
-            dg.EventRecordsFilter(
-                event_type=dg.DagsterEventType.ASSET_MATERIALIZATION,
-                asset_key=dg.AssetKey(key),
-                storage_ids=ids[start : start + 500],
-            ),
-            limit=500,
-        )
+        records = instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=dg.AssetKey(key), storage_ids=ids[start : start + 500]), limit=500
+        ).records
         for record in records:
             event = record.asset_materialization
             if event is None or event.partition is None:
