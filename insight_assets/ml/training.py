@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -264,7 +263,7 @@ def _readable(checkpoint: Path, log: Callable[[str], None]) -> bool:
         return False
     try:
         torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # Whatever is wrong with the file, training can begin anew.
         log(f"{checkpoint.name} cannot be read ({type(error).__name__}): training begins anew")
         checkpoint.unlink()
         return False
