@@ -89,9 +89,7 @@ class ShopHome:
         return {
             "lake": LakeIOManager(root=str(self.lake.root)),
             "tables": LakeFolder(root=str(self.lake.root)),
-            "landing": LandingFolder(
-                root=str(self.root / "landing"), timezone=self.timezone, max_file_bytes=MAX_BYTES
-            ),
+            "landing": LandingFolder(root=str(self.root / "landing"), timezone=self.timezone, max_file_bytes=MAX_BYTES),
             "key": PseudonymKey(path=str(self.root / "pseudonym.key")),
         }
 

@@ -27,12 +27,23 @@ def shelf(**types: pl.DataType) -> Contract:
     """A table of items by day, with more columns of the given types."""
     required = {"item": pl.String(), "day": pl.Date()}
     return Contract(
-        name="shelf", version="1.0.0", stage="validated", description="", owner="insight",
+        name="shelf",
+        version="1.0.0",
+        stage="validated",
+        description="",
+        owner="insight",
         columns=tuple(
-            Column(name=n, dtype=t, physical_type=str(t), required=n in required, description="", classification="internal")
+            Column(
+                name=n, dtype=t, physical_type=str(t), required=n in required, description="", classification="internal"
+            )
             for n, t in {**required, **types}.items()
         ),
-        primary_key=("item",), partition_column="day", rules=(), rows=(None, None), retention_days=None, path=Path("shelf"),
+        primary_key=("item",),
+        partition_column="day",
+        rules=(),
+        rows=(None, None),
+        retention_days=None,
+        path=Path("shelf"),
     )
 
 
@@ -45,7 +56,12 @@ def day(ahead: int) -> date:
 
 def items(key: date, tag: str = "", rows: int = 3) -> pl.DataFrame:
     return pl.DataFrame(
-        {"item": [f"item {n:05d} of {key}" for n in range(rows)], "day": [key] * rows, "tag": [tag] * rows, "weight": [1.5] * rows}
+        {
+            "item": [f"item {n:05d} of {key}" for n in range(rows)],
+            "day": [key] * rows,
+            "tag": [tag] * rows,
+            "weight": [1.5] * rows,
+        }
     ).cast({"tag": pl.String})
 
 
@@ -75,7 +91,8 @@ def test_days_with_gaps_are_read_and_replaced_alone(lake):
     write(lake, *(day(n) for n in range(5)), tag="old")
     write(lake, day(0), day(3), tag="new")
     assert lake.scan(SHELF, [day(4), day(0), day(0)]).select("day", "tag").unique().sort("day").collect().rows() == [
-        (day(0), "new"), (day(4), "old"),
+        (day(0), "new"),
+        (day(4), "old"),
     ]
     assert set(lake.scan(SHELF).filter(pl.col("tag") == "new").collect()["day"]) == {day(0), day(3)}
 
@@ -120,7 +137,8 @@ def test_a_belief_that_does_not_hold_is_not_trusted(lake):
     write(lake, day(0), day(1), tag="killed before it was recorded")
     write(lake, day(0), tag="recorded", unchanged=lambda _: True)
     assert lake.scan(SHELF).select("day", "tag").unique().sort("day").collect()["tag"].to_list() == [
-        "recorded", "killed before it was recorded",
+        "recorded",
+        "killed before it was recorded",
     ]
 
 
@@ -161,9 +179,17 @@ def test_personal_values_stay_out_of_the_log(tmp_path):
 
 
 TYPES = {
-    "text": pl.String(), "number": pl.Int64(), "small": pl.Int8(), "money": pl.Decimal(18, 4), "wide": pl.Decimal(38, 4),
-    "real": pl.Float64(), "flag": pl.Boolean(), "date": pl.Date(), "time": pl.Datetime("us", "UTC"),
-    "words": pl.List(pl.String()), "numbers": pl.List(pl.Int64()),
+    "text": pl.String(),
+    "number": pl.Int64(),
+    "small": pl.Int8(),
+    "money": pl.Decimal(18, 4),
+    "wide": pl.Decimal(38, 4),
+    "real": pl.Float64(),
+    "flag": pl.Boolean(),
+    "date": pl.Date(),
+    "time": pl.Datetime("us", "UTC"),
+    "words": pl.List(pl.String()),
+    "numbers": pl.List(pl.Int64()),
 }
 EVERYTHING = shelf(**TYPES)
 _VALUES = {
@@ -180,7 +206,9 @@ _VALUES = {
     "numbers": st.lists(st.none() | st.integers(-5, 5), max_size=3),
 }
 TABLES = st.lists(
-    st.fixed_dictionaries({"item": st.text("abcdefgh", min_size=1, max_size=20)} | {n: st.none() | v for n, v in _VALUES.items()}),
+    st.fixed_dictionaries(
+        {"item": st.text("abcdefgh", min_size=1, max_size=20)} | {n: st.none() | v for n, v in _VALUES.items()}
+    ),
     max_size=8,
     unique_by=lambda row: row["item"],
 )
@@ -203,7 +231,10 @@ def test_the_hash_is_of_the_content_whatever_its_order_chunks_and_buffers(rows, 
     # The same rows with another history: cut out of a larger frame, in chunks, with values hidden below the nulls.
     noise = table([row | {"item": f"z{row['item']}", "text": "hidden text that is long", "number": 7} for row in rows])
     hidden = pl.concat([noise[:1], other, noise[1:]]).filter(~pl.col("item").str.starts_with("z") | pl.lit(not rows))
-    kept = [pl.when(pl.col(name).is_not_null()).then(pl.col(name).fill_null(pl.col(name).first())) for name in ("text", "number", "flag")]
+    kept = [
+        pl.when(pl.col(name).is_not_null()).then(pl.col(name).fill_null(pl.col(name).first()))
+        for name in ("text", "number", "flag")
+    ]
     assert hidden.height == frame.height
     assert hash_frame(hidden.with_columns(kept), EVERYTHING) == expected
 
@@ -279,7 +310,10 @@ def _write_in_turns(folder: Path, keys: list[date], name: str, turns: int, start
 def _race(folder: Path, *keys: list[date], turns: int) -> None:
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(len(keys))
-    writers = [context.Process(target=_write_in_turns, args=(folder, own, f"writer{n}", turns, start)) for n, own in enumerate(keys)]
+    writers = [
+        context.Process(target=_write_in_turns, args=(folder, own, f"writer{n}", turns, start))
+        for n, own in enumerate(keys)
+    ]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -289,7 +323,9 @@ def _race(folder: Path, *keys: list[date], turns: int) -> None:
 
 def test_writers_of_different_partitions_both_succeed(tmp_path):
     _race(tmp_path, [day(0)], [day(5)], turns=6)
-    found = Lake(tmp_path).scan(SHELF).group_by("day").agg(pl.len(), pl.col("tag").unique().first()).sort("day").collect()
+    found = (
+        Lake(tmp_path).scan(SHELF).group_by("day").agg(pl.len(), pl.col("tag").unique().first()).sort("day").collect()
+    )
     assert found.rows() == [(day(0), 50, "writer0 5"), (day(5), 50, "writer1 5")]
 
 

@@ -12,10 +12,10 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 import zstandard
@@ -24,6 +24,8 @@ from insight_assets.contracts.sources import DeliveredColumn, SourceContract
 from insight_assets.ingestion.lines import BROKEN, is_blank, split_cells, split_header, split_lines
 
 CHUNK = 1 << 20
+# A zstd block of four bytes may stand for 128 KiB.
+_ZSTD_CHUNK = 1 << 12
 HASH_DIGITS = 32
 _FEW = 2_000
 _INFINITE = (math.inf, -math.inf)
@@ -70,17 +72,10 @@ def read_delivery(path: Path, *, max_bytes: int) -> Delivery:
     Raises:
         FileRefused: if it cannot be decompressed or is too large.
     """
+    parts = bytearray()
     try:
         with path.open("rb") as file:
-            head = file.read(4)
-            file.seek(0)
-            stream: Any = file
-            if head.startswith(_GZIP):
-                stream = gzip.GzipFile(fileobj=file)
-            elif head == _ZSTD:
-                stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-            parts = bytearray()
-            while chunk := stream.read(CHUNK):
+            for chunk in _unpacked(file):
                 parts += chunk
                 if len(parts) > max_bytes:
                     message = (
@@ -93,6 +88,31 @@ def read_delivery(path: Path, *, max_bytes: int) -> Delivery:
         raise FileRefused("unreadable", message) from error
     data = bytes(parts)
     return Delivery(path.name, hashlib.sha256(data).hexdigest()[:HASH_DIGITS], data)
+
+
+def _unpacked(file: BinaryIO) -> Iterator[bytes]:
+    head = file.read(len(_ZSTD))
+    file.seek(0)
+    if head == _ZSTD:
+        yield from _unpacked_zstd(file)
+        return
+    stream = gzip.GzipFile(fileobj=file) if head.startswith(_GZIP) else file
+    while chunk := stream.read(CHUNK):
+        yield chunk
+
+
+def _unpacked_zstd(file: BinaryIO) -> Iterator[bytes]:
+    # The stream reader of the library takes the end of a cut file for the end of its content.
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    while packed := file.read(_ZSTD_CHUNK):
+        while packed:
+            if frame.eof:
+                frame = zstandard.ZstdDecompressor().decompressobj()
+            yield frame.decompress(packed)
+            packed = frame.unused_data if frame.eof else b""
+    if not frame.eof:
+        message = "the last frame is cut"
+        raise EOFError(message)
 
 
 def read_rows(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
@@ -154,18 +174,15 @@ def _read_csv(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
             f"see its quoting, and delimiter and header in the contract of {source.name}"
         )
         raise FileRefused("unreadable", message)
-    # Of two columns with one name the first counts, and nothing is lost: the others go to `extra`.
-    places = {name: f"cell_{place}" for place, name in reversed(list(enumerate(names)))}
-    known = {column.name: places.pop(column.path) for column in source.delivered if column.path in places}
-    others = [pl.col(f"cell_{n}").alias(f"{name}#{n}" if name not in places else name) for n, name in enumerate(names)]
-    others = [other for n, other in enumerate(others) if f"cell_{n}" not in known.values()]
+    # Of several columns with one name the first counts; the others are kept beside it under names of their own.
+    unique = [name if name not in names[:place] else f"{name}#{place}" for place, name in enumerate(names)]
+    known = {column.path: column.name for column in source.delivered if column.path in unique}
+    others = [pl.col(f"cell_{place}").alias(name) for place, name in enumerate(unique) if name not in known]
     extra = pl.struct(others).struct.json_encode() if others else pl.lit(None, dtype=pl.String)
+    cells = {known[name]: pl.col(f"cell_{place}") for place, name in enumerate(unique) if name in known}
     return rows.select(
         "line",
-        *(
-            (pl.col(known[c.name]) if c.name in known else pl.lit(None, dtype=pl.String)).alias(c.name)
-            for c in source.delivered
-        ),
+        *(cells.get(column.name, pl.lit(None, dtype=pl.String)).alias(column.name) for column in source.delivered),
         pl.when(pl.col(BROKEN).is_null()).then(extra).alias("extra"),
         BROKEN,
     )
@@ -175,10 +192,11 @@ def _require_columns(delivery: Delivery, source: SourceContract, found: list[str
     missing = [column.path for column in source.delivered if column.required and column.path not in found]
     if missing:
         # A file without its header shows values where names should be, and values may be personal.
-        names = [name for name in found if _COLUMN_NAME.fullmatch(name)]
+        is_header = any(column.path in found for column in source.delivered)
+        told = ", ".join(name for name in found if _COLUMN_NAME.fullmatch(name)) if is_header else ""
         message = (
             f"{delivery.name}: column {', '.join(missing)} is missing; the file has {len(found)} columns: "
-            f"{', '.join(names[:40]) or 'none that looks like a name, is the header missing?'}. "
+            f"{told or 'none with a name of the contract, is the header missing?'}. "
             f"Deliver the column, or change the contract of {source.name} if it was renamed"
         )
         raise FileRefused("missing_column", message)
@@ -207,7 +225,7 @@ def _read_parquet(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
             extra.alias("extra"),
             pl.lit(None, dtype=pl.String).alias(BROKEN),
         )
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         message = f"{delivery.name}: not a readable Parquet file ({type(error).__name__}); deliver it again"
         raise FileRefused("unreadable", message) from error
 
@@ -250,36 +268,73 @@ def decode_rows(
     if source.format == "csv":
         return rows.with_columns(malformed=pl.col(BROKEN).is_not_null())
     wanted = tuple(column for column in source.delivered if columns is None or column.name in columns)
-    row = pl.Series("row", _decode(rows["payload"], _json_shape(wanted)))
-    decoded = row.to_frame().select(
+    decoded = _decode(rows["payload"], _json_shape(wanted)).select(
         *(json_field(pl.col("row"), column.path).alias(column.name) for column in wanted),
         malformed=pl.col("row").is_null(),
     )
     return rows.with_columns(decoded)
 
 
-def _decode(payload: pl.Series, shape: pl.Struct, *, suspicious: bool = True) -> pl.Series:
-    """Decode JSON texts; null where one cannot be.
+def _decode(payload: pl.Series, shape: pl.Struct) -> pl.DataFrame:
+    """Decode JSON objects, one a text.
 
-    Polars refuses all for one bad text. Bad ones are therefore found by halving and, among few that are suspicious, by
-    Python's parser, which is slower than a decode of many and faster than a decode of one.
+    Returns:
+        The column `row`, null where a text is no object of that shape.
     """
+    # Lines are handed to the reader of NDJSON: `json_decode` would join all texts into one array, in which a text like
+    # `{},{}` is two rows. What that reader would skip or split is kept from it.
+    whole = ~is_blank(pl.col("text")) & ~pl.col("text").str.contains("\n", literal=True)
+    good = payload.alias("text").to_frame().select(whole.fill_null(value=False)).to_series()
+    rows = _parse(payload.filter(good), shape)
+    # It also writes an object or array where text is wanted as JSON text. Text may begin with a bracket, so look again.
+    leaves = [_starts_nested(pl.col("row"), shape)]
+    odd = rows.to_frame("row").select(pl.any_horizontal(leaves)).to_series().fill_null(value=False)
+    if odd.any():
+        fits = iter([_fits_text(text, shape) for text in payload.filter(good).filter(odd)])
+        kept = pl.Series([not is_odd or next(fits) for is_odd in odd], dtype=pl.Boolean)
+        rows = rows.to_frame("row").select(pl.when(kept).then(pl.col("row"))).to_series()
+    place = pl.select(pl.when(good).then(good.cast(pl.UInt32).cum_sum() - 1)).to_series()
+    return rows.gather(place).to_frame("row")
+
+
+def _starts_nested(value: pl.Expr, shape: pl.DataType) -> pl.Expr:
+    """Tell whether a text within a decoded value begins as JSON objects and arrays do."""
+    if isinstance(shape, pl.Struct):
+        return pl.any_horizontal(_starts_nested(value.struct.field(field.name), field.dtype) for field in shape.fields)
+    if isinstance(shape, pl.List):
+        return value.list.eval(_starts_nested(pl.element(), shape.inner)).list.any()
+    return value.str.starts_with("{") | value.str.starts_with("[")
+
+
+def _parse(texts: pl.Series, shape: pl.Struct, *, suspicious: bool = True) -> pl.Series:
+    """Parse lines of JSON; null where one cannot be.
+
+    Polars refuses all for one bad line. Bad ones are therefore found by halving and, among few that are suspicious, by
+    Python's parser, which is slower than Polars on many lines and faster on one.
+    """
+    if texts.is_empty():
+        return pl.Series(dtype=shape)
+    lines = io.BytesIO()
+    texts.alias("text").to_frame().write_csv(lines, include_header=False, quote_style="never")
+    lines.seek(0)
     try:
-        return payload.str.json_decode(shape)
-    except pl.exceptions.ComputeError:
-        if len(payload) == 1:
-            return pl.Series([None], dtype=shape)
-    if suspicious and len(payload) <= _FEW:
-        good = pl.Series([_fits_text(text, shape) for text in payload], dtype=pl.Boolean)
+        rows = pl.read_ndjson(lines, schema=dict(shape.to_schema())).to_struct()
+    except pl.exceptions.PolarsError:
+        rows = None
+    if rows is not None and len(rows) == len(texts):
+        return rows
+    if len(texts) == 1:
+        return pl.Series([None], dtype=shape)
+    if suspicious and len(texts) <= _FEW:
+        good = pl.Series([_fits_text(text, shape) for text in texts], dtype=pl.Boolean)
         place = pl.select(pl.when(good).then(good.cast(pl.UInt32).cum_sum() - 1)).to_series()
-        return _decode(payload.filter(good), shape, suspicious=False).gather(place)
-    half = len(payload) // 2
-    halves = (_decode(part, shape, suspicious=suspicious) for part in (payload[:half], payload[half:]))
-    return pl.concat(list(halves))
+        return _parse(texts.filter(good), shape, suspicious=False).gather(place)
+    half = len(texts) // 2
+    return pl.concat([_parse(part, shape, suspicious=suspicious) for part in (texts[:half], texts[half:])])
 
 
 def _fits_text(text: str, shape: pl.Struct) -> bool:
-    """Tell whether a text looks decodable; whatever this refuses, Polars refuses too."""
+    """Tell whether a line looks like an object of that shape; whatever this refuses, `_decode` refuses."""
     try:
         # Of equal names Polars takes the first.
         value = json.loads(text, object_pairs_hook=lambda pairs: dict(reversed(pairs)), parse_constant=_refuse_constant)
@@ -287,7 +342,7 @@ def _fits_text(text: str, shape: pl.Struct) -> bool:
         return False
     except (ValueError, RecursionError):
         return True
-    return _fits(value, shape)
+    return value is not None and _fits(value, shape)
 
 
 def _refuse_constant(name: str) -> None:
