@@ -149,7 +149,7 @@ def locate_rows(rows: pl.DataFrame, source: SourceContract, *, shop_timezone: st
             f"check time_column, time_format and timezone in the contract of {source.name}"
         )
         raise FileRefused("event_time", message)
-    return rows.with_columns(event_day=days["day"].fill_null(first), known_at=days["known_at"])
+    return rows.with_columns(event_day=days["day"].fill_null(pl.lit(first, dtype=pl.Date)), known_at=days["known_at"])
 
 
 class Inventory:
