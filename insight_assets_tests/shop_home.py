@@ -120,6 +120,6 @@ def failures(result: dg.ExecuteInProcessResult) -> list[str]:
 
 def accounts(result: dg.ExecuteInProcessResult) -> dict[str, int]:
     """Give delivered, accepted, duplicate and quarantined rows as the checks of a run counted them."""
-    evaluation = result.get_asset_check_evaluations()[0]
+    evaluation = next(each for each in result.get_asset_check_evaluations() if each.check_name == validation.CONSERVED)
     counted = ("delivered", "accepted", "duplicate", "quarantined")
     return {name: evaluation.metadata[name].value for name in counted}

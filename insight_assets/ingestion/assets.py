@@ -13,6 +13,7 @@ from insight_assets.resources import LakeFolder, LandingFolder
 from insight_assets.settings import settings
 
 LANDING_PREFIX = "landing_"
+READABLE = "landed_files_are_readable"
 
 
 def landing_spec(source: SourceContract) -> dg.AssetSpec:
@@ -40,7 +41,16 @@ def raw_asset(source: SourceContract) -> dg.AssetsDefinition:
     arguments = table_asset(PREFIX + source.name, layer="raw", kinds={source.format}, of=of)
     arguments.pop("io_manager_key")
 
-    @dg.asset(**arguments, deps=[LANDING_PREFIX + source.name], backfill_policy=dg.BackfillPolicy.single_run())
+    readable = dg.AssetCheckSpec(
+        READABLE, asset=arguments["name"], description="Every file in the landing folder could be read; refused ones are left out"
+    )
+
+    @dg.asset(
+        **arguments,
+        deps=[LANDING_PREFIX + source.name],
+        check_specs=[readable],
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
     def raw(context: dg.AssetExecutionContext, tables: LakeFolder, landing: LandingFolder) -> dg.MaterializeResult:
         store = tables.open()
         inventory = landing.open()
@@ -51,13 +61,14 @@ def raw_asset(source: SourceContract) -> dg.AssetsDefinition:
         for key, metadata in recorded.items():
             context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
         refused = [file for file in inventory.files(source.name) if file.status == "refused"]
-        return dg.MaterializeResult(
-            metadata={
-                "files_landed": len(inventory.files(source.name)),
-                "files_refused": len(refused),
-                "refused": dg.MetadataValue.json([{"file": file.name, "reason": file.reason} for file in refused[:20]]),
-            }
-        )
+        told = {
+            "files_landed": len(inventory.files(source.name)),
+            "files_refused": len(refused),
+            "refused": dg.MetadataValue.json([{"file": file.name, "reason": file.reason} for file in refused[:20]]),
+        }
+        advice = {"next": "mend the files or the contract and deliver again, or take the files away"} if refused else {}
+        check = dg.AssetCheckResult(check_name=READABLE, passed=not refused, metadata=told | advice)
+        return dg.MaterializeResult(metadata=told, check_results=[check])
 
     return raw
 

@@ -138,7 +138,7 @@ def read_rows(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
 
 
 def _lines(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
-    """Split a text file into lines; lines that are not of the encoding are kept, unless most are."""
+    """Split a text file into lines; lines that are not of the encoding are kept, unless they are half of all."""
     advice = f"set the encoding in the contract of {source.name} or deliver {source.encoding}"
     if delivery.data[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} and "16" not in source.encoding:
         message = f"{delivery.name}: written in UTF-16, not in {source.encoding}; {advice}"
@@ -149,7 +149,7 @@ def _lines(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
         message = f"{delivery.name}: not {source.encoding} (byte {error.start}); {advice}"
         raise FileRefused("encoding", message) from None
     bad = lines.filter("undecodable")
-    if bad.height > lines.filter(~is_blank(pl.col("text"))).height / 2:
+    if bad.height and bad.height >= lines.filter(~is_blank(pl.col("text"))).height / 2:
         where = f"{bad.height} lines, the first of them line {bad['line'][0]}"
         message = f"{delivery.name}: not {source.encoding} ({where}); {advice}"
         raise FileRefused("encoding", message)

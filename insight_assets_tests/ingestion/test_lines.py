@@ -57,7 +57,7 @@ def test_every_way_to_write_a_row(text, rows):
 
 
 def test_undecodable_bytes_break_their_line_alone():
-    text = "1,2,3\n4,".encode() + b"\xff\xfe" + ",6\n7,é,9".encode()
+    text = b"1,2,3\n4," + b"\xff\xfe" + ",6\n7,é,9".encode()
     assert cells(text) == [good(2, "1", "2", "3"), bad(3, r"4,\xff\xfe,6"), good(4, "7", "é", "9")]
 
 
