@@ -7,6 +7,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ event_log_storage:
   module: insight_assets.event_log
   class: KeptOpenEventLogStorage
   config:
-    base_dir: {history}
+    base_dir: history
 concurrency:
   pools:
     default_limit: 1
@@ -87,8 +88,12 @@ def open_instance(shop: Settings) -> dg.DagsterInstance:
     """
     shop.dagster_home.mkdir(parents=True, exist_ok=True)
     config = shop.dagster_home / "dagster.yaml"
-    if not config.exists():
-        config.write_text(INSTANCE_YAML.format(history=json.dumps(str(shop.dagster_home / "history"))), encoding="utf-8")
+    before = config.read_text(encoding="utf-8") if config.exists() else INSTANCE_YAML
+    # Dagster wants the place written out, and a home may have been moved or copied since.
+    place = f"base_dir: {json.dumps(str(shop.dagster_home / 'history'))}"
+    text = re.sub(r"(?<=    )base_dir: .*", lambda _: place, before, count=1)
+    if not config.exists() or text != before:
+        config.write_text(text, encoding="utf-8")
     logging.getLogger("dagster").setLevel(logging.ERROR)
     return dg.DagsterInstance.from_config(str(shop.dagster_home))
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import dagster as dg
 
+from insight_assets.building import open_instance
 from insight_assets.metadata import partition_states
+from insight_assets.settings import Settings
 
 # 150 customers over 75 days with a horizon of 30: the last day has models, and one origin before it has closed.
 CUSTOMERS, DAYS = 150, 75
@@ -42,14 +44,17 @@ class Home:
     def show(self, table: str, *arguments: str) -> list[dict]:
         return json.loads(self.run("show", table, "--json", *arguments).stdout)
 
+    def instance(self) -> dg.DagsterInstance:
+        return open_instance(Settings(home=self.path))
+
     def hashes(self, *tables: str) -> dict[str, dict[str, str]]:
-        with dg.DagsterInstance.from_config(str(self.path / "dagster")) as instance:
+        with self.instance() as instance:
             return {
                 table: {day: state.content_hash for day, state in partition_states(instance, table).items()} for table in tables
             }
 
     def made_at(self, *tables: str) -> dict[str, dict[str, float]]:
-        with dg.DagsterInstance.from_config(str(self.path / "dagster")) as instance:
+        with self.instance() as instance:
             return {table: {day: state.at for day, state in partition_states(instance, table).items()} for table in tables}
 
 

@@ -49,7 +49,7 @@ def test_row_stages_of_a_fresh_shop_are_one_run(built):
     made = home.made_at(*ROW_TABLES)
     import dagster as dg
 
-    with dg.DagsterInstance.from_config(str(home.path / "dagster")) as instance:
+    with home.instance() as instance:
         runs = {
             record.run_id
             for table in ROW_TABLES
