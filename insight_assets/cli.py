@@ -266,7 +266,10 @@ def check_source_command(
     contract = _source(shop, source)
     if not path.is_file():
         raise _refuse(f"{path} is not a file")
-    report = check_source(path, contract, shop_timezone=shop.timezone, max_file_bytes=shop.max_file_bytes)
+    report = check_source(
+        path, contract, shop_timezone=shop.timezone, max_file_bytes=shop.max_file_bytes,
+        budget=shop.reject_budgets.get(contract.name),
+    )
     if as_json:
         out.print_json(json.dumps(report.as_dict()))
     else:

@@ -26,8 +26,9 @@ def test_the_worked_example_of_a_new_source_runs(tmp_path):
     export = tmp_path / "export.csv"
     export.write_text(RECEIPTS, encoding="utf-8")
     home = Home(tmp_path / "home", {"INSIGHT_SOURCES": str(tmp_path / "contracts"), "INSIGHT_REJECT_BUDGETS": '{"till": 0.5}'})
-    checked = json.loads(home.run("check-source", "till", str(export), "--json", expect=1).stdout)
-    assert checked["refused_days"] == ["2025-02-04"]
+    strict = Home(tmp_path / "strict", {"INSIGHT_SOURCES": str(tmp_path / "contracts")})
+    assert json.loads(strict.run("check-source", "till", str(export), "--json", expect=1).stdout)["refused_days"] == ["2025-02-04"]
+    checked = json.loads(home.run("check-source", "till", str(export), "--json").stdout)
     assert (checked["rows"], checked["accepted"], checked["quarantined"]) == (5, 4, 1)
     assert checked["broken"][0]["rule"] == "quantity.type"
     home.run("land", "till", str(export))

@@ -31,6 +31,12 @@ _FIXES = {
     "maximum": "a value is above the largest allowed: mend the export",
     "pattern": "a value is not written as demanded: mend the export or the transformLogic",
 }
+_MEANINGS = {
+    "malformed": "the row has the shape that the contract declares",
+    "event_time.out_of_range": "the event lies between 1990 and the day on which its file arrived",
+    "not_mapped": "a mapping of the contract takes the row",
+    "type": "what is written can be read as the type of its column",
+}
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,9 @@ class Usability:
             yield f"usable; next: insight land {self.source} {self.file}"
 
 
-def check_source(path: Path, source: SourceContract, *, shop_timezone: str, max_file_bytes: int) -> Usability:
+def check_source(
+    path: Path, source: SourceContract, *, shop_timezone: str, max_file_bytes: int, budget: float | None = None
+) -> Usability:
     """Read a file against a source contract.
 
     Args:
@@ -116,7 +124,9 @@ def check_source(path: Path, source: SourceContract, *, shop_timezone: str, max_
         source: the contract.
         shop_timezone: the shop's time zone.
         max_file_bytes: decompressed size above which it is refused.
+        budget: largest share of a day that may be quarantined; the contract's by default.
     """
+    budget = source.reject_budget if budget is None else budget
     try:
         raw = read_rows(read_delivery(path, max_bytes=max_file_bytes), source)
         landed_on = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC).date()
@@ -135,17 +145,17 @@ def check_source(path: Path, source: SourceContract, *, shop_timezone: str, max_
     over = (
         by_day.group_by("event_day")
         .agg(share=pl.col("rejected").fill_null(value=False).mean())
-        .filter(pl.col("share") > source.reject_budget)
+        .filter(pl.col("share") > budget)
         .sort("event_day")
     )
     meanings = _meanings(source)
     return Usability(
         path.name, source.name, rows=raw.height, first=raw["event_day"].min(), last=raw["event_day"].max(),
         accepted=mapped.accepted, duplicate=mapped.duplicate, quarantined=mapped.quarantined,
-        budget=source.reject_budget, refused_days=tuple(str(day) for day in over["event_day"]),
+        budget=budget, refused_days=tuple(str(day) for day in over["event_day"]),
         missing=shares.row(0, named=True),
         broken=tuple(
-            BrokenRule(rule, rows, meanings.get(rule, rule), _fix(rule)) for rule, rows in rules.iter_rows()
+            BrokenRule(rule, rows, meanings.get(rule) or _MEANINGS.get(rule, _MEANINGS["type"]), _fix(rule)) for rule, rows in rules.iter_rows()
         ),
     )
 
