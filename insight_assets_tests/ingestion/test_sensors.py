@@ -1,0 +1,122 @@
+"""The sensor of the landing folder: one run at a time for what landed, and none for nothing."""
+
+import dagster as dg
+import pytest
+
+from insight_assets.ingestion.sensors import LANDING_TAG, landed_files
+from insight_assets.settings import choose_home
+from insight_assets_tests.deliveries import call
+from insight_assets_tests.shop_home import ShopHome
+
+RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+
+
+@pytest.fixture
+def shop(home: ShopHome, kept_environment) -> ShopHome:
+    choose_home(home.root)
+    return home
+
+
+def tick(shop: ShopHome) -> dg.RunRequest | str:
+    """Evaluate the sensor; give the one run it asks for, or why it asks for none."""
+    resources = {"landing": shop.resources()["landing"]}
+    with dg.build_sensor_context(instance=shop.instance, resources=resources) as context:
+        result = landed_files(context)
+    if isinstance(result, dg.SkipReason):
+        return result.skip_message or ""
+    assert len(result.run_requests) == 1
+    return result.run_requests[0]
+
+
+def names(request: dg.RunRequest) -> set[str]:
+    return {key.to_user_string() for key in request.asset_selection}
+
+
+def days(request: dg.RunRequest) -> tuple[str, str]:
+    return tuple(request.tags[name] for name in RANGE)
+
+
+def test_an_empty_landing_folder_asks_for_nothing(shop):
+    assert tick(shop) == "nothing has landed since INSIGHT_START_DATE"
+    shop.land("segment", "empty.ndjson", "")
+    assert tick(shop) == "nothing has landed since INSIGHT_START_DATE"
+
+
+def test_rows_before_the_first_day_ask_for_nothing(shop):
+    shop.land_calls("old.ndjson", [call("m1", "2009-01-01T00:00:00Z")])
+    assert tick(shop) == "nothing has landed since INSIGHT_START_DATE"
+
+
+def test_new_files_ask_for_the_days_they_touch(shop):
+    shop.land_calls("a.ndjson", [call("m1", "2025-01-05T10:00:00Z"), call("m2", "2025-01-07T10:00:00Z")])
+    request = tick(shop)
+    # The day between them, which nothing was delivered for, is built as an empty one.
+    assert days(request) == ("2025-01-05", "2025-01-07")
+    assert "raw_segment" in names(request)
+    assert request.tags[LANDING_TAG] == "true"
+
+
+def test_unfinished_files_ask_for_nothing(shop):
+    shop.land_calls("a.ndjson.tmp", [call("m1", "2025-01-05T10:00:00Z")])
+    assert tick(shop) == "nothing has landed since INSIGHT_START_DATE"
+
+
+def test_the_same_need_has_the_same_key_and_a_new_one_another(shop):
+    shop.land_calls("a.ndjson", [call("m1", "2025-01-05T10:00:00Z")])
+    first = tick(shop)
+    assert tick(shop).run_key == first.run_key
+    shop.land_calls("b.ndjson", [call("m2", "2025-01-05T11:00:00Z")])
+    assert tick(shop).run_key != first.run_key
+
+
+def test_names_that_sort_before_older_ones_are_not_missed(shop):
+    shop.land_calls("z.ndjson", [call("m1", "2025-01-05T10:00:00Z")])
+    seen = {tick(shop).run_key}
+    for name in ("m", "a", "0"):
+        shop.land_calls(f"{name}.ndjson", [call(name, "2025-01-05T10:00:00Z")])
+        seen.add(tick(shop).run_key)
+    assert len(seen) == 4
+
+
+def test_a_repeated_content_asks_for_nothing_new(shop):
+    path = shop.land_calls("b.ndjson", [call("m1", "2025-01-05T10:00:00Z")])
+    first = tick(shop)
+    shop.land("segment", "a.ndjson", path.read_bytes())
+    again = tick(shop)
+    assert (names(again), days(again)) == (names(first), days(first))
+
+
+def test_what_is_built_is_not_asked_for_again(shop):
+    shop.land_calls("a.ndjson", [call("m1", "2025-01-05T10:00:00Z")])
+    shop.build("2025-01-05")
+    request = tick(shop)
+    # Raw and validated are there; only what follows from them is left.
+    assert not isinstance(request, str)
+    assert "raw_segment" not in names(request)
+    assert "events" not in names(request)
+
+
+def test_one_run_at_a_time(shop):
+    shop.land_calls("a.ndjson", [call("m1", "2025-01-05T10:00:00Z")])
+    shop.instance.add_run(dg.DagsterRun(job_name="any", tags={LANDING_TAG: "true"}, status=dg.DagsterRunStatus.STARTED))
+    assert tick(shop) == "a run for landed files is under way"
+
+
+def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(shop, monkeypatch):
+    shop.land_calls("a.ndjson", [call("m1", "2025-01-05T10:00:00Z")])
+    assert not isinstance(tick(shop), str)
+
+    def refuse(_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("insight_assets.ingestion.landing.complete_files", refuse)
+        assert tick(shop).startswith("the landing folder cannot be read")
+    # The files are still known afterwards.
+    assert days(tick(shop)) == ("2025-01-05", "2025-01-05")
+
+
+def test_an_unreadable_file_does_not_stop_the_others(shop):
+    shop.land("uci_online_retail", "bad.csv.gz", b"\x1f\x8b\x08\x00cut")
+    shop.land_calls("a.ndjson", [call("m1", "2025-01-05T10:00:00Z")])
+    assert days(tick(shop)) == ("2025-01-05", "2025-01-05")
