@@ -66,12 +66,14 @@ def map_rows(
         known_at=pl.coalesce("filed_known_at", "event_time"),
         source=pl.lit(source.name),
     )
-    misfiled = pl.col("event_time").is_not_null() & (pl.col("event_day") != pl.col("filed_day"))
+    broken, timeless = pl.col("malformed"), pl.col("event_time").is_null()
+    misfiled = (pl.col("event_day") != pl.col("filed_day")).fill_null(value=False)
     verdicts = [
-        rows.filter(pl.col("malformed")).select(*ROW, **_verdict("malformed", None)),
-        rows.filter(misfiled).select(*ROW, **_verdict("event_time.out_of_range", "event_time")),
+        rows.filter(broken).select(*ROW, **_verdict("malformed", None)),
+        rows.filter(~broken & timeless).select(*ROW, **_verdict("event_time.required", "event_time")),
+        rows.filter(~broken & misfiled).select(*ROW, **_verdict("event_time.out_of_range", "event_time")),
     ]
-    rows = rows.filter(~pl.col("malformed") & ~misfiled)
+    rows = rows.filter(~broken & ~timeless & ~misfiled)
     if source.known_at != "event_time":
         written = pl.col(source.known_at)
         unreadable = ~_is_blank(written) & parse_time(written, source, shop_timezone=shop_timezone).is_null()
@@ -200,17 +202,16 @@ def _telling_identities(
 
 
 def _type_rules(mapping: TableMapping) -> tuple[RowRule, ...]:
-    """Rules that forbid a cast to make a null of something that was written."""
-    rules = []
-    for name, sql in mapping.expressions.items():
-        passes = pl.lit(value=True)
-        casts = list(dict.fromkeys(_casts(sql)))
-        for inner, wanted in casts:
-            value = pl.sql_expr(inner)
-            passes &= _is_blank(value.cast(pl.String)) | pl.sql_expr(f"TRY_CAST({inner} AS {wanted})").is_not_null()
-        if casts:
-            rules.append(RowRule(f"{name}.type", name, f"{name} is written as its type", passes))
-    return tuple(rules)
+    """Rules that forbid a cast to make a null of something that was written, one a delivered column."""
+    passes: dict[str, pl.Expr] = {}
+    for inner, wanted in dict.fromkeys(cast for sql in mapping.expressions.values() for cast in _casts(sql)):
+        value = pl.sql_expr(inner)
+        kept = _is_blank(value.cast(pl.String)) | pl.sql_expr(f"TRY_CAST({inner} AS {wanted})").is_not_null()
+        for name in value.meta.root_names()[:1]:
+            passes[name] = passes.get(name, pl.lit(value=True)) & kept
+    return tuple(
+        RowRule(f"{name}.type", name, f"{name} is written as its type", kept) for name, kept in passes.items()
+    )
 
 
 def _casts(sql: str) -> Iterator[tuple[str, str]]:

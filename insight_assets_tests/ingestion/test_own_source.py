@@ -117,7 +117,7 @@ def test_a_cast_within_an_expression_makes_no_null_of_what_was_written(shop, tmp
     file = tmp_path / "kasse.csv"
     file.write_text(ROWS.replace("12,00", "zwölf"), encoding="latin-1")
     told = json.loads(shop.run("check-source", "till", str(file), "--json", expect=1).stdout)
-    assert {each["rule"]: each["rows"] for each in told["broken"]} == {"unit_price.type": 1}
+    assert {each["rule"]: each["rows"] for each in told["broken"]} == {"preis.type": 1}
     assert (told["accepted"], told["quarantined"], told["refused_days"]) == (2, 1, ["2025-03-05"])
 
 

@@ -1,0 +1,66 @@
+"""Validation without a lake: delivered text in, validated days out."""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import date
+
+import polars as pl
+
+from insight_assets.contracts.sources import SourceContract
+from insight_assets.ingestion.landing import locate_rows
+from insight_assets.ingestion.raw import raw_contract
+from insight_assets.ingestion.readers import Delivery, read_rows
+from insight_assets.validation.pseudonyms import pseudonymiser
+from insight_assets.validation.publishing import ValidatedDay, validate_day
+
+KEY = b"a key for tests, 32 bytes long.."
+PSEUDONYM = pseudonymiser(KEY)
+SHOP = "Asia/Shanghai"
+LANDED_ON = date(2025, 6, 1)
+
+
+def raw_rows(source: SourceContract, *files: str | bytes, shop: str = SHOP) -> pl.DataFrame:
+    """Read the raw rows of files named by their place."""
+    read = []
+    for place, content in enumerate(files):
+        data = content.encode() if isinstance(content, str) else content
+        digest = hashlib.sha256(data).hexdigest()[:32]
+        rows = read_rows(Delivery(f"file {place}", digest, data), source)
+        placed = locate_rows(rows, source, shop_timezone=shop, landed_on=LANDED_ON)
+        read.append(placed.with_columns(file_hash=pl.lit(digest), file_name=pl.lit(f"file {place}")))
+    of = raw_contract(source)
+    return pl.concat([of.empty(), *(of.conform(rows).collect() for rows in read)]).unique(["file_hash", "line"])
+
+
+def validate(
+    source: SourceContract, *files: str | bytes, shop: str = SHOP, order: Iterable[int] | None = None
+) -> dict[date, ValidatedDay]:
+    """Validate the days of files; `order` shuffles the raw rows first."""
+    raw = raw_rows(source, *files, shop=shop)
+    if order is not None:
+        raw = raw.with_columns(pl.Series("shuffled", list(order)[: raw.height])).sort("shuffled").drop("shuffled")
+    return {
+        key[0]: validate_day(key[0], {source.name: rows}, {source.name: source}, pseudonym=PSEUDONYM, shop_timezone=shop, budgets={})
+        for key, rows in raw.partition_by("event_day", as_dict=True).items()
+    }  # fmt: skip
+
+
+def verdicts(days: dict[date, ValidatedDay]) -> dict[tuple[str, int], str]:
+    """Give file name and line of each quarantined row, and the rules it broke."""
+    found = pl.concat([day.tables["quarantine"] for day in days.values()])
+    return {(name, line): rules for name, line, rules in found.select("file_name", "line", "rules").iter_rows()}
+
+
+def totals(days: dict[date, ValidatedDay]) -> tuple[int, int, int, int]:
+    """Give delivered, accepted, duplicate and quarantined rows."""
+    accounts = [account for day in days.values() for account in day.accounts]
+    return (
+        sum(a.read for a in accounts), sum(a.accepted for a in accounts), sum(a.duplicate for a in accounts),
+        sum(a.quarantined for a in accounts),
+    )  # fmt: skip
+
+
+def content(days: dict[date, ValidatedDay], table: str) -> list[tuple]:
+    """Give the rows of a table, leaving out where they stood in which file."""
+    frame = pl.concat([day.tables[table] for day in days.values()]).drop("file_hash", "line", strict=False)
+    return sorted(frame.rows(), key=repr)
