@@ -30,7 +30,7 @@ def test_the_worked_example_of_a_new_source_runs(tmp_path):
     assert json.loads(strict.run("check-source", "till", str(export), "--json", expect=1).stdout)["refused_days"] == ["2025-02-04"]
     checked = json.loads(home.run("check-source", "till", str(export), "--json").stdout)
     assert (checked["rows"], checked["accepted"], checked["quarantined"]) == (5, 4, 1)
-    assert checked["broken"][0]["rule"] == "quantity.type"
+    assert checked["broken"][0]["rule"] == "units.type"
     home.run("land", "till", str(export))
     report = home.build("--select", "group:raw or group:validated")
     assert report["failures"] == []
@@ -38,7 +38,7 @@ def test_the_worked_example_of_a_new_source_runs(tmp_path):
     orders = home.show("orders", "--as-of", "2025-02-03")
     assert [(row["order_id"], row["gross"], row["currency"]) for row in orders] == [("1001", 40.3, "EUR")]
     quarantine = home.show("quarantine", "--as-of", "2025-02-04")
-    assert [(row["rule"], row["line"]) for row in quarantine] == [("quantity.type", 5)]
+    assert [(row["rule"], row["line"]) for row in quarantine] == [("units.type", 5)]
 
 
 def test_every_setting_is_told_with_its_meaning():
