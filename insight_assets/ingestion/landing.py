@@ -24,6 +24,7 @@ from insight_assets.ingestion.times import event_day, parse_time
 
 INVENTORY = ".inventory.sqlite"
 _LAYOUT = 2
+_FILES_PER_COMMIT = 50
 _UNFINISHED = re.compile(r"^\.|\.(tmp|part|partial|crdownload)$")
 _SAFE_NAME = re.compile(r"^[^\x00-\x1f/\\]{1,200}$")
 EARLIEST = date(1990, 1, 1)
@@ -203,8 +204,16 @@ class Inventory:
                     "SELECT name, size, modified, reading FROM files WHERE source = ?", (source.name,)
                 )
             }
+            first_landed = {
+                content: date.fromisoformat(day)
+                for content, day in connection.execute(
+                    "SELECT content_hash, MIN(landed_on) FROM files WHERE source = ? GROUP BY content_hash",
+                    (source.name,),
+                )
+            }
             for name in known.keys() - present.keys():
                 _forget(connection, source.name, name)
+        unrecorded: list[tuple[LandedFile, tuple[int, int, str]]] = []
         for name, path in present.items():
             try:
                 stat = path.stat()
@@ -213,34 +222,45 @@ class Inventory:
             seen = (stat.st_size, stat.st_mtime_ns, reading)
             if known.get(name) == seen:
                 continue
-            file = self._open_file(path, source, datetime.fromtimestamp(stat.st_mtime, tz=UTC).date())
-            with self._open() as connection:
-                _forget(connection, source.name, name)
+            file = self._open_file(path, source, datetime.fromtimestamp(stat.st_mtime, tz=UTC).date(), first_landed)
+            opened.append(file)
+            unrecorded.append((file, seen))
+            if len(unrecorded) >= _FILES_PER_COMMIT:
+                self._record(unrecorded)
+                unrecorded = []
+        self._record(unrecorded)
+        return opened
+
+    def _record(self, files: Sequence[tuple[LandedFile, tuple[int, int, str]]]) -> None:
+        with self._open() as connection:
+            for file, seen in files:
+                _forget(connection, file.source, file.name)
                 connection.execute(
                     "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
-                        source.name, name, *seen, file.content_hash, file.rows, file.status, file.reason,
+                        file.source, file.name, *seen, file.content_hash, file.rows, file.status, file.reason,
                         file.landed_on.isoformat(),
                     ),
                 )
                 connection.executemany(
                     "INSERT INTO days VALUES (?, ?, ?, ?)",
-                    [(source.name, name, day.isoformat(), rows) for day, rows in file.days.items()],
+                    [(file.source, file.name, day.isoformat(), rows) for day, rows in file.days.items()],
                 )
-            opened.append(file)
-        return opened
 
     def _reading(self, source: SourceContract) -> str:
         """Name everything beside the bytes that decides how a file is read."""
         contract = hashlib.sha256(source.path.read_bytes()).hexdigest()[:12]
         return f"{contract}/{self.shop_timezone}/{self.max_file_bytes}"
 
-    def _open_file(self, path: Path, source: SourceContract, landed_on: date) -> LandedFile:
+    def _open_file(
+        self, path: Path, source: SourceContract, landed_on: date, first_landed: dict[str, date]
+    ) -> LandedFile:
+        """Open a file; a later copy or touch of its content does not change which of its rows lie ahead."""
         content_hash = ""
         try:
             delivery = read_delivery(path, max_bytes=self.max_file_bytes)
             content_hash = delivery.content_hash
-            landed_on = self._first_landed(source.name, content_hash, landed_on)
+            landed_on = first_landed[content_hash] = min(landed_on, first_landed.get(content_hash, landed_on))
             rows = self.rows_of(delivery, source, landed_on)
         except FileRefused as refusal:
             reason = f"{refusal.rule}: {refusal}"
@@ -248,14 +268,6 @@ class Inventory:
         days = dict(rows.group_by("event_day").len().sort("event_day").iter_rows())
         status = "readable" if rows.height else "empty"
         return LandedFile(source.name, path.name, content_hash, rows.height, status, "", days, landed_on)
-
-    def _first_landed(self, source: str, content_hash: str, landed_on: date) -> date:
-        """Give the day on which a content first landed; a later copy or touch does not change which rows lie ahead."""
-        with self._open() as connection:
-            earlier = connection.execute(
-                "SELECT MIN(landed_on) FROM files WHERE source = ? AND content_hash = ?", (source, content_hash)
-            ).fetchone()[0]
-        return landed_on if earlier is None else min(landed_on, date.fromisoformat(earlier))
 
     def rows_of(self, delivery: Delivery, source: SourceContract, landed_on: date) -> pl.DataFrame:
         """Read the placed rows of one file.
