@@ -7,7 +7,7 @@ A partition is stale when it was never published, was made by another code versi
 was made from changed after it was made. A partition made again with the same content makes nothing stale.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -80,11 +80,18 @@ def is_stale(node: Node, day: date, states: States) -> bool:
     if made is None or made.code_version != node.code_version:
         return True
     return any(
-        other.since > made.at
+        states[edge.parent][key].since > made.at
         for edge in node.edges
-        for key, other in states.get(edge.parent, {}).items()
-        if edge.first <= (key - day).days <= edge.last
+        for key in _read_days(edge, day, states.get(edge.parent, {}))
     )
+
+
+def _read_days(edge: Edge, day: date, keys: Collection[date]) -> Iterator[date]:
+    """Give those of some days that a partition reads; a short window is walked through, a long one looked up."""
+    if edge.last - edge.first < len(keys):
+        window = (day + timedelta(days=offset) for offset in range(edge.first, edge.last + 1))
+        return (key for key in window if key in keys)
+    return (key for key in keys if edge.first <= (key - day).days <= edge.last)
 
 
 def plan_rows(
@@ -133,7 +140,7 @@ def _stale_rows(
             day
             for edge in node.edges
             for day in days
-            if any(edge.first <= (other - day).days <= edge.last for other in stale.get(edge.parent, ()))
+            if any(True for _ in _read_days(edge, day, stale.get(edge.parent, ())))
         }
         stale[node.name] = own | caused
     for node in nodes:
@@ -149,7 +156,7 @@ def _barred(nodes: Sequence[Node], days: Sequence[date], failed: Collection[tupl
             day
             for edge in node.edges
             for day in days
-            if any(edge.first <= (other - day).days <= edge.last for other in barred.get(edge.parent, ()))
+            if any(True for _ in _read_days(edge, day, barred.get(edge.parent, ())))
         }
         barred[node.name] = own | caused
     return barred
