@@ -8,7 +8,7 @@ import os
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -45,7 +45,20 @@ class Settings(BaseSettings):
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
-        ZoneInfo(value)
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, OSError):
+            message = f"unknown time zone {value!r}; write an IANA name, e.g. Asia/Shanghai"
+            raise ValueError(message) from None
+        return value
+
+    @field_validator("reject_budgets")
+    @classmethod
+    def _shares(cls, value: dict[str, float]) -> dict[str, float]:
+        for source, share in value.items():
+            if not 0 <= share <= 1:
+                message = f"the budget of {source} is {share}; write a share from 0 to 1, e.g. 0.05"
+                raise ValueError(message)
         return value
 
     @field_validator("home", "sources", "key_path")
@@ -107,7 +120,7 @@ class Settings(BaseSettings):
 
 def settings() -> Settings:
     """Read the settings that hold now."""
-    home = Path(os.environ.get(HOME_VARIABLE, DEFAULT_HOME)).expanduser().absolute()
+    home = Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().absolute()
     return Settings(_env_file=home / HOME_SETTINGS_FILE, home=home)
 
 
