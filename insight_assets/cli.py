@@ -232,7 +232,8 @@ def _print_report(report: Any) -> None:
     for file in report.refused_files:
         console.print(f"[yellow]refused file[/yellow] {file.source}/{file.name}: {file.reason}", highlight=False)
     for name, reason in report.missing.items():
-        console.print(f"[yellow]not made[/yellow] {name}: {reason}", highlight=False)
+        state = "waiting" if "horizon closes" in reason else "[yellow]not made[/yellow]"
+        console.print(f"{state} {name}: {reason}", highlight=False)
     for asset, days, message in report.failures:
         console.print(f"[red]failed[/red] {asset} {days}: {message}", highlight=False)
 
