@@ -1,11 +1,13 @@
 """A home in a test's own folder: landing, lake, key and instance, with the raw and validated assets over them."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import dagster as dg
 import polars as pl
@@ -72,16 +74,14 @@ class ShopHome:
     ) -> dg.ExecuteInProcessResult:
         """Make raw and validated tables of days in one run."""
         keys = [dg.AssetKey(PREFIX + source) for source in sources] + [dg.AssetKey(name) for name in TABLES]
-        result = (
-            dg.Definitions.merge(DEFS, dg.Definitions(resources=self.resources()))
-            .resolve_implicit_global_asset_job_def()
-            .execute_in_process(
+        job = dg.Definitions.merge(DEFS, dg.Definitions(resources=self.resources())).resolve_implicit_global_asset_job_def()
+        with mock.patch.dict(os.environ, {"INSIGHT_TIMEZONE": self.timezone}):
+            result = job.execute_in_process(
                 instance=self.instance,
                 asset_selection=keys,
                 tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first},
                 raise_on_error=False,
             )
-        )
         assert result.success or not check, failures(result)
         return result
 

@@ -10,6 +10,7 @@ from datetime import date
 
 import polars as pl
 
+from insight_assets.contracts.types import float_of
 from insight_assets.features.vocabulary import CHANNELS, DAY_PARTS
 
 MONEY_SCALE = 10_000
@@ -259,11 +260,11 @@ def _columns(as_of: date) -> list[pl.Expr]:
         *(pl.col(f"days_since_last_{kind}") for kind in LAST_SEEN),
         *kept,
         pl.col("units_lifetime"),
-        *((pl.col(_windowed("net", window)) / MONEY_SCALE) for window in WINDOWED["net"]),
-        (pl.col("gross_lifetime") / MONEY_SCALE),
-        (pl.col("refunded_lifetime") / MONEY_SCALE),
+        *(_money(_windowed("net", window)) for window in WINDOWED["net"]),
+        _money("gross_lifetime"),
+        _money("refunded_lifetime"),
         _ratio(goods, pl.col("orders_365d") * MONEY_SCALE).alias("mean_order_value_365d"),
-        (pl.col("max_order_value_lifetime") / MONEY_SCALE),
+        _money("max_order_value_lifetime"),
         _ratio(pl.col("units_365d"), pl.col("orders_365d")).alias("units_per_order_365d"),
         _ratio(pl.col("order_lines_365d"), pl.col("orders_365d")).alias("lines_per_order_365d"),
         _ratio(pl.col("gap_sum"), pl.col("gaps")).alias("mean_gap_days"),
@@ -361,6 +362,15 @@ def _windowed(name: str, window: int | None) -> str:
 def _sum_where(name: str, condition: pl.Expr | None) -> pl.Expr:
     value = pl.col(name).cast(pl.Int64)
     return (value if condition is None else pl.when(condition).then(value).otherwise(0)).sum()
+
+
+def _money(column: str) -> pl.Expr:
+    """Give whole ten-thousandths as the nearest float.
+
+    Polars divides by a number as such in a frame of one row and multiplies by its inverse in a longer
+    one, so that a customer's value would depend on how many others there are.
+    """
+    return float_of(pl.col(column).cast(pl.Decimal(38, 4)) / MONEY_SCALE).alias(column)
 
 
 def _units_of_money(column: str) -> pl.Expr:

@@ -9,6 +9,8 @@ from datetime import date, timedelta
 
 import polars as pl
 
+from insight_assets.contracts.types import float_of
+
 
 class HorizonOpenError(ValueError):
     """A label was asked for before its horizon had closed.
@@ -88,8 +90,8 @@ def label_customers(
             pl.lit(horizon_days, pl.Int32).alias("horizon_days"),
             pl.col("purchases").fill_null(0).cast(pl.Int32),
             pl.col("purchase_days").fill_null(0).cast(pl.Int32),
-            pl.col("gross").cast(pl.Float64).fill_null(0.0),
-            pl.col("net").cast(pl.Float64).fill_null(0.0),
+            float_of(pl.col("gross")).fill_null(0.0),
+            float_of(pl.col("net")).fill_null(0.0),
             (pl.col("purchases").fill_null(0) > 0).alias("returned"),
             (pl.col("purchases").fill_null(0) == 0).alias("churned"),
         )

@@ -6,6 +6,8 @@ them.
 
 import polars as pl
 
+from insight_assets.contracts.types import float_of
+
 KEYS = ("product_id", "event_day")
 COUNTED = {
     "views": "product_viewed",
@@ -72,7 +74,7 @@ def _ledger(order_lines: pl.LazyFrame) -> pl.LazyFrame:
             *(pl.col(name).sum() for name in ("gross", "discount", "refunded", "net")),
             pl.when(~sale).then(pl.col("quantity").abs()).sum().alias("returned_units"),
             pl.when(units > 0)
-            .then(pl.col("gross").sum().cast(pl.Float64) / units)
+            .then(float_of(pl.col("gross").sum()) / units)
             .alias("mean_price"),
         )
     )

@@ -9,6 +9,7 @@ import pytest
 from insight_assets.contracts.catalogue import contract
 from insight_assets.features.labels import HorizonOpenError
 from insight_assets.insights.recommendation import assets
+from insight_assets.insights.recommendation.ranking import Policy
 from insight_assets.io_managers import LakeIOManager
 from insight_assets.lake import Lake
 from insight_assets.metadata import HASH_KEY, table_asset
@@ -139,6 +140,14 @@ def content(result: dg.ExecuteInProcessResult, name: str) -> str:
 def version(result: dg.ExecuteInProcessResult, name: str) -> str:
     """Content hash of the model that a run wrote."""
     return result.asset_materializations_for_node(name)[0].tags["dagster/data_version"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def habits_may_be_recommended():
+    """The shop here lives by habits, so what was bought before may be named again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assets, "POLICY", Policy(repeat_purchases=True))
+        yield
 
 
 @pytest.fixture(scope="module")
