@@ -16,7 +16,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from insight_assets.contracts.types import Contract, ContractError
 
-ROWS_PER_COMMIT = 1_000_000
+BYTES_PER_COMMIT = 250_000_000
 HASH_DIGITS = 32
 DIGITS_OF_INT64 = 18
 
@@ -149,6 +149,7 @@ class Lake:
             ValueError: if a frame holds rows of another partition.
         """
         pending: list[tuple[Partition, pl.DataFrame]] = []
+        held = 0
         for key in sorted(set(keys)):
             frame = sort_rows(contract.conform(frames.frame_of(key).lazy()).collect(), contract)
             strangers = frame.filter(pl.col(contract.partition_column).ne_missing(key)).height
@@ -156,9 +157,10 @@ class Lake:
                 message = f"{contract.name}: {strangers} rows do not belong to partition {key}"
                 raise ValueError(message)
             pending.append((Partition(key, frame.height, hash_frame(frame, contract)), frame))
-            if sum(part.rows for part, _ in pending) >= ROWS_PER_COMMIT:
+            held += frame.estimated_size()
+            if held >= BYTES_PER_COMMIT:
                 yield from self._commit(contract, pending, audit, unchanged)
-                pending = []
+                pending, held = [], 0
         if pending:
             yield from self._commit(contract, pending, audit, unchanged)
 

@@ -74,7 +74,8 @@ class ShopHome:
     ) -> dg.ExecuteInProcessResult:
         """Make raw and validated tables of days in one run."""
         keys = [dg.AssetKey(PREFIX + source) for source in sources] + [dg.AssetKey(name) for name in TABLES]
-        job = dg.Definitions.merge(DEFS, dg.Definitions(resources=self.resources())).resolve_implicit_global_asset_job_def()
+        defs = dg.Definitions.merge(DEFS, dg.Definitions(resources=self.resources()))
+        job = defs.resolve_implicit_global_asset_job_def()
         with mock.patch.dict(os.environ, {"INSIGHT_TIMEZONE": self.timezone}):
             result = job.execute_in_process(
                 instance=self.instance,

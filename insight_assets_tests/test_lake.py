@@ -161,7 +161,7 @@ def test_a_new_nullable_column_joins_the_table(lake):
 
 
 def test_many_rows_go_in_several_commits(lake, monkeypatch):
-    monkeypatch.setattr("insight_assets.lake.ROWS_PER_COMMIT", 5)
+    monkeypatch.setattr("insight_assets.lake.BYTES_PER_COMMIT", 2 * items(FIRST).estimated_size())
     written = write(lake, *(day(n) for n in range(6)))
     assert [part.key for part in written] == [day(n) for n in range(6)]
     assert lake.versions("shelf") == 1 + 3

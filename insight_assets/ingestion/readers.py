@@ -285,16 +285,17 @@ def _decode(payload: pl.Series, shape: pl.Struct) -> pl.DataFrame:
     # `{},{}` is two rows. What that reader would skip or split is kept from it.
     whole = ~is_blank(pl.col("text")) & ~pl.col("text").str.contains("\n", literal=True)
     good = payload.alias("text").to_frame().select(whole.fill_null(value=False)).to_series()
-    rows = _parse(payload.filter(good), shape)
+    texts = payload if good.all() else payload.filter(good)
+    rows = _parse(texts, shape)
     # It also writes an object or array where text is wanted as JSON text. Text may begin with a bracket, so look again.
-    leaves = [_starts_nested(pl.col("row"), shape)]
-    odd = rows.to_frame("row").select(pl.any_horizontal(leaves)).to_series().fill_null(value=False)
+    odd = rows.to_frame("row").select(_starts_nested(pl.col("row"), shape)).to_series().fill_null(value=False)
     if odd.any():
-        fits = iter([_fits_text(text, shape) for text in payload.filter(good).filter(odd)])
+        fits = iter([_fits_text(text, shape) for text in texts.filter(odd)])
         kept = pl.Series([not is_odd or next(fits) for is_odd in odd], dtype=pl.Boolean)
         rows = rows.to_frame("row").select(pl.when(kept).then(pl.col("row"))).to_series()
-    place = pl.select(pl.when(good).then(good.cast(pl.UInt32).cum_sum() - 1)).to_series()
-    return rows.gather(place).to_frame("row")
+    if len(rows) < len(payload):
+        rows = rows.gather(pl.select(pl.when(good).then(good.cast(pl.UInt32).cum_sum() - 1)).to_series())
+    return rows.to_frame("row")
 
 
 def _starts_nested(value: pl.Expr, shape: pl.DataType) -> pl.Expr:
