@@ -400,8 +400,8 @@ def ui(
     shop = _home(home)
     open_instance(shop).dispose()
     console.print(f"Dagster: http://127.0.0.1:{port}  (end with Ctrl-C)", highlight=False)
-    command = [str(Path(sys.executable).parent / "dagster"), "dev", "-h", "127.0.0.1", "-p", str(port)]
-    os.execv(command[0], [*command, "-m", "insight_assets.definitions"])  # noqa: S606
+    command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "-m", "insight_assets.definitions"]
+    os.execv(command[0], command)  # noqa: S606
 
 
 @app.command()

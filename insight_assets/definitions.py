@@ -31,10 +31,9 @@ GROUPS: Mapping[str, ModuleType] = {
 
 LEARNING = frozenset({"segmentation", "churn", "lifetime_value", "recommendation"})
 
-# Each step of a run is a process of its own; forked from one that has loaded this module it starts in a tenth of the time.
-EXECUTOR = dg.multiprocess_executor.configured(
-    {"start_method": {"forkserver": {"preload_modules": ["insight_assets.definitions"]}}, "max_concurrent": 2}
-)
+# A launched run has a process of its own already. Steps forked from one that has imported this module would wait for
+# ever: loading contracts starts Polars' threads, and a forked process has none of them.
+EXECUTOR = dg.in_process_executor
 
 
 def configured(shop: Settings) -> dict[str, object]:

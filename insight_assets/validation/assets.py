@@ -95,8 +95,10 @@ class _Publisher:
     def results(self, accounts: Sequence[SourceAccount]) -> Iterator[dg.MaterializeResult]:
         for name, partitions in self.recorded.items():
             for partition, metadata in partitions.items():
-                self.context.add_asset_metadata(metadata, asset_key=name, partition_key=partition)
-            yield dg.MaterializeResult(asset_key=name, metadata={"accounts": _account_table(accounts)})
+                told = [account for account in accounts if account.day.isoformat() == partition] if name == "events" else []
+                account = {"account": _account_table(told)} if told else {}
+                self.context.add_asset_metadata({**metadata, **account}, asset_key=name, partition_key=partition)
+            yield dg.MaterializeResult(asset_key=name)
 
 
 def _check_results(accounts: Sequence[SourceAccount]) -> Iterator[dg.AssetCheckResult]:
