@@ -37,7 +37,7 @@ def split_lines(data: bytes, encoding: str) -> pl.DataFrame:
         text = data if codec in {"utf-8", "utf-8-sig"} else data.decode(codec).encode()
         lines = pl.read_lines(io.BytesIO(text.removeprefix(codecs.BOM_UTF8)), name="text")
         lines = lines.with_columns(undecodable=False)
-    except (pl.exceptions.ComputeError, UnicodeDecodeError):
+    except (pl.exceptions.ComputeError, UnicodeDecodeError, OSError):
         if "\n".encode(codec) != b"\n":
             raise
         lines = _decode_each(data.removeprefix(codecs.BOM_UTF8), codec)
@@ -126,9 +126,10 @@ def _split_simple(lines: pl.DataFrame, delimiter: str, names: list[str]) -> tupl
     if simple.is_empty():
         return pl.DataFrame(schema={"line": pl.Int64} | dict.fromkeys(names, pl.String)), odd
     cells = pl.read_csv(
-        io.BytesIO(simple["text"].str.join("\n").item().encode()),
+        # Polars unpacks what begins as packed data does, which text may do by chance; a row of our own goes before it.
+        io.BytesIO(("-" + delimiter * (len(names) - 1) + "\n" + simple["text"].str.join("\n").item()).encode()),
         has_header=False, separator=delimiter, infer_schema=False, new_columns=names,
-    )
+    ).slice(1)
     return cells.insert_column(0, simple["line"]), odd
 
 
