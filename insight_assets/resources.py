@@ -94,15 +94,22 @@ class LandingFolder(dg.ConfigurableResource):
         root: folder with one subfolder a source.
         timezone: the shop's time zone.
         max_file_bytes: decompressed size above which a file is refused.
+        first_day: first day of the shop's history, ISO; empty to file every row under its own day.
     """
 
     root: str
     timezone: str
     max_file_bytes: int
+    first_day: str = ""
 
     def open(self) -> Inventory:
         """Give the inventory of the folder."""
-        return Inventory(Path(self.root), shop_timezone=self.timezone, max_file_bytes=self.max_file_bytes)
+        return Inventory(
+            Path(self.root),
+            shop_timezone=self.timezone,
+            max_file_bytes=self.max_file_bytes,
+            first_day=date.fromisoformat(self.first_day) if self.first_day else None,
+        )
 
 
 class PseudonymKey(dg.ConfigurableResource):

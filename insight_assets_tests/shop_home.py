@@ -14,7 +14,6 @@ import polars as pl
 
 from insight_assets.contracts.catalogue import contract
 from insight_assets.ingestion import assets as ingestion
-from insight_assets.ingestion.landing import Inventory
 from insight_assets.ingestion.raw import PREFIX, raw_contract
 from insight_assets.io_managers import LakeIOManager
 from insight_assets.lake import Lake
@@ -40,19 +39,21 @@ class ShopHome:
         root: its folder.
         instance: where its runs are recorded.
         timezone: the shop's time zone.
+        first_day: first day of its history, ISO; empty for none.
     """
 
     root: Path
     instance: dg.DagsterInstance
     timezone: str = settings().timezone
+    first_day: str = ""
 
     @property
     def lake(self) -> Lake:
         return Lake(self.root / "lake")
 
     @property
-    def inventory(self) -> Inventory:
-        return Inventory(self.root / "landing", shop_timezone=self.timezone, max_file_bytes=MAX_BYTES)
+    def inventory(self) -> Any:
+        return self.resources()["landing"].open()
 
     def folder(self, source: str) -> Path:
         path = self.root / "landing" / source
@@ -86,11 +87,16 @@ class ShopHome:
         assert result.success or not check, failures(result)
         return result
 
-    def resources(self) -> dict[str, object]:
+    def resources(self) -> dict[str, Any]:
         return {
             "lake": LakeIOManager(root=str(self.lake.root)),
             "tables": LakeFolder(root=str(self.lake.root)),
-            "landing": LandingFolder(root=str(self.root / "landing"), timezone=self.timezone, max_file_bytes=MAX_BYTES),
+            "landing": LandingFolder(
+                root=str(self.root / "landing"),
+                timezone=self.timezone,
+                max_file_bytes=MAX_BYTES,
+                first_day=self.first_day,
+            ),
             "key": PseudonymKey(path=str(self.root / "pseudonym.key")),
         }
 

@@ -10,10 +10,11 @@ import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -28,6 +29,8 @@ _FILES_PER_COMMIT = 50
 _UNFINISHED = re.compile(r"^\.|\.(tmp|part|partial|crdownload)$")
 _SAFE_NAME = re.compile(r"^[^\x00-\x1f/\\]{1,200}$")
 EARLIEST = date(1990, 1, 1)
+_STRAY_SHARE = 0.001
+_STRAY_GAP = timedelta(days=60)
 
 
 @dataclass(frozen=True)
@@ -160,13 +163,18 @@ class Inventory:
         root: the landing folder.
         shop_timezone: time zone of the shop's days.
         max_file_bytes: decompressed size above which a file is refused.
+        first_day: first day of the shop's history; rows before it are filed under the first later day of their file,
+            where validation quarantines them. None files every row under its own day.
     """
 
-    def __init__(self, root: Path, *, shop_timezone: str, max_file_bytes: int) -> None:
+    def __init__(
+        self, root: Path, *, shop_timezone: str, max_file_bytes: int, first_day: date | None = None
+    ) -> None:
         """Open or create the inventory."""
         self.root = root
         self.shop_timezone = shop_timezone
         self.max_file_bytes = max_file_bytes
+        self.first_day = first_day or date.min
         root.mkdir(parents=True, exist_ok=True)
         with self._open() as connection:
             if connection.execute("PRAGMA user_version").fetchone()[0] != _LAYOUT:
@@ -275,8 +283,12 @@ class Inventory:
         Raises:
             FileRefused: if the file cannot be read.
         """
-        rows = read_rows(delivery, source)
-        return locate_rows(rows, source, shop_timezone=self.shop_timezone, landed_on=landed_on)
+        placed = locate_rows(
+            read_rows(delivery, source), source, shop_timezone=self.shop_timezone, landed_on=landed_on
+        )
+        in_time = pl.col("event_day") >= self.first_day
+        first = placed.select(pl.col("event_day").filter(in_time).min()).item()
+        return placed if first is None else placed.with_columns(pl.when(in_time).then("event_day").otherwise(first))
 
     def files(self, source: str | None = None) -> list[LandedFile]:
         """List the files of one source, or of all, by name; repeats of a content come after its first file."""
@@ -296,11 +308,42 @@ class Inventory:
         for owner, name, content_hash, count, status, reason, landed_on in rows:
             told = "repeated" if status == "readable" and (owner, content_hash) in seen else status
             seen.add((owner, content_hash))
-            touched = days.get((owner, name), {})
+            touched = self._in_time(days.get((owner, name), {}))
             found.append(
                 LandedFile(owner, name, content_hash, count, told, reason, touched, date.fromisoformat(landed_on))
             )
         return found
+
+    def _in_time(self, days: dict[date, int]) -> dict[date, int]:
+        later = {day: rows for day, rows in days.items() if day >= self.first_day}
+        if later:
+            later[min(later)] += sum(days.values()) - sum(later.values())
+        return later or days
+
+
+def opening_day(files: Iterable[LandedFile]) -> date | None:
+    """Find the day with which a shop's history begins.
+
+    Args:
+        files: files of an inventory without a first day.
+
+    Returns:
+        The first day with rows; rows with a wrong clock, fewer than one in a thousand and all of them more than
+        two months before the others, do not count. None where there are no rows.
+    """
+    days: dict[date, int] = {}
+    for file in files:
+        for day, rows in file.days.items():
+            days[day] = days.get(day, 0) + rows
+    ordered = sorted(days)
+    first, before = (ordered[0] if ordered else None), 0
+    for day, following in pairwise(ordered):
+        before += days[day]
+        if before > sum(days.values()) * _STRAY_SHARE:
+            break
+        if following - day > _STRAY_GAP:
+            first = following
+    return first
 
 
 def _forget(connection: sqlite3.Connection, source: str, name: str) -> None:

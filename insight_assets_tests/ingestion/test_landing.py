@@ -11,8 +11,16 @@ import polars as pl
 import pytest
 
 from insight_assets.contracts.sources import SourceContract, source_contracts
-from insight_assets.ingestion.landing import INVENTORY, Inventory, complete_files, land_files, locate_rows
-from insight_assets.ingestion.readers import FileRefused
+from insight_assets.ingestion.landing import (
+    INVENTORY,
+    Inventory,
+    LandedFile,
+    complete_files,
+    land_files,
+    locate_rows,
+    opening_day,
+)
+from insight_assets.ingestion.readers import FileRefused, read_delivery
 
 SEGMENT = source_contracts()["segment"]
 SHOP = "Asia/Shanghai"
@@ -281,3 +289,39 @@ def test_a_file_cut_anywhere_is_never_taken_for_whole_rows(inventory, folder):
         # A line that is cut is malformed: it is kept, under the first day, and never read as a shorter value.
         assert sum(found.values()) in {0, complete, complete + 1}
         assert set(found) <= {date(2025, 1, 1) + timedelta(days=n) for n in range(max(complete, 1))}
+
+
+# The first day of a shop
+
+
+def test_rows_before_the_first_day_are_filed_under_the_first_later_day_of_their_file(inventory, folder):
+    (folder / "a").write_text(
+        call("1995-06-01T00:00:00Z") + call("2025-01-03T00:00:00Z") + call("2025-01-02T00:00:00Z")
+    )
+    (folder / "b").write_text(call("1995-06-01T00:00:00Z"))
+    assert days(inventory)["a"][1] == {date(1995, 6, 1): 1, date(2025, 1, 2): 1, date(2025, 1, 3): 1}
+    later = Inventory(inventory.root, shop_timezone=SHOP, max_file_bytes=1_000_000, first_day=date(2025, 1, 1))
+    # No file is opened again for that, and a file of earlier days alone is left where it is.
+    assert later.refresh(SEGMENT) == []
+    assert {file.name: file.days for file in later.files()} == {
+        "a": {date(2025, 1, 2): 2, date(2025, 1, 3): 1}, "b": {date(1995, 6, 1): 1},
+    }  # fmt: skip
+    rows = later.rows_of(read_delivery(folder / "a", max_bytes=1_000), SEGMENT, date(2025, 6, 1))
+    assert rows["event_day"].to_list() == [date(2025, 1, 2), date(2025, 1, 3), date(2025, 1, 2)]
+
+
+def landed(name: str, touched: dict[date, int]) -> LandedFile:
+    return LandedFile("segment", name, name, sum(touched.values()), "readable", "", touched, date(2025, 6, 1))
+
+
+def test_a_history_begins_with_its_first_day_but_for_strays():
+    history = {date(2025, 1, 1) + timedelta(days=n): 100 for n in range(100)}
+    assert opening_day([]) is None
+    assert opening_day([landed("a", history)]) == date(2025, 1, 1)
+    strays = {date(1995, 6, 1): 2, date(2001, 1, 1): 3, date(2024, 10, 1): 4}
+    assert opening_day([landed("a", history), landed("b", strays)]) == date(2025, 1, 1)
+    # A slow beginning is no stray, nor is an old part of more than a thousandth.
+    slow = {date(2024, 12, 1) + timedelta(days=7 * n): 1 for n in range(5)}
+    assert opening_day([landed("a", history), landed("b", slow)]) == date(2024, 12, 1)
+    assert opening_day([landed("a", history), landed("b", {date(2020, 1, 1): 11})]) == date(2020, 1, 1)
+    assert opening_day([landed("a", {date(2020, 1, 1): 1})]) == date(2020, 1, 1)

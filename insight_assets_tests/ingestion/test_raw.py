@@ -231,3 +231,16 @@ def test_rows_of_other_days_are_not_loaded_with_the_day_asked_for(home):
     assert home.table("raw_segment")["event_day"].to_list() == [date(2025, 1, 5)]
     assert failures(home.build("2025-01-05", "2025-01-06")) == []
     assert home.table("raw_segment").select(pl.len()).item() == 2
+
+
+def test_rows_before_the_shop_s_first_day_are_quarantined_not_lost(home):
+    home.first_day = FIRST
+    stray = call("stray", "1995-06-01T00:00:00Z")
+    home.land_calls("a.ndjson", [view(n, SECOND) for n in range(25)] + [stray])
+    home.inventory.refresh(SEGMENT)
+    assert set(pending_days(home.inventory, home.lake, SEGMENT)) == {date(2025, 1, 2)}
+    found = accounts(home.build(FIRST, SECOND))
+    assert found == {"delivered": 26, "accepted": 25, "duplicate": 0, "quarantined": 1}
+    assert home.table("quarantine").select("line", "rule", "event_day").rows() == [
+        (26, "event_time.out_of_range", date(2025, 1, 2))
+    ]
