@@ -27,13 +27,17 @@ class TableWriter:
         self.lake = lake
         self.instance = instance
 
-    def write(self, of: Contract, keys: Sequence[date], frames: DailyFrames) -> dict[str, dict[str, object]]:
+    def write(
+        self, of: Contract, keys: Sequence[date], frames: DailyFrames, *, meaning: str = ""
+    ) -> dict[str, dict[str, object]]:
         """Replace partitions and give the metadata of each.
 
         Args:
             of: the table's contract; rows are checked against its Pandera schema before they are written.
             keys: partitions to replace.
             frames: gives the rows of each partition.
+            meaning: names what decides how the rows are to be read, if they do not say it themselves; rows of another
+                meaning count as other content.
 
         Returns:
             Partition key to the metadata that its materialization carries.
@@ -44,18 +48,22 @@ class TableWriter:
 
         def unchanged(part: Partition) -> bool:
             state = known.get(part.key.isoformat())
-            return state is not None and state.content_hash == part.content_hash
+            return state is not None and state.content_hash == _told_hash(part, meaning)
 
         written = self.lake.write(of, keys, frames, audit=lambda frame: validate_frame(of, frame), unchanged=unchanged)
-        return {part.key.isoformat(): _recorded(part, known) for part in written}
+        return {part.key.isoformat(): _recorded(part, meaning, known) for part in written}
 
 
-def _recorded(part: Partition, before: Mapping[str, PartitionState]) -> dict[str, object]:
-    state = before.get(part.key.isoformat())
-    same = state is not None and state.content_hash == part.content_hash
+def _told_hash(part: Partition, meaning: str) -> str:
+    return f"{part.content_hash}-{meaning}" if meaning else part.content_hash
+
+
+def _recorded(part: Partition, meaning: str, before: Mapping[str, PartitionState]) -> dict[str, object]:
+    state, told = before.get(part.key.isoformat()), _told_hash(part, meaning)
+    same = state is not None and state.content_hash == told
     return {
         ROWS_KEY: part.rows,
-        HASH_KEY: part.content_hash,
+        HASH_KEY: told,
         SINCE_KEY: state.since if state is not None and same else time.time(),
     }
 

@@ -121,6 +121,10 @@ class PseudonymKey(dg.ConfigurableResource):
 
     path: str
 
+    def exists(self) -> bool:
+        """Whether the key was made."""
+        return Path(self.path).exists()
+
     def pseudonym(self) -> Callable[[str, str], int]:
         """Give the function from an identifier to its pseudonym."""
         return pseudonymiser(read_key(Path(self.path)))

@@ -11,7 +11,7 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import ContractViolation
 from insight_assets.io_managers import LakeIOManager, TableWriter
 from insight_assets.lake import DailyFrames, Lake
-from insight_assets.metadata import HASH_KEY, ROWS_KEY, partition_states, published_days, table_asset
+from insight_assets.metadata import HASH_KEY, ROWS_KEY, SINCE_KEY, partition_states, published_days, table_asset
 from insight_assets.partitions import DAYS, HISTORY, WITH_DAY_BEFORE
 
 HISTORY_TABLE, PRODUCTS = contract("product_history"), contract("products")
@@ -176,3 +176,19 @@ def test_what_is_recorded_of_a_partition(shop):
     assert list(recorded) == [day(0).isoformat(), day(1).isoformat()]
     assert {each[ROWS_KEY] for each in recorded.values()} == {2}
     assert len({each[HASH_KEY] for each in recorded.values()}) == 2
+
+
+def test_rows_of_another_meaning_are_other_content(shop):
+    writer = TableWriter(shop.lake, shop.instance)
+
+    def record(meaning: str) -> tuple[str, float]:
+        metadata = writer.write(HISTORY_TABLE, [FIRST], DailyFrames(seen), meaning=meaning)[FIRST.isoformat()]
+        shop.instance.report_runless_asset_event(
+            dg.AssetMaterialization("product_history", partition=FIRST.isoformat(), metadata=metadata)
+        )
+        return metadata[HASH_KEY], metadata[SINCE_KEY]
+
+    first, again, other = record("contract a"), record("contract a"), record("contract b")
+    assert first == again
+    assert other[0] != first[0]
+    assert other[1] > first[1]

@@ -5,6 +5,7 @@ from datetime import date
 import dagster as dg
 
 from insight_assets.contracts.sources import SourceContract, source_contracts
+from insight_assets.ingestion.landing import contract_digest
 from insight_assets.ingestion.raw import PREFIX, RawLoader, raw_contract
 from insight_assets.io_managers import TableWriter
 from insight_assets.lake import DailyFrames
@@ -37,9 +38,11 @@ def raw_asset(source: SourceContract) -> dg.AssetsDefinition:
     Returns:
         An asset by event day; one run serves any range of days.
     """
-    of = raw_contract(source)
+    of, meaning = raw_contract(source), contract_digest(source)
     arguments = table_asset(PREFIX + source.name, layer="raw", kinds={source.format}, of=of)
     arguments.pop("io_manager_key")
+    # Rows that stay as they are mean something else once their contract is mended: what follows from them is made anew.
+    arguments["code_version"] += f"-{meaning}"
 
     readable = dg.AssetCheckSpec(
         READABLE, asset=arguments["name"], description="Every file in the landing folder could be read; refused ones are left out"
@@ -57,7 +60,7 @@ def raw_asset(source: SourceContract) -> dg.AssetsDefinition:
         inventory.refresh(source)
         loader = RawLoader(source, inventory, store)
         days = [date.fromisoformat(key) for key in context.partition_keys]
-        recorded = TableWriter(store, context.instance).write(of, days, DailyFrames(loader.rows_of))
+        recorded = TableWriter(store, context.instance).write(of, days, DailyFrames(loader.rows_of), meaning=meaning)
         for key, metadata in recorded.items():
             context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
         refused = [file for file in inventory.files(source.name) if file.status == "refused"]

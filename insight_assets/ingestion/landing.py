@@ -156,6 +156,11 @@ def locate_rows(rows: pl.DataFrame, source: SourceContract, *, shop_timezone: st
     return rows.with_columns(event_day=days["day"].fill_null(pl.lit(first, dtype=pl.Date)), known_at=days["known_at"])
 
 
+def contract_digest(source: SourceContract) -> str:
+    """Name the text of a source's contract, so that a mended one is told apart even under its old version."""
+    return hashlib.sha256(source.path.read_bytes()).hexdigest()[:12]
+
+
 class Inventory:
     """What the landing folder holds, opened once a file.
 
@@ -257,8 +262,7 @@ class Inventory:
 
     def _reading(self, source: SourceContract) -> str:
         """Name everything beside the bytes that decides how a file is read."""
-        contract = hashlib.sha256(source.path.read_bytes()).hexdigest()[:12]
-        return f"{contract}/{self.shop_timezone}/{self.max_file_bytes}"
+        return f"{contract_digest(source)}/{self.shop_timezone}/{self.max_file_bytes}"
 
     def _open_file(
         self, path: Path, source: SourceContract, landed_on: date, first_landed: dict[str, date]

@@ -45,7 +45,14 @@ _ROWS_AT_ONCE = 500_000
 )
 def validated(context: dg.AssetExecutionContext, tables: LakeFolder, key: PseudonymKey) -> Iterator[object]:
     """Validate the raw rows of the run's days, publish the good days, and refuse the others."""
-    store, shop, pseudonym = tables.open(), settings(), key.pseudonym()
+    store, shop = tables.open(), settings()
+    if store.exists("events") and not key.exists():
+        message = (
+            f"The pseudonym key {key.path} is gone, and a new one would make strangers of all known customers. "
+            f"Next: restore it from your backup; or, to begin anew, remove {store.root} and build again"
+        )
+        raise dg.Failure(description=message, allow_retries=False)
+    pseudonym = key.pseudonym()
     publisher = _Publisher(context, store)
     accounts: list[SourceAccount] = []
     batch: dict[date, ValidatedDay] = {}

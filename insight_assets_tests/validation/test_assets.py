@@ -264,3 +264,13 @@ def test_the_key_is_made_once_with_the_home(home):
     home.build(SECOND)
     assert key.read_bytes() == made
     assert home.table("events")["customer_key"].n_unique() == 3
+
+
+def test_a_lost_key_is_not_replaced_in_silence(home):
+    land_days(home, FIRST, SECOND)
+    home.build(FIRST)
+    (home.root / "pseudonym.key").unlink()
+    message = failures(home.build(SECOND, check=False))[0]
+    assert "restore it from your backup" in message
+    assert not (home.root / "pseudonym.key").exists()
+    assert set(home.states("events")) == {FIRST}
