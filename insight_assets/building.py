@@ -1,4 +1,4 @@
-"""Building through Dagster: reads the asset graph and its history, runs what `planning` decides, reports progress.
+"""Building through Dagster: runs what `planning` decides over the home's `picture`, and reports progress.
 
 Runs are ordinary Dagster runs in this process, recorded in the home's instance, so that the UI shows them afterwards.
 """
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
@@ -21,14 +21,12 @@ import psutil
 from insight_assets.definitions import build_defs
 from insight_assets.ingestion.assets import SOURCES
 from insight_assets.ingestion.landing import Inventory, LandedFile
-from insight_assets.ingestion.raw import PREFIX, pending_days
 from insight_assets.lake import Lake
-from insight_assets.metadata import partition_states
-from insight_assets.planning import Edge, Made, Node, Snapshots, Step, need_snapshots, plan_rows, plan_snapshots
+from insight_assets.metadata import RANGE_END, RANGE_START
+from insight_assets.picture import Picture
+from insight_assets.planning import Snapshots, Step, need_snapshots, plan_snapshots
 from insight_assets.settings import Settings
 
-RANGE_START = "dagster/asset_partition_range_start"
-RANGE_END = "dagster/asset_partition_range_end"
 PID_TAG = "insight/pid"
 
 INSTANCE_YAML = """\
@@ -98,44 +96,6 @@ def open_instance(shop: Settings) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_config(str(shop.dagster_home))
 
 
-def read_graph(defs: dg.Definitions) -> list[Node]:
-    """Picture the asset graph for planning, in the order of the flow."""
-    graph = defs.resolve_asset_graph()
-    nodes = []
-    for key in graph.toposorted_asset_keys:
-        asset = graph.get(key)
-        if not asset.is_executable:
-            continue
-        inputs = {each.name: each for each in asset.assets_def.node_def.input_defs}
-        optional = {
-            parent
-            for name, parent in asset.assets_def.keys_by_input_name.items()
-            if (inputs[name].metadata or {}).get("allow_missing_partitions")
-        }
-        mappings = asset.partition_mappings
-        edges = []
-        for parent in sorted(asset.parent_keys):
-            if not graph.get(parent).is_executable:
-                continue
-            mapping = mappings.get(parent)
-            first, last = getattr(mapping, "start_offset", 0), getattr(mapping, "end_offset", 0)
-            edges.append(Edge(parent.to_user_string(), first, last, parent in optional))
-        name = key.to_user_string()
-        nodes.append(
-            Node(
-                name=name,
-                by_event_day=asset.backfill_policy is not None,
-                code_version=asset.code_version,
-                edges=tuple(edges),
-                together=frozenset(k.to_user_string() for k in asset.execution_set_asset_keys if isinstance(k, dg.AssetKey))
-                or frozenset({name}),
-                needs_closed_origin=bool(asset.metadata.get("needs_closed_origin")),
-                is_raw=name.startswith(PREFIX),
-            )
-        )
-    return nodes
-
-
 def _told_by(say: Callable[[str], None]) -> dg.LoggerDefinition:
     """Give a console logger that tells of finished steps and of what assets log themselves."""
 
@@ -173,12 +133,11 @@ class Builder:
         self.instance = instance
         self.say = say
         self.defs = build_defs(loggers={"console": _told_by(say)})
-        self.nodes = read_graph(self.defs)
+        self.picture = Picture(self.defs.resolve_asset_graph(), instance)
         self.lake = Lake(shop.lake)
         self.inventory = Inventory(shop.landing, shop_timezone=shop.timezone, max_file_bytes=shop.max_file_bytes)
         self.report = BuildReport()
         self._failed: set[tuple[str, date]] = set()
-        self._states: dict[str, dict[date, Made]] = {}
 
     def build(
         self, *, first: date | None, last: date | None, as_of: Sequence[date] | None, select: str | None = None
@@ -222,67 +181,32 @@ class Builder:
 
     def _selected(self, select: str | None) -> set[str]:
         if select is None:
-            return {node.name for node in self.nodes}
+            return {node.name for node in self.picture.nodes}
         chosen = dg.AssetSelection.from_string(select).resolve(self.defs.resolve_asset_graph())
         return {key.to_user_string() for key in chosen}
 
-    def _read_states(self, names: Collection[str] | None = None) -> dict[str, dict[date, Made]]:
-        for node in self.nodes:
-            if names is None or node.name in names:
-                found = partition_states(self.instance, node.name)
-                self._states[node.name] = {
-                    date.fromisoformat(key): Made(state.at, state.since, state.code_version) for key, state in found.items()
-                }
-        return self._states
-
-    def next_rows(
-        self, first: date, last: date, *, selected: Collection[str] | None = None, touched: Collection[str] | None = None
-    ) -> Step | None:
-        """Decide the next run over event days.
-
-        Args:
-            first: first event day to look at.
-            last: last event day to look at.
-            selected: names of the assets that may be made; None means all.
-            touched: assets whose history may have changed since it was last read; None means all.
-        """
-        days = [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
-        nodes = [node for node in self.nodes if node.by_event_day and (selected is None or node.name in selected)]
-        landed = {
-            PREFIX + name: set(pending_days(self.inventory, self.lake, source))
-            for name, source in SOURCES.items()
-            if any(file.rows for file in self.inventory.files(name))
-        }
-        wanted = {node.name for node in self.nodes if node.by_event_day} if touched is None else touched
-        return plan_rows(nodes, days, self._read_states(wanted), landed, self._failed)
-
-    def newest(self, step: Step) -> float:
-        """Give the Unix time of the newest content that a step would read; 0 when it reads no table."""
-        edges = [edge for node in self.nodes if node.name in step.assets for edge in node.edges]
-        times = [
-            made.since
-            for edge in edges
-            for day, made in self._states.get(edge.parent, {}).items()
-            if step.days[0] + timedelta(days=edge.first) <= day <= step.days[-1] + timedelta(days=edge.last)
-        ]
-        return max(times, default=0.0)
-
     def _build_rows(self, first: date, last: date, selected: Collection[str]) -> None:
         touched: Collection[str] | None = None
-        while (step := self.next_rows(first, last, selected=selected, touched=touched)) is not None:
+        while True:
+            step = self.picture.next_rows(
+                first, last, self.inventory, self.lake, SOURCES.values(), selected=selected, touched=touched, failed=self._failed
+            )
+            if step is None:
+                return
             self._run(step, rows=True)
             touched = step.assets
 
     def _build_snapshots(self, as_of: date, selected: Collection[str]) -> None:
-        states = self._read_states()
+        states = self.picture.read_states()
         first_day = min((day for day in states.get("customer_days", {})), default=None)
         if first_day is None:
             self.report.missing = {"customer_features": "no day is published yet"}
             return
         touched: Collection[str] | None = ()
         while True:
-            need = self._need(as_of, first_day, selected, self._read_states(touched))
-            step = plan_snapshots(self.nodes, need, self._states, self._failed)
+            states = self.picture.read_states(touched)
+            need = self._need(as_of, first_day, selected, states)
+            step = plan_snapshots(self.picture.nodes, need, states, self._failed)
             if step is None:
                 self.report.missing |= need.missing
                 return
@@ -291,7 +215,7 @@ class Builder:
 
     def _need(self, as_of: date, first_day: date, selected: Collection[str], states: dict) -> Snapshots:
         return need_snapshots(
-            self.nodes, as_of, states, first_day=first_day, horizon_days=self.shop.horizon_days,
+            self.picture.nodes, as_of, states, first_day=first_day, horizon_days=self.shop.horizon_days,
             min_history_days=self.shop.min_history_days, selected=selected,
         )
 

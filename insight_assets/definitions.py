@@ -5,6 +5,7 @@ from types import ModuleType
 
 import dagster as dg
 
+from insight_assets.automation import automated, automation_sensor
 from insight_assets.features import assets as features
 from insight_assets.ingestion import assets as ingestion
 from insight_assets.ingestion import sensors as ingestion_sensors
@@ -58,7 +59,7 @@ def build_defs(
     """
     shop = settings()
     assets = [
-        _versioned(asset, shop)
+        automated(_versioned(asset, shop))
         for group, module in GROUPS.items()
         for asset in dg.load_assets_from_modules([module], group_name=group)
     ]
@@ -66,7 +67,7 @@ def build_defs(
     return dg.Definitions(
         assets=[*ingestion.landing_specs, *raw, *assets],
         asset_checks=dg.load_asset_checks_from_modules([churn, lifetime_value, recommendation, profile_checks]),
-        sensors=ingestion_sensors.sensors,
+        sensors=[*ingestion_sensors.sensors, automation_sensor],
         resources={**configured(shop), **(resources or {})},
         executor=EXECUTOR,
         loggers=loggers,

@@ -8,24 +8,30 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
+from pydantic import PrivateAttr
 
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import validate_frame
 from insight_assets.contracts.types import Contract
 from insight_assets.lake import DailyFrames, Lake, Partition
-from insight_assets.metadata import HASH_KEY, ROWS_KEY, SINCE_KEY, PartitionState, partition_states
+from insight_assets.metadata import HASH_KEY, READ_KEY, ROWS_KEY, SINCE_KEY, PartitionState, partition_states
 
 
 class TableWriter:
     """Writes partitions of tables within one run and tells what to record of them."""
 
     def __init__(self, lake: Lake, instance: dg.DagsterInstance) -> None:
-        """Take the lake written to and the instance that knows what it held before."""
+        """Take the lake written to and the instance that knows what it held before.
+
+        What is written counts as read when the writer was made, so it is made before the first table is read.
+        """
         self.lake = lake
         self.instance = instance
+        self.read_at = time.time()
 
     def write(
         self, of: Contract, keys: Sequence[date], frames: DailyFrames, *, meaning: str = ""
@@ -51,21 +57,21 @@ class TableWriter:
             return state is not None and state.content_hash == _told_hash(part, meaning)
 
         written = self.lake.write(of, keys, frames, audit=lambda frame: validate_frame(of, frame), unchanged=unchanged)
-        return {part.key.isoformat(): _recorded(part, meaning, known) for part in written}
+        return {part.key.isoformat(): self._recorded(part, meaning, known) for part in written}
+
+    def _recorded(self, part: Partition, meaning: str, before: Mapping[str, PartitionState]) -> dict[str, object]:
+        state, told = before.get(part.key.isoformat()), _told_hash(part, meaning)
+        same = state is not None and state.content_hash == told
+        return {
+            ROWS_KEY: part.rows,
+            HASH_KEY: told,
+            SINCE_KEY: dg.MetadataValue.timestamp(state.since if state is not None and same else time.time()),
+            READ_KEY: dg.MetadataValue.timestamp(self.read_at),
+        }
 
 
 def _told_hash(part: Partition, meaning: str) -> str:
     return f"{part.content_hash}-{meaning}" if meaning else part.content_hash
-
-
-def _recorded(part: Partition, meaning: str, before: Mapping[str, PartitionState]) -> dict[str, object]:
-    state, told = before.get(part.key.isoformat()), _told_hash(part, meaning)
-    same = state is not None and state.content_hash == told
-    return {
-        ROWS_KEY: part.rows,
-        HASH_KEY: told,
-        SINCE_KEY: state.since if state is not None and same else time.time(),
-    }
 
 
 class LakeIOManager(dg.ConfigurableIOManager):
@@ -76,21 +82,30 @@ class LakeIOManager(dg.ConfigurableIOManager):
     """
 
     root: str
+    _writers: dict[str, TableWriter] = PrivateAttr(default_factory=dict)
 
     def handle_output(self, context: dg.OutputContext, obj: pl.LazyFrame | pl.DataFrame | DailyFrames) -> None:
         """Write the run's partitions of one table and record rows and hash of each."""
         of = contract(context.asset_key.path[-1])
         keys = [date.fromisoformat(key) for key in context.asset_partition_keys]
         frames = obj if isinstance(obj, DailyFrames) else _split(obj, of)
-        recorded = TableWriter(Lake(Path(self.root)), context.step_context.instance).write(of, keys, frames)
+        recorded = self._writer(context.step_context).write(of, keys, frames)
         for key, metadata in recorded.items():
             context.step_context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
 
     def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
         """Read the mapped partitions of one table lazily; partitions never written hold no rows."""
+        self._writer(context.step_context)
         of = contract(context.asset_key.path[-1])
         keys = [date.fromisoformat(key) for key in context.asset_partition_keys] if context.has_asset_partitions else []
         return Lake(Path(self.root)).scan(of, keys)
+
+    def _writer(self, step: Any) -> TableWriter:
+        """Give the writer of a step, which is made when the step's first input is read."""
+        name = f"{step.run_id} {step.step.key}"
+        if name not in self._writers:
+            self._writers[name] = TableWriter(Lake(Path(self.root)), step.instance)
+        return self._writers[name]
 
 
 def _split(obj: pl.LazyFrame | pl.DataFrame, of: Contract) -> DailyFrames:

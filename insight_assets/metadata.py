@@ -21,6 +21,9 @@ CODE_VERSION_TAG = "dagster/code_version"
 HASH_KEY = "content_hash"
 SINCE_KEY = "content_since"
 ROWS_KEY = "dagster/partition_row_count"
+READ_KEY = "content_read"
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class PartitionState:
         rows: number of its rows.
         since: Unix time at which it first held this content.
         at: Unix time of its latest materialization.
+        read_at: Unix time at which its latest making began to read; what changed later it may not have seen.
         code_version: code version that made it.
     """
 
@@ -39,6 +43,7 @@ class PartitionState:
     rows: int
     since: float
     at: float
+    read_at: float
     code_version: str | None
 
 
@@ -163,6 +168,7 @@ def partition_states(
                 rows=int(found.get(ROWS_KEY, 0)),
                 since=float(found.get(SINCE_KEY, record.timestamp)),
                 at=record.timestamp,
+                read_at=float(found.get(READ_KEY, record.timestamp)),
                 code_version=tags.get(CODE_VERSION_TAG),
             )
     return states

@@ -1,7 +1,7 @@
 """What has to be built: which partitions are missing or older than what they were made from.
 
-Pure decisions over a picture of the asset graph and of the published partitions. Reading that picture from Dagster,
-and running what is decided here, is in `building.py`.
+Pure decisions over a picture of the asset graph and of the published partitions. Reading that picture from Dagster is
+in `picture.py`; what is decided here is run by `building.py` and by `automation.py`.
 
 A partition is stale when it was never published, was made by another code version, or when the content of something it
 was made from changed after it was made. A partition made again with the same content makes nothing stale.
@@ -283,3 +283,59 @@ def plan_snapshots(
         if stale:
             return Step(tuple(stale), (day,))
     return None
+
+
+@dataclass(frozen=True)
+class SnapshotVerdicts:
+    """What is to be said of as-of partitions, by asset.
+
+    Attributes:
+        changed: published, and something that they were made from holds other content since.
+        missing: wanted and not published.
+        settled: everything they read is published and will stay as it is.
+    """
+
+    changed: Mapping[str, set[date]]
+    missing: Mapping[str, set[date]]
+    settled: Mapping[str, set[date]]
+
+
+def judge_snapshots(nodes: Sequence[Node], states: States, wanted: Mapping[date, Collection[str]]) -> SnapshotVerdicts:
+    """Judge as-of partitions, those published and those wanted.
+
+    What reads a partition that is stale itself, directly or through others, is not settled: that partition may come
+    out with the content it had, and then nothing that follows has to be made.
+
+    Args:
+        nodes: all assets, in the order of the flow.
+        states: published partitions.
+        wanted: as-of day to assets that are to exist although they may not be published yet.
+    """
+    changed: dict[str, set[date]] = {}
+    missing: dict[str, set[date]] = {}
+    settled: dict[str, set[date]] = {}
+    unsettled: dict[str, set[date]] = {}
+    for node in nodes:
+        published = states[node.name]
+        days = set(published) | {day for day, names in wanted.items() if node.name in names}
+        stale = {day for day in days if not node.is_raw and is_stale(node, day, states)}
+        waiting = {day for day in days if _waits(node, day, unsettled)}
+        unsettled[node.name] = stale | waiting
+        if not node.by_event_day:
+            changed[node.name] = stale & set(published)
+            missing[node.name] = stale - set(published)
+            settled[node.name] = {day for day in days - waiting if not _lacks_snapshot(node, day, nodes, states)}
+    return SnapshotVerdicts(changed, missing, settled)
+
+
+def _waits(node: Node, day: date, unsettled: Mapping[str, Collection[date]]) -> bool:
+    return any(True for edge in node.edges for _ in _read_days(edge, day, unsettled.get(edge.parent, ())))
+
+
+def _lacks_snapshot(node: Node, day: date, nodes: Sequence[Node], states: States) -> bool:
+    snapshots = {other.name for other in nodes if not other.by_event_day}
+    return any(
+        day + timedelta(days=edge.first) not in states[edge.parent]
+        for edge in node.edges
+        if edge.parent in snapshots and not edge.optional
+    )

@@ -66,6 +66,11 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
 
+    @property
+    def zone(self) -> ZoneInfo:
+        """The shop's time zone."""
+        return ZoneInfo(self.timezone)
+
     @cached_property
     def origin_spacing_days(self) -> int:
         """Days between two training origins: about a third of the horizon, in whole weeks."""

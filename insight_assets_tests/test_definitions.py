@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[1] / "insight_assets"
 HEAVY = {"torch", "pytorch_lightning", "lightning", "sklearn", "pandera", "great_expectations", "altair", "pandas", "skops"}
 MAY_IMPORT_DAGSTER = {
     "assets.py", "checks.py", "sensors.py", "definitions.py", "resources.py", "io_managers.py", "partitions.py",
-    "metadata.py", "building.py", "diagnosis.py", "event_log.py",
+    "metadata.py", "picture.py", "automation.py", "building.py", "diagnosis.py", "event_log.py",
 }
 
 

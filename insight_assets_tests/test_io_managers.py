@@ -186,7 +186,7 @@ def test_rows_of_another_meaning_are_other_content(shop):
         shop.instance.report_runless_asset_event(
             dg.AssetMaterialization("product_history", partition=FIRST.isoformat(), metadata=metadata)
         )
-        return metadata[HASH_KEY], metadata[SINCE_KEY]
+        return metadata[HASH_KEY], metadata[SINCE_KEY].value
 
     first, again, other = record("contract a"), record("contract a"), record("contract b")
     assert first == again

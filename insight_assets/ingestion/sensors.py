@@ -11,7 +11,9 @@ import dagster as dg
 
 from insight_assets.ingestion.assets import SOURCES
 from insight_assets.ingestion.raw import PREFIX
-from insight_assets.resources import LandingFolder
+from insight_assets.metadata import RANGE_END, RANGE_START
+from insight_assets.picture import Picture
+from insight_assets.resources import LakeFolder, LandingFolder
 from insight_assets.settings import settings
 
 LANDING_TAG = "insight/landing"
@@ -26,10 +28,10 @@ _UNDER_WAY = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.Da
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="Builds the event days that newly landed files touch: raw, validated, sessions and daily aggregates",
 )
-def landed_files(context: dg.SensorEvaluationContext, landing: LandingFolder) -> dg.SensorResult | dg.SkipReason:
+def landed_files(
+    context: dg.SensorEvaluationContext, landing: LandingFolder, tables: LakeFolder
+) -> dg.SensorResult | dg.SkipReason:
     """Request the next run that landed files make necessary, one at a time."""
-    from insight_assets.building import RANGE_END, RANGE_START, Builder
-
     if context.instance.get_runs(dg.RunsFilter(tags={LANDING_TAG: "true"}, statuses=_UNDER_WAY), limit=1):
         return dg.SkipReason("a run for landed files is under way")
     try:
@@ -48,15 +50,15 @@ def landed_files(context: dg.SensorEvaluationContext, landing: LandingFolder) ->
     seen = hashlib.sha256(json.dumps([contents, context.instance.get_runs_count()]).encode()).hexdigest()[:16]
     if context.cursor == seen:
         return dg.SkipReason("nothing new has landed and every landed row is built")
-    builder = Builder(settings(), context.instance, context.log.info)
-    step = builder.next_rows(days[0], days[-1])
+    picture = Picture(context.repository_def.asset_graph, context.instance)
+    step = picture.next_rows(days[0], days[-1], inventory, tables.open(), SOURCES.values())
     if step is None:
         context.update_cursor(seen)
         return dg.SkipReason("every landed row is built")
     tags = {LANDING_TAG: "true", RANGE_START: step.days[0].isoformat(), RANGE_END: step.days[-1].isoformat()}
     # The same step is asked for again only when what it would read has changed.
     reads = [
-        builder.newest(step),
+        picture.newest(step),
         contents if any(name.startswith(PREFIX) for name in step.assets) else [],
     ]
     key = hashlib.sha256(json.dumps([step.assets, tags, reads]).encode()).hexdigest()[:16]

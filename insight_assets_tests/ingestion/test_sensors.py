@@ -3,6 +3,7 @@
 import dagster as dg
 import pytest
 
+from insight_assets.definitions import build_defs
 from insight_assets.ingestion.sensors import LANDING_TAG, landed_files
 from insight_assets.settings import choose_home
 from insight_assets_tests.deliveries import call
@@ -19,8 +20,8 @@ def shop(home: ShopHome, kept_environment) -> ShopHome:
 
 def tick(shop: ShopHome) -> dg.RunRequest | str:
     """Evaluate the sensor; give the one run it asks for, or why it asks for none."""
-    resources = {"landing": shop.resources()["landing"]}
-    with dg.build_sensor_context(instance=shop.instance, resources=resources) as context:
+    resources = {name: shop.resources()[name] for name in ("landing", "tables")}
+    with dg.build_sensor_context(instance=shop.instance, resources=resources, definitions=build_defs()) as context:
         result = landed_files(context)
     if isinstance(result, dg.SkipReason):
         return result.skip_message or ""
