@@ -26,6 +26,7 @@ from insight_assets.metadata import RANGE_END, RANGE_START
 from insight_assets.picture import Picture
 from insight_assets.planning import Snapshots, Step, need_snapshots, plan_snapshots
 from insight_assets.settings import Settings
+from insight_assets.whole_files import write_whole
 
 PID_TAG = "insight/pid"
 
@@ -91,7 +92,7 @@ def open_instance(shop: Settings) -> dg.DagsterInstance:
     place = f"base_dir: {json.dumps(str(shop.dagster_home / 'history'))}"
     text = re.sub(r"(?<=    )base_dir: .*", lambda _: place, before, count=1)
     if not config.exists() or text != before:
-        config.write_text(text, encoding="utf-8")
+        write_whole(config, text)
     logging.getLogger("dagster").setLevel(logging.ERROR)
     return dg.DagsterInstance.from_config(str(shop.dagster_home))
 

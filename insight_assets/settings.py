@@ -10,8 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, field_validator
+from pydantic import AwareDatetime, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from insight_assets.whole_files import write_whole
 
 HOME_VARIABLE = "INSIGHT_HOME"
 DEFAULT_HOME = "insight_home"
@@ -40,6 +42,9 @@ class Settings(BaseSettings):
     k_anonymity: int = Field(default=10, ge=1, description="Smallest group of customers that a summary shows")
     seed: int = Field(default=20250101, ge=0, description="Seed of everything random in training and grading")
     max_epochs: int = Field(default=12, ge=1, description="Upper bound on passes over the training data of a network")
+    known_by: AwareDatetime | None = Field(
+        default=None, description="Count only rows known by this moment; empty counts all. Set by `insight as-known`"
+    )
     key_path: Path | None = Field(default=None, description="File of the pseudonym key; by default secrets/ in home")
 
     @field_validator("timezone")
@@ -117,10 +122,7 @@ class Settings(BaseSettings):
         names = {f"INSIGHT_{name.upper()}": value for name, value in values.items()}
         kept = [line for line in lines if line.split("=", 1)[0].strip() not in names]
         kept += [f"{name}={value}" for name, value in names.items() if value is not None]
-        self.home.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("\n".join(kept) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, "\n".join(kept) + "\n")
 
 
 def settings() -> Settings:
