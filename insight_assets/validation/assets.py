@@ -23,7 +23,7 @@ from insight_assets.settings import settings
 from insight_assets.validation.ledger import describe_products
 from insight_assets.validation.publishing import TABLES, SourceAccount, ValidatedDay, validate_day
 
-CONSERVED = "read_is_accepted_duplicate_or_quarantined"
+CONSERVED = "read_is_accepted_duplicate_quarantined_or_suppressed"
 WITHIN_BUDGET = "quarantined_within_reject_budget"
 _ROWS_AT_ONCE = 500_000
 
@@ -34,7 +34,7 @@ _ROWS_AT_ONCE = 500_000
     check_specs=[
         dg.AssetCheckSpec(
             CONSERVED, asset="events", blocking=True,
-            description="Every delivered row is accepted, a counted duplicate, or quarantined; per day and source",
+            description="Every delivered row is accepted, a counted duplicate, quarantined, or suppressed; per day and source",
         ),
         dg.AssetCheckSpec(
             WITHIN_BUDGET, asset="events", blocking=True,
@@ -122,6 +122,7 @@ def _check_results(accounts: Sequence[SourceAccount]) -> Iterator[dg.AssetCheckR
                 "accepted": sum(a.accepted for a in accounts),
                 "duplicate": sum(a.duplicate for a in accounts),
                 "quarantined": sum(a.quarantined for a in accounts),
+                "suppressed": sum(a.suppressed for a in accounts),
                 **({"broken_by": _account_table(broken), "next": advice} if broken else {}),
             },
         )
@@ -148,7 +149,8 @@ def _account_table(accounts: Sequence[SourceAccount]) -> dg.MarkdownMetadataValu
     rows = [
         {
             "source": a.source, "day": a.day.isoformat(), "read": a.read, "accepted": a.accepted,
-            "duplicate": a.duplicate, "quarantined": a.quarantined, "rules": ", ".join(f"{r} {n}" for r, n in a.rules.items()),
+            "duplicate": a.duplicate, "quarantined": a.quarantined,
+            "suppressed": a.suppressed, "rules": ", ".join(f"{r} {n}" for r, n in a.rules.items()),
         }
         for a in accounts[:40]
     ]

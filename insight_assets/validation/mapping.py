@@ -5,7 +5,7 @@ it breaks a rule, the delivered row is rejected. What the shop's ledger makes of
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -34,6 +34,7 @@ class MappedRows:
         accepted: delivered rows that are in a canonical table.
         duplicate: delivered rows dropped because an earlier one has the same identity.
         quarantined: delivered rows that were rejected.
+        suppressed: delivered rows left out because they speak of somebody who is to be forgotten.
     """
 
     tables: Mapping[str, pl.DataFrame]
@@ -42,10 +43,16 @@ class MappedRows:
     accepted: int
     duplicate: int
     quarantined: int
+    suppressed: int = 0
 
 
 def map_rows(
-    raw: pl.DataFrame, source: SourceContract, *, pseudonym: Callable[[str, str], int], shop_timezone: str
+    raw: pl.DataFrame,
+    source: SourceContract,
+    *,
+    pseudonym: Callable[[str, str], int],
+    shop_timezone: str,
+    suppressed: Collection[int] = (),
 ) -> MappedRows:
     """Make canonical rows of the raw rows of one source and day.
 
@@ -54,6 +61,8 @@ def map_rows(
         source: the source's contract.
         pseudonym: function given by `pseudonymiser`.
         shop_timezone: the shop's time zone.
+        suppressed: customer and visitor keys of people who are to be forgotten; what speaks of them is left out of
+            every table, quarantine included, and counted.
 
     Returns:
         Accepted rows by canonical table, and the account of every delivered row.
@@ -88,12 +97,14 @@ def map_rows(
     stranded = rows.join(pl.concat(reached).unique(), on=ROW, how="anti")
     verdicts.append(stranded.select(*ROW, **_verdict("not_mapped", None)))
     made = {table: pl.concat(frames) for table, frames in mapped.items()}
+    forgotten = _rows_of(made, suppressed)
     for table, frame in made.items():
         # Two canonical rows of one delivered row with one identity: neither is a repeat of an earlier delivery.
         ambiguous = frame.filter(pl.struct(*ROW, *_identity(table)).is_duplicated())
         verdicts.append(ambiguous.select(*ROW, **_verdict("primary_key", None)))
     rejected = (
         pl.concat(verdicts)
+        .join(forgotten, on=ROW, how="anti")
         .group_by(ROW, maintain_order=True)
         .agg(
             pl.col("rule").first(),
@@ -101,15 +112,26 @@ def map_rows(
             pl.col("rules").str.split(" ").explode().unique(maintain_order=True).str.join(" "),
         )
     )
-    tables = {table: frame.join(rejected.select(ROW), on=ROW, how="anti") for table, frame in made.items()}
+    left_out = pl.concat([rejected.select(ROW), forgotten])
+    tables = {table: frame.join(left_out, on=ROW, how="anti") for table, frame in made.items()}
     repeats = _repeated_rows(tables, raw)
     tables = {table: frame.join(repeats, on=ROW, how="anti") for table, frame in tables.items()}
     accepted = pl.concat([frame.select(ROW) for frame in tables.values()]).unique().height
-    return MappedRows(tables, rejected, raw.height, accepted, repeats.height, rejected.height)
+    return MappedRows(tables, rejected, raw.height, accepted, repeats.height, rejected.height, forgotten.height)
 
 
 def _verdict(rule: str, column: str | None) -> dict[str, pl.Expr]:
     return {"rule": pl.lit(rule), "column": pl.lit(column, dtype=pl.String), "rules": pl.lit(rule)}
+
+
+def _rows_of(tables: Mapping[str, pl.DataFrame], people: Collection[int]) -> pl.DataFrame:
+    """Find the delivered rows that speak of some people."""
+    found = [pl.DataFrame(schema={"file_hash": pl.String, "line": pl.Int64})]
+    keys = pl.Series(sorted(people), dtype=pl.Int64).implode()
+    for frame in tables.values() if people else ():
+        named = [name for name in ("actor_key", "customer_key", "visitor_key") if name in frame.columns]
+        found.append(frame.filter(pl.any_horizontal(pl.col(named).is_in(keys).fill_null(value=False))).select(ROW))
+    return pl.concat(found).unique(maintain_order=True)
 
 
 def _identity(table: str) -> list[str]:

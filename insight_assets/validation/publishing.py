@@ -3,7 +3,7 @@
 Pure: what is published, and when a day is refused, is decided by the asset from the account given here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -32,6 +32,7 @@ class SourceAccount:
         budget: largest share that may be rejected.
         rules: broken rule to number of rows, most frequent first.
         files: files with rejected rows, the worst first.
+        suppressed: rows of people who are to be forgotten.
     """
 
     source: str
@@ -43,11 +44,12 @@ class SourceAccount:
     budget: float
     rules: Mapping[str, int]
     files: tuple[str, ...] = ()
+    suppressed: int = 0
 
     @property
     def conserved(self) -> bool:
         """Whether every delivered row is accounted for exactly once."""
-        return self.read == self.accepted + self.duplicate + self.quarantined
+        return self.read == self.accepted + self.duplicate + self.quarantined + self.suppressed
 
     @property
     def within_budget(self) -> bool:
@@ -77,6 +79,7 @@ def validate_day(
     pseudonym: Callable[[str, str], int],
     shop_timezone: str,
     budgets: Mapping[str, float],
+    suppressed: Collection[int] = (),
 ) -> ValidatedDay:
     """Validate the raw rows of one day.
 
@@ -87,6 +90,7 @@ def validate_day(
         pseudonym: function given by `pseudonymiser`.
         shop_timezone: the shop's time zone.
         budgets: reject budgets by source that replace those of the contracts.
+        suppressed: customer and visitor keys of people who are to be forgotten.
 
     Returns:
         Every table of `TABLES`, and one account per source that delivered rows.
@@ -98,7 +102,7 @@ def validate_day(
         if rows.is_empty():
             continue
         source = sources[name]
-        mapped = map_rows(rows, source, pseudonym=pseudonym, shop_timezone=shop_timezone)
+        mapped = map_rows(rows, source, pseudonym=pseudonym, shop_timezone=shop_timezone, suppressed=suppressed)
         for table, frame in mapped.tables.items():
             frames[table].append(frame)
         quarantine = _quarantine(rows, mapped.rejected, source)
@@ -109,7 +113,7 @@ def validate_day(
         accounts.append(
             SourceAccount(
                 name, day, mapped.read, mapped.accepted, mapped.duplicate, mapped.quarantined,
-                budgets.get(name, source.reject_budget), dict(rules.iter_rows()), tuple(files["file_name"]),
+                budgets.get(name, source.reject_budget), dict(rules.iter_rows()), tuple(files["file_name"]), mapped.suppressed,
             )
         )
     tables = {name: pl.concat(parts) for name, parts in frames.items()}

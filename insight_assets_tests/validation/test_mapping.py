@@ -215,6 +215,23 @@ def test_a_table_that_is_mapped_twice_takes_rows_of_both():
     assert verdicts(validate(overlapping, calls(call("a", TIME)))) == {("file 0", 1): "primary_key"}
 
 
+# People who are to be forgotten
+
+
+def test_what_speaks_of_a_forgotten_person_is_in_no_table_and_counted():
+    one = calls(
+        call("a", TIME, userId="gone"), call("b", TIME), call("c", TIME, userId="gone", properties={"price": "free"}),
+        order("o", TIME, product(), userId="gone"),
+    )  # fmt: skip
+    mapped = mapping_module.map_rows(
+        raw_rows(SEGMENT, one), SEGMENT, pseudonym=PSEUDONYM, shop_timezone="Asia/Shanghai",
+        suppressed={PSEUDONYM(CUSTOMER, "gone")},
+    )  # fmt: skip
+    assert (mapped.read, mapped.accepted, mapped.quarantined, mapped.suppressed) == (4, 1, 0, 3)
+    assert mapped.tables["events"]["event_id"].to_list() == ["b"]
+    assert mapped.tables["order_lines"].is_empty()
+
+
 # Money
 
 
