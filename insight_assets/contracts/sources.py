@@ -25,6 +25,7 @@ from insight_assets.contracts.documents import (
     read_model,
     sql_expression,
 )
+from insight_assets.contracts.paths import shape_of
 from insight_assets.contracts.types import (
     Classification,
     Contract,
@@ -44,6 +45,8 @@ ENGINE_FILLED = frozenset(
 )  # fmt: skip
 # Raw identifiers of people; the engine turns them into keys and drops them.
 PSEUDO_COLUMNS = {"customer_id": pl.String(), "visitor_id": pl.String()}
+EPOCHS: Mapping[str, int] = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
+"""Times written as counts since 1970 in UTC, and the microseconds of one count."""
 # What SQL may name beside delivered columns: where the row stood, for sources whose rows have no
 # identity of their own, and the element's place in `rows`, from 1.
 POSITION = {"file_hash": pl.String(), "line": pl.Int64(), "item": pl.Int64()}
@@ -62,6 +65,7 @@ DEFAULTS: Mapping[str, Any] = {
     "time_format": "iso",
     "known_at": "event_time",
     "reject_budget": 0.05,
+    "carry_down": None,
 }
 DELIVERED_KEYS = (
     "name", "physicalName", "logicalType", "required", "classification", "description", "items",
@@ -73,12 +77,25 @@ NASTY_TEXT = ("", "x", "-1.5", "2020-13-01", "\u4f60", "1e400", None)
 
 
 @dataclass(frozen=True)
+class CarryDown:
+    """Values that a csv writes only in the first row of each group, and every row of the group means.
+
+    Attributes:
+        by: delivered column whose equal values make a group, e.g. the order number.
+        columns: delivered columns that are filled from the group's first value where they are empty.
+    """
+
+    by: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class DeliveredColumn:
     """One value that a source delivers, always read as text.
 
     Attributes:
         name: Short name, used in SQL.
-        path: Column of a csv or parquet file, or dotted path into an ndjson object.
+        path: Column of a csv file, or path (`contracts.paths`) into the rows of other files.
         required: Whether a file without it is refused.
         classification: Privacy class.
         description: What it holds.
@@ -125,9 +142,10 @@ class SourceContract:
         header: Whether csv files begin with a line of names.
         time_column: Delivered column that holds the event time.
         timezone: Zone of times without offset; "shop" for the shop's own.
-        time_format: "iso", or a strptime format.
+        time_format: "iso", one of `EPOCHS`, or a strptime format.
         known_at: "event_time", or the delivered column that says when the shop knew the row.
         reject_budget: Largest share of a day's rows that may be quarantined.
+        carry_down: What a csv writes once a group of rows; None for a file that repeats everything.
         delivered: Columns in file order.
         mappings: Canonical tables that rows feed; a table may come more than once.
         path: File that the contract was read from.
@@ -146,6 +164,7 @@ class SourceContract:
     time_format: str
     known_at: str
     reject_budget: float
+    carry_down: CarryDown | None
     delivered: tuple[DeliveredColumn, ...]
     mappings: tuple[TableMapping, ...]
     path: Path
@@ -267,12 +286,50 @@ def _reading(
         document.refuse(place("delimiter"), "a delimiter is one ASCII character")
     if not isinstance(reading["header"], bool):
         document.refuse(place("header"), "header is true or false")
-    if not isinstance(reading["time_format"], str):
-        document.refuse(place("time_format"), "time_format is iso or a strptime format")
+    if not _is_time_format(reading["time_format"]):
+        document.refuse(place("time_format"), f"time_format is {', '.join(EPOCHS)}, iso or a strptime format")
     budget = reading["reject_budget"]
     if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 <= budget <= 1:
         document.refuse(place("reject_budget"), "reject_budget is a share from 0 to 1")
+    if reading["carry_down"] is not None:
+        reading["carry_down"] = _carry_down(document, place("carry_down"), reading, names)
+    if reading["format"] != "csv":
+        _check_paths(document, delivered)
     return reading
+
+
+def _is_time_format(written: object) -> bool:
+    if not isinstance(written, str):
+        return False
+    if written == "iso" or written in EPOCHS:
+        return True
+    try:
+        # An hour may stand without its minute; ingestion adds it.
+        pl.Series(["x"]).str.to_datetime(written if "%M" in written else written.replace("%H", ""), strict=False)
+    except pl.exceptions.PolarsError:
+        return False
+    return "%" in written
+
+
+def _carry_down(document: Document, at: Place, reading: Mapping[str, Any], names: list[str]) -> CarryDown:
+    given = reading["carry_down"]
+    if not isinstance(given, dict) or given.keys() != {"by", "columns"} or not isinstance(given["columns"], list):
+        document.refuse(at, "carry_down is a mapping of 'by', a delivered column, and 'columns', a list of others")
+    if reading["format"] != "csv":
+        document.refuse(at, "only rows of a csv carry values down")
+    for name in (given["by"], *given["columns"]):
+        document.demand_one_of(at, "delivered column", name, names)
+    return CarryDown(given["by"], tuple(given["columns"]))
+
+
+def _check_paths(document: Document, delivered: tuple[DeliveredColumn, ...]) -> None:
+    paths: dict[str, dict[str, None] | None] = {}
+    for i, column in enumerate(delivered):
+        paths[column.path] = {field.path: None for field in column.items} if column.items else None
+        try:
+            shape_of(paths)
+        except ValueError as error:
+            document.refuse(("schema", 0, "properties", i), str(error))
 
 
 def _mapping(

@@ -20,7 +20,8 @@ from typing import Any, BinaryIO
 import polars as pl
 import zstandard
 
-from insight_assets.contracts.sources import DeliveredColumn, SourceContract
+from insight_assets.contracts.paths import field_at, shape_of
+from insight_assets.contracts.sources import EPOCHS, CarryDown, DeliveredColumn, SourceContract
 from insight_assets.ingestion.lines import BROKEN, is_blank, split_cells, split_header, split_lines
 
 CHUNK = 1 << 20
@@ -28,6 +29,9 @@ CHUNK = 1 << 20
 _ZSTD_CHUNK = 1 << 12
 HASH_DIGITS = 32
 _FEW = 2_000
+_JSON = json.JSONDecoder()
+_DOCUMENT_START = re.compile(r"\s*\[?\s*")
+_BETWEEN = re.compile(r"[\s,]*")
 _INFINITE = (math.inf, -math.inf)
 _COLUMN_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w .-]{0,63}")
 _GZIP = b"\x1f\x8b"
@@ -180,11 +184,24 @@ def _read_csv(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
     others = [pl.col(f"cell_{place}").alias(name) for place, name in enumerate(unique) if name not in known]
     extra = pl.struct(others).struct.json_encode() if others else pl.lit(None, dtype=pl.String)
     cells = {known[name]: pl.col(f"cell_{place}") for place, name in enumerate(unique) if name in known}
-    return rows.select(
+    rows = rows.select(
         "line",
         *(cells.get(column.name, pl.lit(None, dtype=pl.String)).alias(column.name) for column in source.delivered),
         pl.when(pl.col(BROKEN).is_null()).then(extra).alias("extra"),
         BROKEN,
+    )
+    return rows if source.carry_down is None else _carry_down(rows, source.carry_down)
+
+
+def _carry_down(rows: pl.DataFrame, rule: CarryDown) -> pl.DataFrame:
+    """Give every row of a group what only its first row says."""
+    empty = {name: is_blank(pl.col(name)).fill_null(value=True) for name in rule.columns}
+    return rows.with_columns(
+        pl.when(empty[name] & pl.col(rule.by).is_not_null())
+        .then(pl.col(name).filter(~empty[name]).first().over(rule.by))
+        .otherwise(pl.col(name))
+        .alias(name)
+        for name in rule.columns
     )
 
 
@@ -206,7 +223,54 @@ def _read_ndjson(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
     lines = _lines(delivery, source)
     if lines.is_empty():
         return _no_rows(source)
-    return lines.filter(~is_blank(pl.col("text"))).select("line", payload="text")
+    filled = lines.filter(~is_blank(pl.col("text")))
+    documents = _read_documents(filled["text"])
+    return filled.select("line", payload="text") if documents is None else documents
+
+
+def _read_documents(lines: pl.Series) -> pl.DataFrame | None:
+    """Take the objects out of one JSON array, or out of objects each written over several lines.
+
+    Args:
+        lines: the lines of the file that are not blank.
+
+    Returns:
+        One row per object: `line`, its place from 1, and `payload`, on one line. What stands between an object that
+        cannot be read and the next one that begins like the first is a row too. None if the file is no such document,
+        but objects one a line.
+    """
+    first = lines.first()
+    if first is None or not first.strip().startswith(("[", "{")) or _object_at(first.strip(), 0) is not None:
+        return None
+    text = "\n".join(lines)
+    place = _DOCUMENT_START.match(text).end()
+    if _object_at(text, place) is None:
+        return None
+    indent = text[:place].rpartition("\n")[2]
+    begins = re.compile("\n" + ("" if "[" in indent else indent) + r"\{")
+    found = []
+    while (place := _BETWEEN.match(text, place).end()) < len(text):
+        end = _object_at(text, place)
+        if end is None:
+            following = begins.search(text, place)
+            end = len(text) if following is None else following.start()
+        found.append(text[place:end])
+        place = end
+    # The bracket that ends the array.
+    found = [each for each in found if each.strip() != "]"]
+    # Line breaks within JSON stand between its values only, where a space says the same.
+    payload = pl.Series(found, dtype=pl.String).str.replace_all("\n", " ", literal=True)
+    return pl.DataFrame({"line": pl.int_range(1, len(found) + 1, dtype=pl.Int64, eager=True), "payload": payload})
+
+
+def _object_at(text: str, place: int) -> int | None:
+    """Find where the JSON object that begins at a place ends; None where there is none."""
+    if not text.startswith("{", place):
+        return None
+    try:
+        return _JSON.raw_decode(text, place)[1]
+    except (ValueError, RecursionError):
+        return None
 
 
 def _read_parquet(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
@@ -237,6 +301,9 @@ def _as_text(frame: pl.DataFrame, path: str, source: SourceContract) -> pl.Expr:
         return pl.lit(None, dtype=pl.String)
     if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None and source.time_format == "iso":
         return pl.col(path).dt.strftime("%Y-%m-%dT%H:%M:%S%.6f%:z")
+    if isinstance(dtype, pl.Datetime | pl.Date) and source.time_format in EPOCHS:
+        moment = pl.col(path).cast(pl.Datetime("us", dtype.time_zone if isinstance(dtype, pl.Datetime) else None))
+        return (moment.dt.epoch("us") // EPOCHS[source.time_format]).cast(pl.String)
     if dtype.is_temporal() and source.time_format != "iso":
         return pl.col(path).dt.strftime(source.time_format)
     return pl.col(path).cast(pl.String)
@@ -269,7 +336,7 @@ def decode_rows(
         return rows.with_columns(malformed=pl.col(BROKEN).is_not_null())
     wanted = tuple(column for column in source.delivered if columns is None or column.name in columns)
     decoded = _decode(rows["payload"], _json_shape(wanted)).select(
-        *(json_field(pl.col("row"), column.path).alias(column.name) for column in wanted),
+        *(field_at(pl.col("row"), column.path).alias(column.name) for column in wanted),
         malformed=pl.col("row").is_null(),
     )
     return rows.with_columns(decoded)
@@ -360,23 +427,5 @@ def _fits(value: Any, shape: pl.DataType) -> bool:
     return not isinstance(value, dict | list) and value not in _INFINITE
 
 
-def json_field(value: pl.Expr, path: str) -> pl.Expr:
-    """Take the field at a dotted path out of a struct."""
-    for part in path.split("."):
-        value = value.struct.field(part)
-    return value
-
-
 def _json_shape(columns: tuple[DeliveredColumn, ...]) -> pl.Struct:
-    tree: dict[str, Any] = {}
-    for column in columns:
-        *parents, leaf = column.path.split(".")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = pl.List(_json_shape(column.items)) if column.items else pl.String
-    return _to_struct(tree)
-
-
-def _to_struct(tree: dict[str, Any]) -> pl.Struct:
-    return pl.Struct({name: _to_struct(node) if isinstance(node, dict) else node for name, node in tree.items()})
+    return shape_of({c.path: {f.path: None for f in c.items} if c.items else None for c in columns})

@@ -5,9 +5,11 @@ Only expressions over text; which column holds the time is in the source contrac
 
 import polars as pl
 
-from insight_assets.contracts.sources import SourceContract
+from insight_assets.contracts.sources import EPOCHS, SourceContract
 
 SHOP = "shop"
+_COUNT = r"^-?\d{1,17}(?:\.\d+)?$"
+_TO_MICRO = r"^-?\d+(?:\.\d{1,6})?"
 # An offset stands after a time of day; "2025-01-01" ends with none.
 _OFFSET = r":\d{2}(?:\.\d+)?\s?(?:[zZ]|[+-]\d{2}(?::?\d{2})?|UTC|GMT)$"
 _OFFSETS = {
@@ -23,7 +25,8 @@ def parse_time(text: pl.Expr, source: SourceContract, *, shop_timezone: str) -> 
 
     Args:
         text: the written times.
-        source: declares `time_format` (`iso` or a strftime format) and `timezone`, the zone of times without offset.
+        source: declares `time_format` (`iso`, `epoch_s`, `epoch_ms`, `epoch_us` or a strftime format) and `timezone`,
+            the zone of times without offset.
         shop_timezone: zone meant by `timezone: shop`.
 
     Returns:
@@ -32,8 +35,14 @@ def parse_time(text: pl.Expr, source: SourceContract, *, shop_timezone: str) -> 
     """
     zone = shop_timezone if source.timezone == SHOP else source.timezone
     text = text.str.strip_chars()
+    if source.time_format in EPOCHS:
+        return _since_epoch(text, EPOCHS[source.time_format])
     if source.time_format != "iso":
-        return _localise(text.str.to_datetime(source.time_format, strict=False, time_unit="us"), zone)
+        wanted = source.time_format
+        if "%H" in wanted and "%M" not in wanted:
+            # Polars reads no hour without its minute.
+            text, wanted = text + ":00", wanted + ":%M"
+        return _localise(text.str.to_datetime(wanted, strict=False, time_unit="us"), zone)
     has_offset = text.str.contains(_OFFSET)
     # Each parser is given only what it may read: `when` alone would run all of them over every row.
     written = pl.when(has_offset).then(text)
@@ -49,6 +58,12 @@ def parse_time(text: pl.Expr, source: SourceContract, *, shop_timezone: str) -> 
         rest.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")),
     )
     return pl.when(has_offset).then(aware).otherwise(_localise(local, zone))
+
+
+def _since_epoch(text: pl.Expr, microseconds: int) -> pl.Expr:
+    """Read a count since 1970 in UTC; what lies beyond a microsecond is cut off."""
+    count = text.str.extract(_COUNT, 0).str.extract(_TO_MICRO, 0).cast(pl.Decimal(38, 6), strict=False)
+    return (count * microseconds).cast(pl.Int64, strict=False).cast(pl.Datetime("us", "UTC"))
 
 
 def _localise(naive: pl.Expr, zone: str) -> pl.Expr:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from insight_assets.contracts.catalogue import contract
+from insight_assets.contracts.paths import field_at
 from insight_assets.contracts.rules import judge
 from insight_assets.contracts.sources import SourceContract, TableMapping
 from insight_assets.contracts.types import RowRule
-from insight_assets.ingestion.readers import decode_rows, json_field
+from insight_assets.ingestion.readers import decode_rows
 from insight_assets.ingestion.times import event_day, parse_time
 from insight_assets.validation.pseudonyms import CUSTOMER, VISITOR, hide_identity, replace_identifiers
 
@@ -174,7 +175,7 @@ def _map_table(
             rows.filter(pl.col(mapping.rows).list.len() > 0)
             .with_columns(item=pl.int_ranges(1, pl.col(mapping.rows).list.len() + 1, dtype=pl.Int64))
             .explode(mapping.rows, "item")
-            .with_columns(json_field(pl.col(mapping.rows), field.path).alias(field.name) for field in fields)
+            .with_columns(field_at(pl.col(mapping.rows), field.path).alias(field.name) for field in fields)
         )
     if mapping.where is not None:
         rows = rows.filter(pl.sql_expr(mapping.where))
