@@ -109,8 +109,7 @@ def _write_landing(folder: Path, version: str) -> None:
     if not source.exists():
         source.parent.mkdir(exist_ok=True)
         write_whole(source, f"{version}\n" * 1_000_000)
-    for path in (folder / "landing").glob("*"):
-        path.unlink()
+    (folder / "landing" / source.name).unlink(missing_ok=True)
     land_files([source], folder / "landing")
 
 
@@ -118,7 +117,7 @@ def _find_landing(folder: Path) -> str | None:
     finished = [path for path in (folder / "landing").glob("*") if not path.name.startswith(".")]
     for path in finished:
         assert path.read_text() == f"{path.stem}\n" * 1_000_000
-    return finished[0].stem if finished else None
+    return max(finished, key=lambda path: path.stat().st_mtime_ns).stem if finished else None
 
 
 WRITERS = {
