@@ -44,7 +44,7 @@ ENGINE_FILLED = frozenset(
     }
 )  # fmt: skip
 # Raw identifiers of people; the engine turns them into keys and drops them.
-PSEUDO_COLUMNS = {"customer_id": pl.String(), "visitor_id": pl.String()}
+PSEUDO_COLUMNS = dict.fromkeys(("customer_id", "visitor_id", "email", "phone", "device_id"), pl.String())
 EPOCHS: Mapping[str, int] = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
 """Times written as counts since 1970 in UTC, and the microseconds of one count."""
 # What SQL may name beside delivered columns: where the row stood, for sources whose rows have no

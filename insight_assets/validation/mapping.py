@@ -17,7 +17,8 @@ from insight_assets.contracts.sources import SourceContract, TableMapping
 from insight_assets.contracts.types import RowRule
 from insight_assets.ingestion.readers import decode_rows
 from insight_assets.ingestion.times import event_day, parse_time
-from insight_assets.validation.pseudonyms import CUSTOMER, VISITOR, hide_identity, replace_identifiers
+from insight_assets.validation.identifiers import KEYS, link_identifiers, replace_all_identifiers
+from insight_assets.validation.pseudonyms import hide_identity
 
 ROW = ["file_hash", "line"]
 _TRY_CAST = re.compile(r"\bTRY_CAST\s*\(", re.IGNORECASE)
@@ -36,6 +37,7 @@ class MappedRows:
         duplicate: delivered rows dropped because an earlier one has the same identity.
         quarantined: delivered rows that were rejected.
         suppressed: delivered rows left out because they speak of somebody who is to be forgotten.
+        identity_links: pairs of identifiers in accepted rows, as the contract `identity_links` has them.
     """
 
     tables: Mapping[str, pl.DataFrame]
@@ -44,6 +46,7 @@ class MappedRows:
     accepted: int
     duplicate: int
     quarantined: int
+    identity_links: pl.DataFrame
     suppressed: int = 0
 
 
@@ -118,7 +121,12 @@ def map_rows(
     repeats = _repeated_rows(tables, raw)
     tables = {table: frame.join(repeats, on=ROW, how="anti") for table, frame in tables.items()}
     accepted = pl.concat([frame.select(ROW) for frame in tables.values()]).unique().height
-    return MappedRows(tables, rejected, raw.height, accepted, repeats.height, rejected.height, forgotten.height)
+    # A delivered row that feeds two tables is one row in which its identifiers were seen together.
+    met = pl.concat([frame.select(*ROW, "event_day", "event_time", "source", *KEYS) for frame in tables.values()]).unique()
+    tables = {table: frame.select(contract(table).polars_schema().names()) for table, frame in tables.items()}
+    return MappedRows(
+        tables, rejected, raw.height, accepted, repeats.height, rejected.height, link_identifiers(met), forgotten.height
+    )
 
 
 def _verdict(rule: str, column: str | None) -> dict[str, pl.Expr]:
@@ -186,9 +194,7 @@ def _map_table(
         *(rule.passes.alias(rule.name) for rule in casts),
         *(expression.alias(name) for name, expression in expressions.items() if name not in ROW),
     )
-    for pseudo, kind, key in (("customer_id", CUSTOMER, "customer_key"), ("visitor_id", VISITOR, "visitor_key")):
-        ids = made[pseudo] if pseudo in made.columns else pl.Series([None] * made.height, dtype=pl.String)
-        made = made.with_columns(replace_identifiers(ids.cast(pl.String), kind, pseudonym).alias(key))
+    made = replace_all_identifiers(made, pseudonym)
     made = made.with_columns(
         hide_identity(made[name], pseudonym).alias(name) for name in _telling_identities(source, mapping, expressions)
     )
@@ -205,7 +211,8 @@ def _map_table(
     missing = [pl.lit(None, dtype=c.dtype).alias(c.name) for c in of.columns if c.name not in made.columns]
     already = tuple(RowRule(r.name, r.column, r.description, pl.col(r.name)) for r in (*casts, *fits))
     judged = judge(made.with_columns(missing).lazy(), (*already, *of.row_rules())).collect()
-    return judged.select(*of.polars_schema(), "rule", "column", "rules")
+    published = of.polars_schema().names()
+    return judged.select(*published, *(key for key in KEYS if key not in published), "rule", "column", "rules")
 
 
 def _telling_identities(

@@ -15,7 +15,7 @@ from insight_assets.validation.ledger import build_orders, derive_order_events, 
 from insight_assets.validation.mapping import ROW, map_rows
 
 _ROUNDING = 1e-9
-TABLES = ("events", "order_lines", "orders", "product_history", "quarantine")
+TABLES = ("events", "order_lines", "orders", "product_history", "identity_links", "quarantine")
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,7 @@ def validate_day(
         mapped = map_rows(rows, source, pseudonym=pseudonym, shop_timezone=shop_timezone, suppressed=suppressed)
         for table, frame in mapped.tables.items():
             frames[table].append(frame)
+        frames["identity_links"].append(mapped.identity_links)
         quarantine = _quarantine(rows, mapped.rejected, source)
         frames["quarantine"].append(quarantine)
         rules, files = (
