@@ -79,8 +79,9 @@ def test_an_anonymous_row_ties_what_it_names_to_the_visitor():
 
 
 def test_pairs_are_counted_per_day_and_an_order_with_lines_is_one_row():
-    calls = [call("m1", f"{DAY}T10:00:00Z"), call("m2", f"{DAY}T11:00:00Z"), order("m3", f"{DAY}T12:00:00Z", product(), product("p2"))]
-    (day,) = validate(SEGMENT, lines(*calls[:2]) + lines(calls[2]), shop="UTC").values()
+    bought = order("m3", f"{DAY}T12:00:00Z", product(), product("p2"))
+    calls = lines(call("m1", f"{DAY}T10:00:00Z"), call("m2", f"{DAY}T11:00:00Z"), bought)
+    (day,) = validate(SEGMENT, calls, shop="UTC").values()
     table = day.tables["identity_links"]
     assert table.select("kind", "rows", "first_at").rows() == [("login", 3, datetime(2025, 3, 1, 10, tzinfo=UTC))]
 
