@@ -122,7 +122,8 @@ def map_rows(
     tables = {table: frame.join(repeats, on=ROW, how="anti") for table, frame in tables.items()}
     accepted = pl.concat([frame.select(ROW) for frame in tables.values()]).unique().height
     # A delivered row that feeds two tables is one row in which its identifiers were seen together.
-    met = pl.concat([frame.select(*ROW, "event_day", "event_time", "source", *KEYS) for frame in tables.values()]).unique()
+    seen = [*ROW, "event_day", "event_time", "source", *KEYS]
+    met = pl.concat([frame.select(seen) for frame in tables.values()]).unique()
     tables = {table: frame.select(contract(table).polars_schema().names()) for table, frame in tables.items()}
     return MappedRows(
         tables, rejected, raw.height, accepted, repeats.height, rejected.height, link_identifiers(met), forgotten.height
