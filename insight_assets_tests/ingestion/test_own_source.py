@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, date, datetime
@@ -85,6 +86,12 @@ class Shop:
         assert done.returncode == expect, done.stdout + done.stderr
         return done
 
+    def content(self, table: str) -> list[tuple]:
+        """Give what a table says, leaving out which file said it."""
+        of = contract(table)
+        rows = Lake(self.home / "lake").scan(of).drop("file_hash", strict=False).collect()
+        return rows.sort(name for name in of.primary_key if name in rows.columns).rows()
+
 
 @pytest.fixture
 def shop(tmp_path) -> Shop:
@@ -130,6 +137,33 @@ def test_a_mistake_in_the_contract_is_told_with_its_line(shop):
     done = shop.run("sources", expect=2)
     assert "till.odcs.yaml:" in done.stderr.replace("\n", "")
     assert "quantity" in done.stderr
+
+
+def test_a_mended_contract_replays_what_was_quarantined(shop, tmp_path):
+    """The tills begin to write a currency sign; the day is refused, the contract is mended, nothing is sent again."""
+    written, clean = tmp_path / "kasse.csv", Shop(tmp_path / "clean", shop.sources)
+    written.write_text(ROWS.replace("3,50", "EUR 3,50"), encoding="latin-1")
+    shop.run("land", "till", str(written))
+    rows = ("build", "--json", "--select", "key:raw_till or group:validated")
+    failures = json.loads(shop.run(*rows, expect=1).stdout)["failures"]
+    assert "preis.type" in failures[0]["message"]
+    assert "Next:" in failures[0]["message"]
+    held = Lake(shop.home / "lake").scan(contract("quarantine")).collect()
+    assert held["rule"].to_list() == ["preis.type", "preis.type"]
+    assert held["contract_version"].to_list() == ["1.0.0", "1.0.0"]
+    assert not shop.content("order_lines")
+    mended = CONTRACT.replace("REPLACE(preis, ',', '.')", "REPLACE(REPLACE(preis, 'EUR ', ''), ',', '.')")
+    (shop.sources / "till.odcs.yaml").write_text(mended.replace("1.0.0", "1.0.1"), encoding="utf-8")
+    assert json.loads(shop.run(*rows).stdout)["failures"] == []
+    assert Lake(shop.home / "lake").scan(contract("quarantine")).collect().is_empty()
+
+    written.write_text(ROWS, encoding="latin-1")
+    clean.home.mkdir()
+    shutil.copytree(shop.home / "secrets", clean.home / "secrets")
+    clean.run("land", "till", str(written))
+    clean.run(*rows)
+    for table in ("order_lines", "orders", "events", "product_history"):
+        assert shop.content(table) == clean.content(table) != []
 
 
 @pytest.mark.parametrize("name", ["extra", "broken", "payload", "file_name", "malformed"])
