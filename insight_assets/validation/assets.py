@@ -16,7 +16,7 @@ from insight_assets.ingestion.assets import SOURCES
 from insight_assets.ingestion.raw import PREFIX, raw_contract
 from insight_assets.io_managers import TableWriter
 from insight_assets.lake import DailyFrames, Lake
-from insight_assets.metadata import CODE_VERSION_TAG, markdown_table, table_asset, table_out
+from insight_assets.metadata import CODE_VERSION_TAG, markdown_table, partition_states, table_asset, table_out
 from insight_assets.partitions import HISTORY
 from insight_assets.resources import LakeFolder, PseudonymKey
 from insight_assets.settings import settings
@@ -25,7 +25,9 @@ from insight_assets.validation.publishing import TABLES, SourceAccount, Validate
 
 CONSERVED = "read_is_accepted_duplicate_quarantined_or_suppressed"
 WITHIN_BUDGET = "quarantined_within_reject_budget"
+EVERY_DAY_PUBLISHED = "every_delivered_day_is_published"
 _ROWS_AT_ONCE = 500_000
+_DAYS_TOLD = 40
 
 
 @dg.multi_asset(
@@ -39,6 +41,10 @@ _ROWS_AT_ONCE = 500_000
         dg.AssetCheckSpec(
             WITHIN_BUDGET, asset="events", blocking=True,
             description="The quarantined share of each source's rows is within its reject budget; per day",
+        ),
+        dg.AssetCheckSpec(
+            EVERY_DAY_PUBLISHED, asset="events",
+            description="No day stands refused, by this run or by an earlier one; holds again once each was built anew",
         ),
     ],
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -67,6 +73,7 @@ def validated(context: dg.AssetExecutionContext, tables: LakeFolder, key: Pseudo
             batch = {}
     publisher.publish(batch)
     yield from _check_results(accounts)
+    yield _standing_refusals(context, accounts)
     refused = [account for account in accounts if not (account.conserved and account.within_budget)]
     if refused:
         publisher.record_published()
@@ -126,6 +133,23 @@ def _check_results(accounts: Sequence[SourceAccount]) -> Iterator[dg.AssetCheckR
                 **({"broken_by": _account_table(broken), "next": advice} if broken else {}),
             },
         )
+
+
+def _standing_refusals(context: dg.AssetExecutionContext, accounts: Sequence[SourceAccount]) -> dg.AssetCheckResult:
+    """Tell which days are refused, so that a good run over other days does not hide them."""
+    judged, published = (partition_states(context.instance, name) for name in ("quarantine", "events"))
+    # A refused day leaves its quarantine behind and no newer table beside it.
+    standing = {day for day, state in judged.items() if day not in published or published[day].read_at < state.read_at}
+    standing -= set(context.partition_keys)
+    standing |= {a.day.isoformat() for a in accounts if not (a.conserved and a.within_budget)}
+    told = {"days": ", ".join(sorted(standing)[:_DAYS_TOLD])}
+    advice = "`insight show quarantine --as-of DAY` tells which rows and rules; mend the file or the contract, then build"
+    return dg.AssetCheckResult(
+        check_name=EVERY_DAY_PUBLISHED,
+        asset_key="events",
+        passed=not standing,
+        metadata={"refused_days": len(standing)} | (told | {"next": advice} if standing else {}),
+    )
 
 
 def _refusal(refused: Sequence[SourceAccount]) -> str:

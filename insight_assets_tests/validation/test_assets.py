@@ -10,7 +10,7 @@ import pytest
 
 from insight_assets.contracts.catalogue import contract
 from insight_assets.validation import assets as validation
-from insight_assets.validation.assets import CONSERVED, WITHIN_BUDGET
+from insight_assets.validation.assets import CONSERVED, EVERY_DAY_PUBLISHED, WITHIN_BUDGET
 from insight_assets.validation.publishing import TABLES
 from insight_assets_tests.deliveries import ORDERS_HEADER, call, lines, order, orders_row, product
 from insight_assets_tests.shop_home import DEFS, ShopHome, accounts, failures
@@ -90,7 +90,7 @@ def test_a_spoilt_day_is_refused_and_the_good_days_of_its_range_are_published(ho
     result = home.build(FIRST, THIRD, check=False)
     assert not result.success
     assert checks(result) | {"landed_files_are_readable": True} == {
-        CONSERVED: True, WITHIN_BUDGET: False, "landed_files_are_readable": True,
+        CONSERVED: True, WITHIN_BUDGET: False, EVERY_DAY_PUBLISHED: False, "landed_files_are_readable": True,
     }  # fmt: skip
     for name in PUBLISHED:
         assert set(home.states(name)) == {FIRST, THIRD}
@@ -116,6 +116,20 @@ def test_a_refused_day_keeps_what_it_held(home):
         )
     assert home.build(FIRST).success
     assert home.states("events")[FIRST].rows == 20 * 13
+
+
+def test_a_good_day_does_not_hide_a_refused_one(home, monkeypatch):
+    land_days(home, FIRST, SECOND)
+    home.land_calls("spoilt.ndjson", bad_calls(FIRST, 9))
+    home.build(FIRST, check=False)
+    result = home.build(SECOND)
+    assert (checks(result)[WITHIN_BUDGET], checks(result)[EVERY_DAY_PUBLISHED]) == (True, False)
+    told = next(e for e in result.get_asset_check_evaluations() if e.check_name == EVERY_DAY_PUBLISHED).metadata
+    assert (told["refused_days"].value, told["days"].value) == (1, FIRST)
+    assert "insight show quarantine" in told["next"].value
+    monkeypatch.setenv("INSIGHT_REJECT_BUDGETS", '{"segment": 0.5}')
+    home.build(FIRST)
+    assert checks(home.build(SECOND))[EVERY_DAY_PUBLISHED]
 
 
 def test_the_refusal_says_what_where_why_and_what_next(home):
