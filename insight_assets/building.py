@@ -18,13 +18,13 @@ from pathlib import Path
 import dagster as dg
 import psutil
 
-from insight_assets.definitions import build_defs
+from insight_assets.definitions import build_defs, people_version
 from insight_assets.ingestion.assets import SOURCES
 from insight_assets.ingestion.landing import Inventory, LandedFile
 from insight_assets.lake import Lake
 from insight_assets.metadata import RANGE_END, RANGE_START
 from insight_assets.picture import Picture
-from insight_assets.planning import Snapshots, Step, need_snapshots, plan_snapshots
+from insight_assets.planning import Snapshots, Step, days_of_others, need_snapshots, plan_snapshots
 from insight_assets.settings import Settings
 from insight_assets.whole_files import write_whole
 
@@ -161,11 +161,17 @@ class Builder:
         first, last = first or min(landed), last or max(landed)
         self.report.first, self.report.last = first, last
         selected = self._selected(select)
-        self._build_rows(first, last, selected)
+        # A lake with pseudonyms of two keys would show each customer as two, so nothing of the old key may stay.
+        by_event_day = [node for node in self.picture.nodes if node.by_event_day]
+        outdated = days_of_others(self.picture.read_states(), by_event_day, people_version(self.shop))
+        self._build_rows(min([first, *outdated]), max([last, *outdated]), selected)
         snapshot_days = tuple(as_of) if as_of is not None else (last,)
         self.report.as_of = snapshot_days
         for day in snapshot_days:
             self._build_snapshots(day, selected)
+        snapshots = [node for node in self.picture.nodes if not node.by_event_day]
+        for day, names in days_of_others(self.picture.read_states(), snapshots, people_version(self.shop)).items():
+            self._build_snapshots(day, names & selected)
         return self.report
 
     def _landed_days(self) -> set[date]:

@@ -330,14 +330,16 @@ def profile(
     """Show what is known of one customer."""
     from insight_assets.contracts.catalogue import contract
     from insight_assets.lake import Lake
-    from insight_assets.validation.pseudonyms import CUSTOMER, pseudonymiser, read_key
+    from insight_assets.validation.key_ring import ANALYTICS, read_ring
+    from insight_assets.validation.pseudonyms import CUSTOMER, pseudonymiser
 
     shop = _home(home)
     lake, profiles = Lake(shop.lake), contract("customer_profiles")
     day = _day(as_of) or _newest(lake, profiles)
     if day is None:
         raise _refuse("there are no profiles yet; next: insight build", FAILED)
-    keys = [pseudonymiser(read_key(shop.key_file))(CUSTOMER, customer)] if shop.key_file.exists() else []
+    ring = read_ring(shop.key_file) if shop.key_file.exists() else None
+    keys = [pseudonymiser(ring.current(ANALYTICS).secret)(CUSTOMER, customer)] if ring else []
     keys += [int(customer)] if customer.isdigit() and len(customer) <= 19 else []  # noqa: PLR2004
     found = lake.scan(profiles, [day]).filter(pl.col("customer_key").is_in(keys)).collect()
     if found.is_empty():

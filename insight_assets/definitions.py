@@ -19,6 +19,9 @@ from insight_assets.profiles import checks as profile_checks
 from insight_assets.resources import LakeFolder, LandingFolder, ModelStore, PseudonymKey
 from insight_assets.settings import Settings, settings
 from insight_assets.validation import assets as validation
+from insight_assets.validation.key_ring import ANALYTICS, VAULT, current_number
+from insight_assets.validation.suppression import list_beside, read_suppressed
+from insight_assets.validation.vault import IDENTITY_VAULT
 
 GROUPS: Mapping[str, ModuleType] = {
     "validated": validation,
@@ -75,16 +78,26 @@ def build_defs(
 
 
 def _versioned(asset: dg.AssetsDefinition, shop: Settings) -> dg.AssetsDefinition:
-    """Let what rests on labels or training be stale when the settings that shape it change."""
+    """Let partitions be stale when the settings, keys or suppressed people that shape them change."""
 
     def with_settings(spec: dg.AssetSpec) -> dg.AssetSpec:
-        if spec.group_name not in LEARNING and spec.key.to_user_string() != "customer_labels":
-            return spec
-        return spec.replace_attributes(code_version=f"{spec.code_version}-{shaped}")
+        version = spec.code_version
+        if spec.group_name in LEARNING or spec.key.to_user_string() == "customer_labels":
+            version = f"{version}-{shaped}"
+        if spec.key.to_user_string() == IDENTITY_VAULT:
+            version = f"{version}-v{current_number(shop.key_file, VAULT)}"
+        return spec.replace_attributes(code_version=f"{version}-{people}")
 
     shaped = f"h{shop.horizon_days}-s{shop.seed}-e{shop.max_epochs}-r{int(shop.repeat_recommendations)}"
+    people = people_version(shop)
 
     return asset.map_asset_specs(with_settings)
+
+
+def people_version(shop: Settings) -> str:
+    """Name the key that makes the pseudonyms and the list of people left out; every code version below raw ends so."""
+    suppressed = read_suppressed(list_beside(shop.key_file)).digest
+    return f"k{current_number(shop.key_file, ANALYTICS)}" + (f".{suppressed}" if suppressed else "")
 
 
 @dg.definitions

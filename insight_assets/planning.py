@@ -94,6 +94,25 @@ def _read_days(edge: Edge, day: date, keys: Collection[date]) -> Iterator[date]:
     return (key for key in keys if edge.first <= (key - day).days <= edge.last)
 
 
+def days_of_others(states: States, nodes: Collection[Node], people: str) -> dict[date, set[str]]:
+    """Find what holds pseudonyms of a key that is no longer used, or people who are left out by now.
+
+    Args:
+        states: published partitions.
+        nodes: assets to look at; raw ones have no pseudonyms.
+        people: how the code version of everything ends that was made with the keys and people of now.
+
+    Returns:
+        Day to the assets whose partition of that day was made with others.
+    """
+    found: dict[date, set[str]] = {}
+    for node in nodes:
+        for day, made in states.get(node.name, {}).items():
+            if not node.is_raw and not (made.code_version or "").endswith(f"-{people}"):
+                found.setdefault(day, set()).add(node.name)
+    return dict(sorted(found.items()))
+
+
 def plan_rows(
     nodes: Sequence[Node], days: Sequence[date], states: States, landed: Mapping[str, Collection[date]],
     failed: Collection[tuple[str, date]] = (),

@@ -13,7 +13,9 @@ import dagster as dg
 from insight_assets.ingestion.landing import Inventory
 from insight_assets.lake import Lake
 from insight_assets.ml.model_store import Manifest, open_model, write_model
-from insight_assets.validation.pseudonyms import pseudonymiser, read_key
+from insight_assets.validation.key_ring import ANALYTICS, KeyRing, read_ring
+from insight_assets.validation.pseudonyms import pseudonymiser
+from insight_assets.validation.suppression import SuppressionList, list_beside, read_suppressed
 
 
 class LakeFolder(dg.ConfigurableResource):
@@ -113,7 +115,7 @@ class LandingFolder(dg.ConfigurableResource):
 
 
 class PseudonymKey(dg.ConfigurableResource):
-    """Where the key of the pseudonyms lies.
+    """Where the keys of the home lie.
 
     Attributes:
         path: file created with mode 0600 on first use.
@@ -122,9 +124,17 @@ class PseudonymKey(dg.ConfigurableResource):
     path: str
 
     def exists(self) -> bool:
-        """Whether the key was made."""
+        """Whether the keys were made."""
         return Path(self.path).exists()
 
-    def pseudonym(self) -> Callable[[str, str], int]:
-        """Give the function from an identifier to its pseudonym."""
-        return pseudonymiser(read_key(Path(self.path)))
+    def ring(self) -> KeyRing:
+        """Give the keys."""
+        return read_ring(Path(self.path))
+
+    def pseudonym(self, purpose: str = ANALYTICS) -> Callable[[str, str], int]:
+        """Give the function from an identifier to its pseudonym for a purpose."""
+        return pseudonymiser(self.ring().current(purpose).secret)
+
+    def suppressed(self) -> SuppressionList:
+        """Give the list of people whose rows are left out, which lies beside the keys."""
+        return read_suppressed(list_beside(Path(self.path)))

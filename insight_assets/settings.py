@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     known_by: AwareDatetime | None = Field(
         default=None, description="Count only rows known by this moment; empty counts all. Set by `insight as-known`"
     )
-    key_path: Path | None = Field(default=None, description="File of the pseudonym key; by default secrets/ in home")
+    key_path: Path | None = Field(default=None, description="File of the keys of pseudonyms; by default secrets/ in home")
 
     @field_validator("timezone")
     @classmethod
@@ -108,7 +108,7 @@ class Settings(BaseSettings):
 
     @property
     def key_file(self) -> Path:
-        """File of the pseudonym key."""
+        """File of the home's keys."""
         return self.key_path or self.home / "secrets" / "pseudonym.key"
 
     def remember(self, **values: object) -> None:

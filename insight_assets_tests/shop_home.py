@@ -21,7 +21,6 @@ from insight_assets.metadata import PartitionState, partition_states
 from insight_assets.resources import LakeFolder, LandingFolder, PseudonymKey
 from insight_assets.settings import settings
 from insight_assets.validation import assets as validation
-from insight_assets.validation.publishing import TABLES
 
 DEFS = dg.Definitions(
     assets=[*ingestion.landing_specs, *ingestion.raw_assets, validation.validated, validation.products],
@@ -74,7 +73,7 @@ class ShopHome:
         self, first: str, last: str | None = None, *, sources: Iterable[str] = ("segment",), check: bool = True
     ) -> dg.ExecuteInProcessResult:
         """Make raw and validated tables of days in one run."""
-        keys = [dg.AssetKey(PREFIX + source) for source in sources] + [dg.AssetKey(name) for name in TABLES]
+        keys = [dg.AssetKey(PREFIX + source) for source in sources] + [dg.AssetKey(name) for name in validation.PUBLISHED]
         defs = dg.Definitions.merge(DEFS, dg.Definitions(resources=self.resources()))
         job = defs.resolve_implicit_global_asset_job_def()
         with mock.patch.dict(os.environ, {"INSIGHT_TIMEZONE": self.timezone}):

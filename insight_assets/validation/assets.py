@@ -5,7 +5,8 @@ source's budget, keeps its old tables; only its quarantine is stored, so that a 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 
 import dagster as dg
@@ -20,19 +21,23 @@ from insight_assets.metadata import CODE_VERSION_TAG, markdown_table, partition_
 from insight_assets.partitions import HISTORY
 from insight_assets.resources import LakeFolder, PseudonymKey
 from insight_assets.settings import settings
+from insight_assets.validation.key_ring import ANALYTICS, VAULT
 from insight_assets.validation.ledger import describe_products
+from insight_assets.validation.pseudonyms import pseudonymiser
 from insight_assets.validation.publishing import TABLES, SourceAccount, ValidatedDay, validate_day
+from insight_assets.validation.vault import IDENTITY_VAULT, Witness, seal_identifiers
 
 CONSERVED = "read_is_accepted_duplicate_quarantined_or_suppressed"
 WITHIN_BUDGET = "quarantined_within_reject_budget"
 EVERY_DAY_PUBLISHED = "every_delivered_day_is_published"
+PUBLISHED = (*TABLES, IDENTITY_VAULT)
 _ROWS_AT_ONCE = 500_000
 _DAYS_TOLD = 40
 
 
 @dg.multi_asset(
     name="validated",
-    specs=[table_out(name, layer="validated").merge_attributes(deps=[PREFIX + s for s in SOURCES]) for name in TABLES],
+    specs=[table_out(name, layer="validated").merge_attributes(deps=[PREFIX + s for s in SOURCES]) for name in PUBLISHED],
     check_specs=[
         dg.AssetCheckSpec(
             CONSERVED, asset="events", blocking=True,
@@ -58,15 +63,21 @@ def validated(context: dg.AssetExecutionContext, tables: LakeFolder, key: Pseudo
             f"Next: restore it from your backup; or, to begin anew, remove {store.root} and build again"
         )
         raise dg.Failure(description=message, allow_retries=False)
-    pseudonym = key.pseudonym()
-    publisher = _Publisher(context, store)
+    ring = key.ring()
+    pseudonym_key, suppressed = ring.current(ANALYTICS), key.suppressed()
+    keyed = {"pseudonym_key": pseudonym_key.id, "suppression_list": suppressed.digest or "empty"}
+    publisher = _Publisher(context, store, keyed)
     accounts: list[SourceAccount] = []
     batch: dict[date, ValidatedDay] = {}
     for day in sorted(date.fromisoformat(each) for each in context.partition_keys):
         raw = {name: store.scan(raw_contract(source), [day]).collect() for name, source in SOURCES.items()}
+        witness = Witness(pseudonymiser(pseudonym_key.secret))
         batch[day] = validate_day(
-            day, raw, SOURCES, pseudonym=pseudonym, shop_timezone=shop.timezone, budgets=shop.reject_budgets
+            day, raw, SOURCES, pseudonym=witness, shop_timezone=shop.timezone, budgets=shop.reject_budgets,
+            suppressed=suppressed.recogniser(ring),
         )
+        vault = seal_identifiers(witness.seen, day, pseudonym_key=pseudonym_key.id, vault_key=ring.current(VAULT))
+        batch[day] = replace(batch[day], tables={**batch[day].tables, IDENTITY_VAULT: vault})
         accounts += batch[day].accounts
         if sum(account.read for each in batch.values() for account in each.accounts) >= _ROWS_AT_ONCE:
             publisher.publish(batch)
@@ -84,18 +95,21 @@ def validated(context: dg.AssetExecutionContext, tables: LakeFolder, key: Pseudo
 class _Publisher:
     """Writes the tables of validated days and remembers what to record of them."""
 
-    def __init__(self, context: dg.AssetExecutionContext, store: Lake) -> None:
+    def __init__(self, context: dg.AssetExecutionContext, store: Lake, keyed: Mapping[str, str]) -> None:
+        """Take what each partition's metadata says of the keys that it was made with."""
         self.context = context
+        self.keyed = keyed
         self.writer = TableWriter(store, context.instance)
-        self.recorded: dict[str, dict[str, dict[str, object]]] = {name: {} for name in TABLES}
+        self.recorded: dict[str, dict[str, dict[str, object]]] = {name: {} for name in PUBLISHED}
 
     def publish(self, batch: dict[date, ValidatedDay]) -> None:
         good = [day for day, validated_day in batch.items() if validated_day.publishable]
-        for name in TABLES:
+        for name in PUBLISHED:
             days = sorted(batch) if name == "quarantine" else good
             if days:
                 frames = DailyFrames(lambda day, name=name: batch[day].tables[name])
-                self.recorded[name] |= self.writer.write(contract(name), days, frames)
+                written = self.writer.write(contract(name), days, frames)
+                self.recorded[name] |= {key: {**metadata, **self.keyed} for key, metadata in written.items()}
 
     def record_published(self) -> None:
         """Record the partitions that were written although the step is about to fail."""

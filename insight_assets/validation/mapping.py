@@ -5,7 +5,7 @@ it breaks a rule, the delivered row is rejected. What the shop's ledger makes of
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -19,6 +19,7 @@ from insight_assets.ingestion.readers import decode_rows
 from insight_assets.ingestion.times import event_day, parse_time
 from insight_assets.validation.identifiers import KEYS, link_identifiers, replace_all_identifiers
 from insight_assets.validation.pseudonyms import hide_identity
+from insight_assets.validation.suppression import rows_naming
 
 ROW = ["file_hash", "line"]
 _TRY_CAST = re.compile(r"\bTRY_CAST\s*\(", re.IGNORECASE)
@@ -56,7 +57,7 @@ def map_rows(
     *,
     pseudonym: Callable[[str, str], int],
     shop_timezone: str,
-    suppressed: Collection[int] = (),
+    suppressed: Callable[[str], bool] | None = None,
 ) -> MappedRows:
     """Make canonical rows of the raw rows of one source and day.
 
@@ -65,13 +66,17 @@ def map_rows(
         source: the source's contract.
         pseudonym: function given by `pseudonymiser`.
         shop_timezone: the shop's time zone.
-        suppressed: customer and visitor keys of people who are to be forgotten; what speaks of them is left out of
-            every table, quarantine included, and counted.
+        suppressed: tells whether an identifier is that of somebody who is to be forgotten; rows that name them are
+            left out of every table, quarantine included, and counted. None when nobody is.
 
     Returns:
         Accepted rows by canonical table, and the account of every delivered row.
     """
     rows = decode_rows(raw, source)
+    forgotten = 0
+    if suppressed is not None:
+        rows = rows.join(rows_naming(rows, source, suppressed), on=ROW, how="anti")
+        forgotten = raw.height - rows.height
     time = parse_time(pl.col(source.time_column), source, shop_timezone=shop_timezone)
     rows = rows.rename({"event_day": "filed_day", "known_at": "filed_known_at"}).with_columns(event_time=time)
     rows = rows.with_columns(
@@ -101,14 +106,12 @@ def map_rows(
     stranded = rows.join(pl.concat(reached).unique(), on=ROW, how="anti")
     verdicts.append(stranded.select(*ROW, **_verdict("not_mapped", None)))
     made = {table: pl.concat(frames) for table, frames in mapped.items()}
-    forgotten = _rows_of(made, suppressed)
     for table, frame in made.items():
         # Two canonical rows of one delivered row with one identity: neither is a repeat of an earlier delivery.
         ambiguous = frame.filter(pl.struct(*ROW, *_identity(table)).is_duplicated())
         verdicts.append(ambiguous.select(*ROW, **_verdict("primary_key", None)))
     rejected = (
         pl.concat(verdicts)
-        .join(forgotten, on=ROW, how="anti")
         .group_by(ROW, maintain_order=True)
         .agg(
             pl.col("rule").first(),
@@ -116,8 +119,7 @@ def map_rows(
             pl.col("rules").str.split(" ").explode().unique(maintain_order=True).str.join(" "),
         )
     )
-    left_out = pl.concat([rejected.select(ROW), forgotten])
-    tables = {table: frame.join(left_out, on=ROW, how="anti") for table, frame in made.items()}
+    tables = {table: frame.join(rejected.select(ROW), on=ROW, how="anti") for table, frame in made.items()}
     repeats = _repeated_rows(tables, raw)
     tables = {table: frame.join(repeats, on=ROW, how="anti") for table, frame in tables.items()}
     accepted = pl.concat([frame.select(ROW) for frame in tables.values()]).unique().height
@@ -126,22 +128,12 @@ def map_rows(
     met = pl.concat([frame.select(seen) for frame in tables.values()]).unique()
     tables = {table: frame.select(contract(table).polars_schema().names()) for table, frame in tables.items()}
     return MappedRows(
-        tables, rejected, raw.height, accepted, repeats.height, rejected.height, link_identifiers(met), forgotten.height
+        tables, rejected, raw.height, accepted, repeats.height, rejected.height, link_identifiers(met), forgotten
     )
 
 
 def _verdict(rule: str, column: str | None) -> dict[str, pl.Expr]:
     return {"rule": pl.lit(rule), "column": pl.lit(column, dtype=pl.String), "rules": pl.lit(rule)}
-
-
-def _rows_of(tables: Mapping[str, pl.DataFrame], people: Collection[int]) -> pl.DataFrame:
-    """Find the delivered rows that speak of some people."""
-    found = [pl.DataFrame(schema={"file_hash": pl.String, "line": pl.Int64})]
-    keys = pl.Series(sorted(people), dtype=pl.Int64).implode()
-    for frame in tables.values() if people else ():
-        named = [name for name in ("actor_key", "customer_key", "visitor_key") if name in frame.columns]
-        found.append(frame.filter(pl.any_horizontal(pl.col(named).is_in(keys).fill_null(value=False))).select(ROW))
-    return pl.concat(found).unique(maintain_order=True)
 
 
 def _identity(table: str) -> list[str]:

@@ -1,63 +1,18 @@
 """Keyed pseudonyms: the only form in which an identifier of a person leaves raw.
 
-The key is a secret of the home folder, made on first use. Nothing else here reads or writes files.
+The key is one of the home's, see `key_ring.py`. A pseudonym does not say which key made it, since the lake packs keys
+of people into 63 bits; the partitions that hold it do, in their metadata. Nothing here reads or writes files.
 """
 
-import contextlib
 import hashlib
 import hmac
-import os
-import secrets
 from collections.abc import Callable
-from pathlib import Path
 
 import polars as pl
 
-KEY_BYTES = 32
 CUSTOMER = "customer"
 VISITOR = "visitor"
 IDENTITY = "identity"
-
-
-def read_key(path: Path) -> bytes:
-    """Read the key, making it with mode 0600 when there is none.
-
-    Args:
-        path: file of the key.
-
-    Returns:
-        The key, 32 bytes.
-
-    Raises:
-        PermissionError: if others may read the file.
-        ValueError: if the file does not hold a key.
-    """
-    if not path.exists():
-        _make_key(path)
-    if path.stat().st_mode & 0o077:
-        message = f"{path} can be read by others; run: chmod 600 {path}"
-        raise PermissionError(message)
-    key = path.read_bytes()
-    if len(key) != KEY_BYTES:
-        message = f"{path} does not hold a key of {KEY_BYTES} bytes; restore it, or all pseudonyms change"
-        raise ValueError(message)
-    return key
-
-
-def _make_key(path: Path) -> None:
-    """Make a key that appears whole; of several processes that make one at the same time, the first one's stays."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-    finally:
-        temporary.unlink()
 
 
 def pseudonymiser(key: bytes) -> Callable[[str, str], int]:

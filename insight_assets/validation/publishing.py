@@ -3,7 +3,7 @@
 Pure: what is published, and when a day is refused, is decided by the asset from the account given here.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -79,7 +79,7 @@ def validate_day(
     pseudonym: Callable[[str, str], int],
     shop_timezone: str,
     budgets: Mapping[str, float],
-    suppressed: Collection[int] = (),
+    suppressed: Callable[[str], bool] | None = None,
 ) -> ValidatedDay:
     """Validate the raw rows of one day.
 
@@ -90,7 +90,7 @@ def validate_day(
         pseudonym: function given by `pseudonymiser`.
         shop_timezone: the shop's time zone.
         budgets: reject budgets by source that replace those of the contracts.
-        suppressed: customer and visitor keys of people who are to be forgotten.
+        suppressed: tells whether an identifier is that of somebody who is to be forgotten; None when nobody is.
 
     Returns:
         Every table of `TABLES`, and one account per source that delivered rows.
