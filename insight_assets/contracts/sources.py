@@ -2,14 +2,15 @@
 
 One YAML file a source, in `data_contracts/sources/` or in a user's own folder. The first schema
 object, `delivered`, lists what a file holds; each further one maps it to a canonical table by SQL
-expressions over the delivered columns, all of which are text. Reading files and running the
-expressions belongs in ingestion and validation.
+expressions over the delivered columns, all of which are text. A source of related files (format
+`bundle`) has one object `delivered_<member>` for each file instead, which says what its rows look up
+in the others. Reading files and running the expressions belongs in ingestion and validation.
 """
 
 import functools
 import zoneinfo
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -34,7 +35,7 @@ from insight_assets.contracts.types import (
     logical_type,
 )
 
-Format = Literal["csv", "ndjson", "parquet"]
+Format = Literal["csv", "ndjson", "parquet", "bundle"]
 
 # The engine fills these from the file, the clock columns and the pseudonym key.
 ENGINE_FILLED = frozenset(
@@ -54,7 +55,15 @@ POSITION = {"file_hash": pl.String(), "line": pl.Int64(), "item": pl.Int64()}
 BESIDE_DELIVERED = frozenset(
     {"file_name", "extra", "broken", "payload", "malformed", "filed_day", "filed_known_at"}
 )
-CANONICAL_TABLES = ("events", "order_lines")
+CANONICAL_TABLES = ("events", "order_lines", "payments", "reference_rows")
+DELIVERED = "delivered"
+# What the reader of a bundle puts beside the columns of its members.
+MEMBER, MEMBER_TIME, NOT_FOUND = "member", "member_time", "not_found"
+BUNDLE_COLUMNS = {
+    MEMBER: "Which of the related files the row stood in, by its name in the contract",
+    MEMBER_TIME: "When the row happened: its own time or that of what it looked up; a dictionary's rows, the beginning",
+    NOT_FOUND: "Rules of the related rows that had to be there and were not, separated by a blank",
+}
 DEFAULTS: Mapping[str, Any] = {
     "format": None,
     "delimiter": ",",
@@ -71,6 +80,8 @@ DELIVERED_KEYS = (
     "name", "physicalName", "logicalType", "required", "classification", "description", "items",
     "examples",
 )  # fmt: skip
+MEMBER_KEYS = ("files", "reads", "optional", "lookups", "where", "time", "format", "delimiter", "encoding", "header")
+LOOKUP_KEYS = frozenset({"from", "on", "take", "sum", "required"})
 MAPPED_KEYS = ("name", "logicalType", "description", "transformLogic", "transformDescription")
 # Text that no careful expression may fall over: a value it cannot read must become null.
 NASTY_TEXT = ("", "x", "-1.5", "2020-13-01", "\u4f60", "1e400", None)
@@ -108,6 +119,56 @@ class DeliveredColumn:
     classification: Classification
     description: str
     items: tuple["DeliveredColumn", ...] = ()
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What rows of one member of a bundle get from the rows of another.
+
+    Attributes:
+        member: Member that is looked into.
+        on: Column that both have.
+        take: Columns taken over: the value on which all found rows agree, null where they differ.
+        sum: Columns of amounts added up over all found rows.
+        required: Whether a row that finds nothing is quarantined, as `<member>.not_found`.
+    """
+
+    member: str
+    on: str
+    take: tuple[str, ...]
+    sum: tuple[str, ...]
+    required: bool
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the related files that a bundle holds.
+
+    Attributes:
+        name: Short name.
+        files: Pattern of its file's name, e.g. `orders*.csv*`.
+        reads: Member whose file it reads once more, because rows tell of several moments; None for its own.
+        optional: Whether a bundle without it is complete.
+        columns: Delivered columns in file order.
+        lookups: What its rows get from other members, in this order.
+        where: SQL test of the rows that count in a second reading; None for all.
+        time: SQL expression for when a row happened; None for rows of a dictionary, which have no time.
+        reading: How its file is written: format, delimiter, encoding, header.
+    """
+
+    name: str
+    files: str
+    reads: str | None
+    optional: bool
+    columns: tuple[DeliveredColumn, ...]
+    lookups: tuple[Lookup, ...]
+    where: str | None
+    time: str | None
+    reading: Mapping[str, Any] = field(hash=False)
+
+    def row_columns(self) -> list[str]:
+        """Name the columns of its rows, looked-up ones last."""
+        return [c.name for c in self.columns] + [name for each in self.lookups for name in (*each.take, *each.sum)]
 
 
 @dataclass(frozen=True)
@@ -149,6 +210,7 @@ class SourceContract:
         delivered: Columns in file order.
         mappings: Canonical tables that rows feed; a table may come more than once.
         path: File that the contract was read from.
+        members: Related files of a bundle; `delivered` then holds the columns of all of them.
     """
 
     name: str
@@ -168,6 +230,11 @@ class SourceContract:
     delivered: tuple[DeliveredColumn, ...]
     mappings: tuple[TableMapping, ...]
     path: Path
+    members: tuple[Member, ...] = ()
+
+    def of_member(self, member: Member) -> "SourceContract":
+        """Give the contract by which the file of one member is read."""
+        return replace(self, delivered=member.columns, members=(), **member.reading)
 
 
 def load_source(path: Path, *, linted: bool = False) -> SourceContract:
@@ -183,7 +250,8 @@ def load_source(path: Path, *, linted: bool = False) -> SourceContract:
     document, model = read_model(path, linted=linted)
     document.demand_one_of(("domain",), "domain", model.domain, ["sources"])
     objects = model.schema_ or ()
-    if len(objects) < 2 or objects[0].name != "delivered":
+    listed = [i for i, each in enumerate(objects) if str(each.name).startswith(DELIVERED)]
+    if not listed or listed[-1] != len(listed) - 1 or len(listed) == len(objects):
         document.refuse(("schema",), "schema must list 'delivered', then canonical tables")
     owner = getattr(model.team, "name", None)
     purpose = model.description and model.description.purpose
@@ -191,8 +259,13 @@ def load_source(path: Path, *, linted: bool = False) -> SourceContract:
         document.refuse((), "a source needs description.purpose and team.name")
     if model.slaProperties:
         document.refuse(("slaProperties",), "slaProperties belong in a table contract")
-    custom_properties(document, ("schema", 0), objects[0].customProperties, ())
-    delivered = _delivered(document, ("schema", 0), objects[0].properties)
+    members: tuple[Member, ...] = ()
+    if objects[0].name == DELIVERED and len(listed) == 1:
+        custom_properties(document, ("schema", 0), objects[0].customProperties, ())
+        delivered = _delivered(document, ("schema", 0), objects[0].properties)
+    else:
+        members = _members(document, objects[: len(listed)])
+        delivered = _joined_columns(document, members)
     return SourceContract(
         name=model.name,
         version=model.version,
@@ -200,11 +273,93 @@ def load_source(path: Path, *, linted: bool = False) -> SourceContract:
         owner=owner,
         delivered=delivered,
         mappings=tuple(
-            _mapping(document, ("schema", i), table, delivered) for i, table in enumerate(objects[1:], start=1)
+            _mapping(document, ("schema", i), table, delivered, members)
+            for i, table in enumerate(objects[len(listed) :], start=len(listed))
         ),
         path=path,
-        **_reading(document, model.customProperties, delivered),
+        members=members,
+        **_reading(document, model.customProperties, delivered, is_bundle=bool(members)),
     )
+
+
+def _members(document: Document, objects: Sequence[SchemaObject]) -> tuple[Member, ...]:
+    """Read the related files of a bundle; each may look into those that stand anywhere in the contract."""
+    columns: dict[str, tuple[DeliveredColumn, ...]] = {}
+    settings: dict[str, dict[str, Any]] = {}
+    for i, item in enumerate(objects):
+        at = ("schema", i)
+        name = str(item.name).removeprefix(f"{DELIVERED}_")
+        check_name(document, at, name, columns)
+        custom = settings[name] = custom_properties(document, at, item.customProperties, MEMBER_KEYS)
+        files, reads = custom.get("files"), custom.get("reads")
+        if (files is None) == (reads is None) or not isinstance(files or reads, str):
+            document.refuse(at, f"member {name!r} needs files, a pattern of file names, or reads, an earlier member")
+        if reads is not None:
+            document.demand_one_of((*at, "customProperties"), "earlier member", reads, columns)
+            if item.properties or settings[reads].get("reads"):
+                document.refuse(at, f"member {name!r} has the columns of the file that it reads once more")
+        elif "where" in custom:
+            document.refuse(at, "where belongs to a second reading: every row of a file counts once")
+        columns[name] = columns[reads] if reads is not None else _delivered(document, at, item.properties)
+    return tuple(_member(document, ("schema", i), name, settings, columns) for i, name in enumerate(columns))
+
+
+def _member(
+    document: Document,
+    at: Place,
+    name: str,
+    settings: Mapping[str, Mapping[str, Any]],
+    columns: Mapping[str, tuple[DeliveredColumn, ...]],
+) -> Member:
+    place, custom = (*at, "customProperties"), settings[name]
+    known = [column.name for column in columns[name]]
+    lookable = [other for other in columns if other != name and "reads" not in settings[other]]
+    lookups = []
+    for each in custom.get("lookups", []):
+        if not isinstance(each, dict) or not {"from", "on"} <= each.keys() <= LOOKUP_KEYS:
+            document.refuse(place, f"a lookup has the keys {', '.join(sorted(LOOKUP_KEYS))}; from and on are needed")
+        document.demand_one_of(place, "member", each["from"], lookable)
+        theirs = [column.name for column in columns[each["from"]]]
+        document.demand_one_of(place, "column of both", each["on"], [column for column in known if column in theirs])
+        for wanted in (*each.get("take", ()), *each.get("sum", ())):
+            document.demand_one_of(place, f"column of {each['from']}", wanted, theirs)
+            known.append(check_name(document, place, wanted, known))
+        lookups.append(
+            Lookup(
+                each["from"], each["on"], tuple(each.get("take", ())), tuple(each.get("sum", ())),
+                required=each.get("required", True) is True,
+            )
+        )
+    probe = _probe(known)
+    for key, wanted in (("time", pl.String), ("where", pl.Boolean)):
+        if key in custom and sql_expression(document, place, custom[key], probe)[1] != wanted:
+            document.refuse(place, f"{key} of member {name!r} becomes no {wanted}")
+    reads = custom.get("reads")
+    file = settings[reads] if reads is not None else custom
+    reading = {key: file[key] for key in ("delimiter", "encoding", "header") if key in file}
+    reading["format"] = file.get("format", "csv")
+    document.demand_one_of(place, "format of a member", reading["format"], ["csv", "ndjson", "parquet"])
+    return Member(
+        name=name, files=file["files"], reads=reads, optional=file.get("optional", False) is True,
+        columns=columns[name], lookups=tuple(lookups), where=custom.get("where"), time=custom.get("time"),
+        reading=reading,
+    )
+
+
+def _joined_columns(document: Document, members: Sequence[Member]) -> tuple[DeliveredColumn, ...]:
+    """Give the columns of a bundle's rows: those of all members, one a name, and what the reader puts beside them."""
+    joined: dict[str, DeliveredColumn] = {}
+    for i, member in enumerate(members):
+        for column in member.columns:
+            if column.items or column.name in BUNDLE_COLUMNS:
+                document.refuse(("schema", i), f"column {column.name!r}: a bundle knows no lists and names it itself")
+            if joined.setdefault(column.name, column).classification != column.classification:
+                document.refuse(("schema", i), f"column {column.name!r} is classified differently in another member")
+    beside = [
+        DeliveredColumn(name, name, required=False, classification="internal", description=description)
+        for name, description in BUNDLE_COLUMNS.items()
+    ]
+    return (*beside, *(replace(column, path=name, required=False) for name, column in joined.items()))
 
 
 def _delivered(document: Document, at: Place, properties: list[SchemaProperty] | None) -> tuple[DeliveredColumn, ...]:
@@ -254,10 +409,18 @@ def _check_subset(document: Document, at: Place, item: SchemaProperty, what: str
 
 
 def _reading(
-    document: Document, given: list[CustomProperty] | None, delivered: tuple[DeliveredColumn, ...]
+    document: Document,
+    given: list[CustomProperty] | None,
+    delivered: tuple[DeliveredColumn, ...],
+    *,
+    is_bundle: bool,
 ) -> dict[str, Any]:
     """Return how files are read, with defaults, each value checked."""
     values = custom_properties(document, (), given, DEFAULTS)
+    if is_bundle != (values.get("format") == "bundle"):
+        document.refuse(("customProperties",), "format bundle and objects delivered_<member> belong together")
+    if is_bundle and values.setdefault("time_column", MEMBER_TIME) != MEMBER_TIME:
+        document.refuse(("customProperties",), "the members of a bundle say when their rows happened, by time")
     places = {item.property: ("customProperties", i, "value") for i, item in enumerate(given or ())}
 
     def place(key: str) -> Place:
@@ -333,27 +496,34 @@ def _check_paths(document: Document, delivered: tuple[DeliveredColumn, ...]) -> 
 
 
 def _mapping(
-    document: Document, at: Place, table: SchemaObject, delivered: tuple[DeliveredColumn, ...]
+    document: Document,
+    at: Place,
+    table: SchemaObject,
+    delivered: tuple[DeliveredColumn, ...],
+    members: tuple[Member, ...] = (),
 ) -> TableMapping:
     document.demand_one_of((*at, "name"), "canonical table", table.name, CANONICAL_TABLES)
     if table.quality:
         document.refuse((*at, "quality"), "rules belong in the canonical table's contract")
-    custom = custom_properties(document, at, table.customProperties, ("where", "rows"))
+    custom = custom_properties(document, at, table.customProperties, ("where", "rows", "from"))
+    rows_of = {member.name: member for member in members}
+    if members or "from" in custom:
+        document.demand_one_of((*at, "customProperties"), "member in from", custom.get("from"), rows_of)
+        seen = {*BUNDLE_COLUMNS, *rows_of[custom["from"]].row_columns()}
+        delivered = tuple(column for column in delivered if column.name in seen)
     lists = {column.name: column for column in delivered if column.items}
     rows, where = custom.get("rows"), custom.get("where")
     if rows is not None:
         document.demand_one_of((*at, "customProperties"), "delivered list", rows, lists)
     leaves = [c.name for c in delivered if not c.items and c.name != "event_time"]
     leaves += [column.name for column in lists[rows].items] if rows is not None else []
-    probe = pl.DataFrame(
-        dict.fromkeys(leaves, NASTY_TEXT) | dict.fromkeys(POSITION, range(len(NASTY_TEXT))),
-        schema=dict.fromkeys(leaves, pl.String()) | POSITION,
-        strict=False,
-    )
+    probe = _probe(leaves)
     if where is not None:
         _, dtype = sql_expression(document, (*at, "customProperties"), where, probe)
         if dtype != pl.Boolean:
             document.refuse((*at, "customProperties"), "where is no test of a row")
+    if members:
+        where = f"{MEMBER} = '{custom['from']}'" + (f" AND ({where})" if where is not None else "")
 
     canonical = contract(table.name)
     wanted = {column.name: column.dtype for column in canonical.columns} | PSEUDO_COLUMNS
@@ -378,6 +548,14 @@ def _mapping(
         expressions[name] = item.transformLogic
     _demand_required(document, at, canonical, expressions)
     return TableMapping(table.name, where, rows, expressions)
+
+
+def _probe(names: Sequence[str]) -> pl.DataFrame:
+    return pl.DataFrame(
+        dict.fromkeys(names, NASTY_TEXT) | dict.fromkeys(POSITION, range(len(NASTY_TEXT))),
+        schema=dict.fromkeys(names, pl.String()) | POSITION,
+        strict=False,
+    )
 
 
 def _demand_required(document: Document, at: Place, canonical: Contract, expressions: Mapping[str, str]) -> None:

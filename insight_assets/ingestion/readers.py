@@ -5,12 +5,14 @@ in `validation`. Which files exist is in `landing.py`.
 """
 
 import codecs
+import fnmatch
 import gzip
 import hashlib
 import io
 import json
 import math
 import re
+import zipfile
 import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ import zstandard
 
 from insight_assets.contracts.paths import field_at, shape_of
 from insight_assets.contracts.sources import EPOCHS, CarryDown, DeliveredColumn, SourceContract
+from insight_assets.ingestion.archives import ZIP, opened_files
+from insight_assets.ingestion.bundles import join_members
 from insight_assets.ingestion.lines import BROKEN, is_blank, split_cells, split_header, split_lines
 
 CHUNK = 1 << 20
@@ -34,6 +38,7 @@ _DOCUMENT_START = re.compile(r"\s*\[?\s*")
 _BETWEEN = re.compile(r"[\s,]*")
 _INFINITE = (math.inf, -math.inf)
 _COLUMN_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w .-]{0,63}")
+_PACKED = re.compile(r"\.(gz|zst)$")
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
@@ -58,12 +63,14 @@ class Delivery:
     Attributes:
         name: file name as landed.
         content_hash: SHA-256 of the decompressed bytes, first 32 hex digits: the identity of the delivery.
-        data: the decompressed bytes.
+        data: the decompressed bytes; none for an archive.
+        files: the files in an archive, by name; its identity is that of their names and contents.
     """
 
     name: str
     content_hash: str
     data: bytes
+    files: tuple["Delivery", ...] = ()
 
 
 def read_delivery(path: Path, *, max_bytes: int) -> Delivery:
@@ -76,22 +83,41 @@ def read_delivery(path: Path, *, max_bytes: int) -> Delivery:
     Raises:
         FileRefused: if it cannot be decompressed or is too large.
     """
-    parts = bytearray()
     try:
         with path.open("rb") as file:
-            for chunk in _unpacked(file):
-                parts += chunk
-                if len(parts) > max_bytes:
-                    message = (
-                        f"{path.name}: more than {max_bytes:,} bytes when decompressed; "
-                        "split the file or raise INSIGHT_MAX_FILE_BYTES"
-                    )
-                    raise FileRefused("too_large", message)
-    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+            if file.read(len(ZIP)) == ZIP:
+                return _read_archive(path.name, file, max_bytes)
+            file.seek(0)
+            return _read_stream(path.name, file, max_bytes, path.name)
+    except zipfile.BadZipFile as error:
+        message = f"{path.name}: not an archive to be read ({error}); deliver it again"
+        raise FileRefused("unreadable", message) from error
+    except (OSError, EOFError, NotImplementedError, zlib.error, zstandard.ZstdError) as error:
         message = f"{path.name}: cannot be decompressed ({type(error).__name__}); deliver it again"
         raise FileRefused("unreadable", message) from error
+
+
+def _read_archive(name: str, file: BinaryIO, max_bytes: int) -> Delivery:
+    files: list[Delivery] = []
+    for inner, stream in opened_files(file):
+        read = sum(len(each.data) for each in files)
+        files.append(_read_stream(inner, stream, max_bytes, f"{name}: {inner}", read=read))
+    content = "".join(f"{_PACKED.sub('', each.name)}\n{each.content_hash}\n" for each in files)
+    return Delivery(name, hashlib.sha256(content.encode()).hexdigest()[:HASH_DIGITS], b"", tuple(files))
+
+
+def _read_stream(name: str, file: BinaryIO, max_bytes: int, told: str, *, read: int = 0) -> Delivery:
+    parts = bytearray()
+    for chunk in _unpacked(file):
+        parts += chunk
+        if read + len(parts) > max_bytes:
+            message = (
+                f"{told}: more than {max_bytes:,} bytes when decompressed; "
+                "split the file or raise INSIGHT_MAX_FILE_BYTES"
+            )
+            raise FileRefused("too_large", message)
     data = bytes(parts)
-    return Delivery(path.name, hashlib.sha256(data).hexdigest()[:HASH_DIGITS], data)
+    return Delivery(name, hashlib.sha256(data).hexdigest()[:HASH_DIGITS], data)
 
 
 def _unpacked(file: BinaryIO) -> Iterator[bytes]:
@@ -135,10 +161,43 @@ def read_rows(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
     Raises:
         FileRefused: if the file is not of the declared format or encoding, or lacks a required column.
     """
+    if bool(delivery.files) != bool(source.members):
+        wanted = "one archive of its related files" if source.members else "single files, not archives of several"
+        message = f"{delivery.name}: {source.name} is delivered as {wanted}"
+        raise FileRefused("unreadable", message)
+    if source.members:
+        return _read_bundle(delivery, source)
     readers = {"csv": _read_csv, "ndjson": _read_ndjson, "parquet": _read_parquet}
     if delivery.data.startswith(b"PAR1"):
         return _read_parquet(delivery, source)
     return readers[source.format](delivery, source)
+
+
+def _read_bundle(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
+    """Read the files of a bundle and put their rows together; a bundle is complete or refused whole."""
+    found: dict[str, Delivery] = {}
+    for file in delivery.files:
+        owners = [m.name for m in source.members if m.reads is None and fnmatch.fnmatch(file.name.lower(), m.files)]
+        if len(owners) != 1 or owners[0] in found:
+            why = "belongs to no member" if not owners else f"is one of several for {', '.join(owners)}"
+            message = f"{delivery.name}: {file.name} {why}; take it out, or see files in the contract of {source.name}"
+            raise FileRefused("unknown_file", message)
+        found[owners[0]] = file
+    missing = [m for m in source.members if m.reads is None and not m.optional and m.name not in found]
+    if missing:
+        wanted = ", ".join(f"{member.name} ({member.files})" for member in missing)
+        message = f"{delivery.name}: without {wanted}; deliver the related files together in one archive"
+        raise FileRefused("incomplete", message)
+    files = {}
+    for member in source.members:
+        if member.name in found:
+            reading = source.of_member(member)
+            rows = decode_rows(read_rows(found[member.name], reading), reading)
+            if reading.format != "csv":
+                broken = pl.when("malformed").then("payload").alias(BROKEN)
+                rows = rows.with_columns(broken, extra=pl.lit(None, dtype=pl.String)).drop("payload")
+            files[member.name] = rows.drop("malformed")
+    return join_members(files, source)
 
 
 def _lines(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
@@ -315,7 +374,8 @@ def _no_rows(source: SourceContract) -> pl.DataFrame:
 
 def text_columns(source: SourceContract) -> list[str]:
     """Names of the text columns in which a source's rows are kept raw."""
-    return [*(c.name for c in source.delivered), "extra", BROKEN] if source.format == "csv" else ["payload"]
+    in_columns = source.format in {"csv", "bundle"}
+    return [*(c.name for c in source.delivered), "extra", BROKEN] if in_columns else ["payload"]
 
 
 def decode_rows(
@@ -332,7 +392,7 @@ def decode_rows(
         The rows with the wanted columns by their contract names (text, or a list of structs of text for arrays) and
         `malformed`, true where a row is no line of so many cells, or no object of the shape of the wanted columns.
     """
-    if source.format == "csv":
+    if source.format in {"csv", "bundle"}:
         return rows.with_columns(malformed=pl.col(BROKEN).is_not_null())
     wanted = tuple(column for column in source.delivered if columns is None or column.name in columns)
     decoded = _decode(rows["payload"], _json_shape(wanted)).select(

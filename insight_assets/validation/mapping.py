@@ -13,7 +13,7 @@ import polars as pl
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.paths import field_at
 from insight_assets.contracts.rules import judge
-from insight_assets.contracts.sources import SourceContract, TableMapping
+from insight_assets.contracts.sources import NOT_FOUND, SourceContract, TableMapping
 from insight_assets.contracts.types import RowRule
 from insight_assets.ingestion.readers import decode_rows
 from insight_assets.ingestion.times import event_day, parse_time
@@ -84,9 +84,17 @@ def map_rows(
         known_at=pl.coalesce("filed_known_at", "event_time"),
         source=pl.lit(source.name),
     )
+    verdicts = []
+    if source.members:
+        # Without what it names, a row of a bundle says too little to be judged any further.
+        orphaned = pl.col(NOT_FOUND).is_not_null()
+        first = pl.col(NOT_FOUND).str.split(" ").list.first()
+        about = pl.lit(None, dtype=pl.String)
+        verdicts.append(rows.filter(orphaned).select(*ROW, rule=first, column=about, rules=NOT_FOUND))
+        rows = rows.filter(~orphaned)
     broken, timeless = pl.col("malformed"), pl.col("event_time").is_null()
     misfiled = (pl.col("event_day") != pl.col("filed_day")).fill_null(value=False)
-    verdicts = [
+    verdicts += [
         rows.filter(broken).select(*ROW, **_verdict("malformed", None)),
         rows.filter(~broken & timeless).select(*ROW, **_verdict("event_time.required", "event_time")),
         rows.filter(~broken & misfiled).select(*ROW, **_verdict("event_time.out_of_range", "event_time")),
@@ -180,6 +188,11 @@ def _map_table(
         )
     if mapping.where is not None:
         rows = rows.filter(pl.sql_expr(mapping.where))
+    keys = {key: pl.Int64() for key in KEYS if key not in of.polars_schema()}
+    schema = of.polars_schema() | keys | dict.fromkeys(("rule", "column", "rules"), pl.String())
+    if rows.is_empty():
+        # Most mappings of a source of many files have nothing to do on most days.
+        return pl.DataFrame(schema=schema)
     expressions = {name: pl.sql_expr(sql) for name, sql in mapping.expressions.items()}
     casts = _type_rules(mapping)
     made = rows.select(
@@ -204,8 +217,7 @@ def _map_table(
     missing = [pl.lit(None, dtype=c.dtype).alias(c.name) for c in of.columns if c.name not in made.columns]
     already = tuple(RowRule(r.name, r.column, r.description, pl.col(r.name)) for r in (*casts, *fits))
     judged = judge(made.with_columns(missing).lazy(), (*already, *of.row_rules())).collect()
-    published = of.polars_schema().names()
-    return judged.select(*published, *(key for key in KEYS if key not in published), "rule", "column", "rules")
+    return judged.select(*schema)
 
 
 def _telling_identities(

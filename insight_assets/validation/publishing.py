@@ -15,7 +15,9 @@ from insight_assets.validation.ledger import build_orders, derive_order_events, 
 from insight_assets.validation.mapping import ROW, map_rows
 
 _ROUNDING = 1e-9
-TABLES = ("events", "order_lines", "orders", "product_history", "identity_links", "quarantine")
+TABLES = (
+    "events", "order_lines", "orders", "payments", "product_history", "identity_links", "reference_rows", "quarantine",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

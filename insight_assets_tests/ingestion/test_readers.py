@@ -93,7 +93,7 @@ def test_a_file_that_is_gone_is_refused(tmp_path):
         read_delivery(tmp_path / "gone", max_bytes=GB)
 
 
-@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+@pytest.mark.parametrize("source", [each for each in SOURCES.values() if not each.members], ids=lambda each: each.name)
 @pytest.mark.parametrize("data", ["", "\n", " \r\n\n", "\ufeff"])
 def test_an_empty_file_has_no_rows(source, data):
     rows = read_rows(delivery(data), source)
