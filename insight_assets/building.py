@@ -21,6 +21,7 @@ import psutil
 from insight_assets.definitions import build_defs, people_version
 from insight_assets.ingestion.assets import SOURCES
 from insight_assets.ingestion.landing import Inventory, LandedFile
+from insight_assets.ingestion.raw import loaded_files, raw_contract
 from insight_assets.lake import Lake
 from insight_assets.metadata import RANGE_END, RANGE_START
 from insight_assets.picture import Picture
@@ -184,6 +185,8 @@ class Builder:
                 days |= file.days.keys()
                 if file.status == "refused":
                     self.report.refused_files.append(file)
+            # Days that only an earlier version of a file touched are built again, too.
+            days |= {day for day in loaded_files(self.lake, raw_contract(source)) if day >= self.shop.start_date}
         return days
 
     def _selected(self, select: str | None) -> set[str]:

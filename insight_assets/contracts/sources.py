@@ -53,8 +53,11 @@ EPOCHS: Mapping[str, int] = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us"
 POSITION = {"file_hash": pl.String(), "line": pl.Int64(), "item": pl.Int64()}
 # What ingestion and validation put beside the delivered columns.
 BESIDE_DELIVERED = frozenset(
-    {"file_name", "extra", "broken", "payload", "malformed", "filed_day", "filed_known_at"}
-)
+    {
+        "file_name", "extra", "broken", "payload", "malformed", "filed_day", "filed_known_at", "landed_at",
+        "replaced_at", "is_correction", "contract_version", "identity",
+    }
+)  # fmt: skip
 CANONICAL_TABLES = ("events", "order_lines", "payments", "reference_rows")
 DELIVERED = "delivered"
 # What the reader of a bundle puts beside the columns of its members.

@@ -2,6 +2,7 @@
 
 The inventory is a cache of what the files say, kept in SQLite so that a file is opened once; it can be deleted and is
 rebuilt from the files. What was loaded is recorded by the raw tables themselves, in the commit that holds the rows.
+Which of it is in force follows from both, in `raw.py`.
 """
 
 import filecmp
@@ -24,7 +25,7 @@ from insight_assets.ingestion.readers import Delivery, FileRefused, decode_rows,
 from insight_assets.ingestion.times import event_day, parse_time
 
 INVENTORY = ".inventory.sqlite"
-_LAYOUT = 2
+_LAYOUT = 3
 _FILES_PER_COMMIT = 50
 _UNFINISHED = re.compile(r"^\.|\.(tmp|part|partial|crdownload)$")
 _SAFE_NAME = re.compile(r"^[^\x00-\x1f/\\]{1,200}$")
@@ -45,7 +46,7 @@ class LandedFile:
         status: `readable`, `empty`, `refused` or `repeated` (same content as an earlier file).
         reason: why it was refused, and what to do.
         days: event day to number of rows.
-        landed_on: day on which its content first landed.
+        landed_at: when its content first landed, UTC.
     """
 
     source: str
@@ -55,7 +56,12 @@ class LandedFile:
     status: str
     reason: str
     days: dict[date, int]
-    landed_on: date
+    landed_at: datetime
+
+    @property
+    def landed_on(self) -> date:
+        """Day on which its content first landed."""
+        return self.landed_at.date()
 
 
 def land_files(paths: Sequence[Path], folder: Path) -> list[tuple[Path, str]]:
@@ -66,7 +72,8 @@ def land_files(paths: Sequence[Path], folder: Path) -> list[tuple[Path, str]]:
         folder: the source's landing folder.
 
     Returns:
-        The landed path and `landed`, `already there` (same bytes) or `landed as a new version` for each file.
+        The landed path and `landed`, `already there` (same bytes) or `landed as a new version` for each file; a new
+        version takes the place of the file that had its name.
 
     Raises:
         FileNotFoundError: if one of the paths is not a file; nothing is landed then.
@@ -85,12 +92,10 @@ def land_files(paths: Sequence[Path], folder: Path) -> list[tuple[Path, str]]:
 
 def _land(path: Path, folder: Path) -> tuple[Path, str]:
     target, verdict = folder / path.name, "landed"
-    if target.exists() and not filecmp.cmp(path, target, shallow=False):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
-        target, verdict = folder / f"{digest}-{path.name}", "landed as a new version"
     if target.exists():
-        return target, "already there"
+        if filecmp.cmp(path, target, shallow=False):
+            return target, "already there"
+        verdict = "landed as a new version"
     temporary = folder / f".{target.name}.{os.getpid()}.tmp"
     shutil.copyfile(path, temporary)
     with temporary.open("rb") as file:
@@ -183,17 +188,22 @@ class Inventory:
         root.mkdir(parents=True, exist_ok=True)
         with self._open() as connection:
             if connection.execute("PRAGMA user_version").fetchone()[0] != _LAYOUT:
-                connection.execute("DROP TABLE IF EXISTS files")
-                connection.execute("DROP TABLE IF EXISTS days")
+                for table in ("files", "days", "latest"):
+                    connection.execute(f"DROP TABLE IF EXISTS {table}")
                 connection.execute(f"PRAGMA user_version = {_LAYOUT}")
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS files (source TEXT, name TEXT, size INTEGER, modified INTEGER,"
-                " reading TEXT, content_hash TEXT, rows INTEGER, status TEXT, reason TEXT, landed_on TEXT,"
+                " reading TEXT, content_hash TEXT, rows INTEGER, status TEXT, reason TEXT, landed_at TEXT,"
                 " PRIMARY KEY (source, name))"
             )
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS days (source TEXT, name TEXT, day TEXT, rows INTEGER,"
                 " PRIMARY KEY (source, name, day))"
+            )
+            # Kept also when the file is gone: what it gave stays in force until its name comes with something else.
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS latest (source TEXT, name TEXT, content_hash TEXT, landed_at TEXT,"
+                " PRIMARY KEY (source, name))"
             )
 
     @contextmanager
@@ -218,9 +228,11 @@ class Inventory:
                 )
             }
             first_landed = {
-                content: date.fromisoformat(day)
-                for content, day in connection.execute(
-                    "SELECT content_hash, MIN(landed_on) FROM files WHERE source = ? GROUP BY content_hash",
+                content: datetime.fromisoformat(moment)
+                for content, moment in connection.execute(
+                    "SELECT content_hash, MIN(landed_at) FROM"
+                    " (SELECT * FROM latest UNION SELECT source, name, content_hash, landed_at FROM files)"
+                    " WHERE source = ? GROUP BY content_hash",
                     (source.name,),
                 )
             }
@@ -235,7 +247,7 @@ class Inventory:
             seen = (stat.st_size, stat.st_mtime_ns, reading)
             if known.get(name) == seen:
                 continue
-            file = self._open_file(path, source, datetime.fromtimestamp(stat.st_mtime, tz=UTC).date(), first_landed)
+            file = self._open_file(path, source, datetime.fromtimestamp(stat.st_mtime, tz=UTC), first_landed)
             opened.append(file)
             unrecorded.append((file, seen))
             if len(unrecorded) >= _FILES_PER_COMMIT:
@@ -252,9 +264,14 @@ class Inventory:
                     "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         file.source, file.name, *seen, file.content_hash, file.rows, file.status, file.reason,
-                        file.landed_on.isoformat(),
+                        _written(file.landed_at),
                     ),
                 )
+                if file.status in {"readable", "empty"}:
+                    connection.execute(
+                        "INSERT OR REPLACE INTO latest VALUES (?, ?, ?, ?)",
+                        (file.source, file.name, file.content_hash, _written(file.landed_at)),
+                    )
                 connection.executemany(
                     "INSERT INTO days VALUES (?, ?, ?, ?)",
                     [(file.source, file.name, day.isoformat(), rows) for day, rows in file.days.items()],
@@ -265,21 +282,21 @@ class Inventory:
         return f"{contract_digest(source)}/{self.shop_timezone}/{self.max_file_bytes}"
 
     def _open_file(
-        self, path: Path, source: SourceContract, landed_on: date, first_landed: dict[str, date]
+        self, path: Path, source: SourceContract, landed_at: datetime, first_landed: dict[str, datetime]
     ) -> LandedFile:
         """Open a file; a later copy or touch of its content does not change which of its rows lie ahead."""
         content_hash = ""
         try:
             delivery = read_delivery(path, max_bytes=self.max_file_bytes)
             content_hash = delivery.content_hash
-            landed_on = first_landed[content_hash] = min(landed_on, first_landed.get(content_hash, landed_on))
-            rows = self.rows_of(delivery, source, landed_on)
+            landed_at = first_landed[content_hash] = min(landed_at, first_landed.get(content_hash, landed_at))
+            rows = self.rows_of(delivery, source, landed_at.date())
         except FileRefused as refusal:
             reason = f"{refusal.rule}: {refusal}"
-            return LandedFile(source.name, path.name, content_hash, 0, "refused", reason, {}, landed_on)
+            return LandedFile(source.name, path.name, content_hash, 0, "refused", reason, {}, landed_at)
         days = dict(rows.group_by("event_day").len().sort("event_day").iter_rows())
         status = "readable" if rows.height else "empty"
-        return LandedFile(source.name, path.name, content_hash, rows.height, status, "", days, landed_on)
+        return LandedFile(source.name, path.name, content_hash, rows.height, status, "", days, landed_at)
 
     def rows_of(self, delivery: Delivery, source: SourceContract, landed_on: date) -> pl.DataFrame:
         """Read the placed rows of one file.
@@ -298,7 +315,7 @@ class Inventory:
         """List the files of one source, or of all, by name; repeats of a content come after its first file."""
         with self._open() as connection:
             rows = connection.execute(
-                "SELECT source, name, content_hash, rows, status, reason, landed_on FROM files"
+                "SELECT source, name, content_hash, rows, status, reason, landed_at FROM files"
                 " WHERE ?1 IS NULL OR source = ?1 ORDER BY source, name",
                 (source,),
             ).fetchall()
@@ -309,14 +326,24 @@ class Inventory:
                 days.setdefault((owner, name), {})[date.fromisoformat(day)] = count
         seen: set[tuple[str, str]] = set()
         found: list[LandedFile] = []
-        for owner, name, content_hash, count, status, reason, landed_on in rows:
+        for owner, name, content_hash, count, status, reason, landed_at in rows:
             told = "repeated" if status == "readable" and (owner, content_hash) in seen else status
             seen.add((owner, content_hash))
             touched = self._in_time(days.get((owner, name), {}))
             found.append(
-                LandedFile(owner, name, content_hash, count, told, reason, touched, date.fromisoformat(landed_on))
+                LandedFile(owner, name, content_hash, count, told, reason, touched, datetime.fromisoformat(landed_at))
             )
         return found
+
+    def latest(self, source: str) -> dict[str, tuple[str, datetime]]:
+        """Tell what each name of a source last held that could be read, also names that are gone since.
+
+        Returns:
+            File name to content hash and the moment at which that content first landed.
+        """
+        with self._open() as connection:
+            rows = connection.execute("SELECT name, content_hash, landed_at FROM latest WHERE source = ?", (source,))
+            return {name: (content, datetime.fromisoformat(moment)) for name, content, moment in rows}
 
     def _in_time(self, days: dict[date, int]) -> dict[date, int]:
         later = {day: rows for day, rows in days.items() if day >= self.first_day}
@@ -348,6 +375,11 @@ def opening_day(files: Iterable[LandedFile]) -> date | None:
         if following - day > _STRAY_GAP:
             first = following
     return first
+
+
+def _written(moment: datetime) -> str:
+    # Of one width, so that the order of texts is the order of moments.
+    return moment.isoformat(timespec="microseconds")
 
 
 def _forget(connection: sqlite3.Connection, source: str, name: str) -> None:

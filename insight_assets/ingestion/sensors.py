@@ -10,7 +10,7 @@ import json
 import dagster as dg
 
 from insight_assets.ingestion.assets import SOURCES
-from insight_assets.ingestion.raw import PREFIX
+from insight_assets.ingestion.raw import PREFIX, pending_days
 from insight_assets.metadata import RANGE_END, RANGE_START
 from insight_assets.picture import Picture
 from insight_assets.resources import LakeFolder, LandingFolder
@@ -42,25 +42,27 @@ def landed_files(
     except OSError as error:
         # A folder that cannot be listed is not an empty folder.
         return dg.SkipReason(f"the landing folder cannot be read: {error}")
-    days = sorted({day for file in files for day in file.days if day >= settings().start_date})
+    store = tables.open()
+    # Days that only an earlier version of a file touched are built again, too.
+    pending = {day for source in SOURCES.values() for day in pending_days(inventory, store, source)}
+    days = sorted(day for day in pending.union(*(file.days for file in files)) if day >= settings().start_date)
     if not days:
         return dg.SkipReason("nothing has landed since INSIGHT_START_DATE")
     # Once all is built, only new content or another run can change that; no need to look at the history again.
-    contents = sorted({file.content_hash for file in files})
+    contents = sorted((file.source, file.name, file.content_hash) for file in files)
     seen = hashlib.sha256(json.dumps([contents, context.instance.get_runs_count()]).encode()).hexdigest()[:16]
     if context.cursor == seen:
         return dg.SkipReason("nothing new has landed and every landed row is built")
     picture = Picture(context.repository_def.asset_graph, context.instance)
-    step = picture.next_rows(days[0], days[-1], inventory, tables.open(), SOURCES.values())
+    step = picture.next_rows(days[0], days[-1], inventory, store, SOURCES.values())
     if step is None:
         context.update_cursor(seen)
         return dg.SkipReason("every landed row is built")
     tags = {LANDING_TAG: "true", RANGE_START: step.days[0].isoformat(), RANGE_END: step.days[-1].isoformat()}
-    # The same step is asked for again only when what it would read has changed.
-    reads = [
-        picture.newest(step),
-        contents if any(name.startswith(PREFIX) for name in step.assets) else [],
-    ]
+    # The same step is asked for again only when what it would read has changed. A file that is put back as it was
+    # before is a change, too: what raw holds has moved on.
+    raw = [name for name in step.assets if name.startswith(PREFIX)]
+    reads = [picture.newest(step), contents if raw else [], [store.versions(name) for name in raw]]
     key = hashlib.sha256(json.dumps([step.assets, tags, reads]).encode()).hexdigest()[:16]
     return dg.SensorResult(
         run_requests=[dg.RunRequest(run_key=key, asset_selection=[dg.AssetKey(name) for name in step.assets], tags=tags)]

@@ -14,7 +14,7 @@ import polars as pl
 
 from insight_assets.contracts.catalogue import contract
 from insight_assets.ingestion.assets import SOURCES
-from insight_assets.ingestion.raw import PREFIX, raw_contract
+from insight_assets.ingestion.raw import PREFIX, raw_contract, rows_in_force
 from insight_assets.io_managers import TableWriter
 from insight_assets.lake import DailyFrames, Lake
 from insight_assets.metadata import CODE_VERSION_TAG, markdown_table, partition_states, table_asset, table_out
@@ -70,7 +70,10 @@ def validated(context: dg.AssetExecutionContext, tables: LakeFolder, key: Pseudo
     accounts: list[SourceAccount] = []
     batch: dict[date, ValidatedDay] = {}
     for day in sorted(date.fromisoformat(each) for each in context.partition_keys):
-        raw = {name: store.scan(raw_contract(source), [day]).collect() for name, source in SOURCES.items()}
+        raw = {
+            name: rows_in_force(store.scan(raw_contract(source), [day]), shop.known_by).collect()
+            for name, source in SOURCES.items()
+        }
         witness = Witness(pseudonymiser(pseudonym_key.secret))
         batch[day] = validate_day(
             day, raw, SOURCES, pseudonym=witness, shop_timezone=shop.timezone, budgets=shop.reject_budgets,

@@ -15,6 +15,7 @@ from insight_assets.contracts.paths import field_at
 from insight_assets.contracts.rules import judge
 from insight_assets.contracts.sources import NOT_FOUND, SourceContract, TableMapping
 from insight_assets.contracts.types import RowRule
+from insight_assets.ingestion.raw import BESIDE_TEXT
 from insight_assets.ingestion.readers import decode_rows
 from insight_assets.ingestion.times import event_day, parse_time
 from insight_assets.validation.identifiers import KEYS, link_identifiers, replace_all_identifiers
@@ -159,7 +160,7 @@ def _repeated_rows(tables: Mapping[str, pl.DataFrame], raw: pl.DataFrame) -> pl.
     decides only between rows that say the same.
     """
     found = [pl.DataFrame(schema={"file_hash": pl.String, "line": pl.Int64})]
-    says = [name for name in raw.columns if name not in {*ROW, "file_name", "event_day", "known_at"}]
+    says = [name for name in raw.columns if name not in BESIDE_TEXT]
     for table, frame in tables.items():
         key = _identity(table)
         rivals = frame.select(*ROW, *key).filter(pl.struct(key).is_duplicated())

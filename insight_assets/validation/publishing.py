@@ -11,6 +11,7 @@ import polars as pl
 
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.sources import SourceContract
+from insight_assets.ingestion.raw import BESIDE_TEXT
 from insight_assets.validation.ledger import build_orders, derive_order_events, observe_products
 from insight_assets.validation.mapping import ROW, map_rows
 
@@ -132,7 +133,7 @@ def validate_day(
 
 
 def _quarantine(rows: pl.DataFrame, rejected: pl.DataFrame, source: SourceContract) -> pl.DataFrame:
-    text = [name for name in rows.columns if name not in {*ROW, "file_name", "event_day", "known_at"}]
+    text = [name for name in rows.columns if name not in BESIDE_TEXT]
     payload = pl.col("payload") if text == ["payload"] else pl.struct(text).struct.json_encode()
     return rows.join(rejected, on=ROW).select(
         *ROW, "event_day", "file_name", "rule", "column", "rules", "known_at",

@@ -2,7 +2,8 @@
 
 import gzip
 import json
-from datetime import date, timedelta
+import os
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -11,7 +12,8 @@ import zstandard
 from insight_assets.contracts.sources import source_contracts
 from insight_assets.ingestion import raw as raw_module
 from insight_assets.ingestion.assets import READABLE
-from insight_assets.ingestion.raw import RawLoader, loaded_files, pending_days, raw_contract
+from insight_assets.ingestion.landing import INVENTORY
+from insight_assets.ingestion.raw import RawLoader, loaded_files, pending_days, raw_contract, rows_in_force
 from insight_assets.ingestion.readers import FileRefused
 from insight_assets_tests.deliveries import UCI_HEADER, call, lines, uci_row
 from insight_assets_tests.shop_home import ShopHome, accounts, failures
@@ -106,14 +108,97 @@ def test_a_file_taken_away_leaves_its_rows(home):
     assert hashes(home, *ROW_TABLES) == before
 
 
-def test_other_content_under_the_same_name_is_loaded_beside_the_first(home):
-    home.land_calls("a.ndjson", [view(1, FIRST)])
-    home.build(FIRST)
+def test_other_content_under_the_same_name_replaces_what_the_first_gave(home):
+    home.land_calls("a.ndjson", [view(1, FIRST), view(2, FIRST), view(3, SECOND)])
+    home.build(FIRST, SECOND)
+    home.land_calls("a.ndjson", [view(1, FIRST), view(4, THIRD)])
+    home.inventory.refresh(SEGMENT)
+    # The days of the old content and those of the new one.
+    assert set(pending_days(home.inventory, home.lake, SEGMENT)) == set(days_of(3))
+    found = accounts(home.build(FIRST, THIRD))
+    assert found == {"delivered": 2, "accepted": 2, "duplicate": 0, "quarantined": 0}
+    assert home.table("events")["event_id"].to_list() == ["m1", "m4"]
+    assert pending_days(home.inventory, home.lake, SEGMENT) == {}
+    raw = home.table("raw_segment")
+    first, second = raw.filter(~pl.col("is_correction")), raw.filter("is_correction")
+    assert (first.height, second.height) == (3, 2)
+    assert set(first["replaced_at"]) == set(second["landed_at"])
+    assert second["replaced_at"].null_count() == 2
+
+
+def test_what_was_known_before_a_correction_can_still_be_read(home):
     home.land_calls("a.ndjson", [view(1, FIRST), view(2, FIRST)])
-    found = accounts(home.build(FIRST))
-    # The file was delivered again with one row more: the row that it repeats is a duplicate.
-    assert found == {"delivered": 3, "accepted": 2, "duplicate": 1, "quarantined": 0}
-    assert home.table("raw_segment")["file_hash"].n_unique() == 2
+    home.build(FIRST)
+    home.land_calls("a.ndjson", [view(1, FIRST), view(3, FIRST)])
+    home.build(FIRST)
+    raw = home.table("raw_segment")
+    corrected_at = raw["replaced_at"].drop_nulls()[0]
+
+    def known(by: datetime | None) -> list[str]:
+        return sorted(rows_in_force(raw.lazy(), by).collect()["identity"])
+
+    assert known(None) == known(corrected_at) == ["m1", "m3"]
+    assert known(corrected_at - timedelta(microseconds=1)) == ["m1", "m2"]
+    assert known(datetime(2025, 1, 1, 10, 1, tzinfo=UTC)) == ["m1"]
+
+
+def test_a_refused_new_version_replaces_nothing(home):
+    path = home.land_calls("a.ndjson", [view(1, FIRST)])
+    home.build(FIRST)
+    path.write_text("no call at all\n")
+    home.inventory.refresh(SEGMENT)
+    assert home.inventory.files()[0].status == "refused"
+    assert pending_days(home.inventory, home.lake, SEGMENT) == {}
+    home.build(FIRST)
+    assert home.table("raw_segment")["replaced_at"].to_list() == [None]
+
+
+def test_a_content_counts_while_some_name_still_holds_it(home):
+    path = home.land_calls("a.ndjson", [view(1, FIRST)])
+    copy = home.land_calls("copy.ndjson", [view(1, FIRST)])
+    home.build(FIRST)
+    copy.unlink()
+    home.land_calls("a.ndjson", [view(2, FIRST)])
+    home.build(FIRST)
+    assert home.table("events")["event_id"].to_list() == ["m1", "m2"]
+    # Its last name comes with something else; then its first one with what it had.
+    home.land_calls("copy.ndjson", [view(2, FIRST)])
+    home.build(FIRST)
+    assert home.table("events")["event_id"].to_list() == ["m2"]
+    home.land_calls(path.name, [view(1, FIRST)])
+    home.build(FIRST)
+    assert home.table("events")["event_id"].to_list() == ["m1", "m2"]
+    assert home.table("raw_segment").height == 2
+
+
+def test_replacement_survives_the_loss_of_the_inventory(home):
+    home.land_calls("a.ndjson", [view(1, FIRST)])
+    home.land_calls("gone.ndjson", [view(9, FIRST)])
+    home.build(FIRST)
+    (home.root / "landing" / INVENTORY).unlink()
+    (home.folder("segment") / "gone.ndjson").unlink()
+    home.land_calls("a.ndjson", [view(2, FIRST)])
+    home.build(FIRST)
+    assert home.table("events")["event_id"].to_list() == ["m2", "m9"]
+
+
+def test_a_correction_never_landed_before_what_it_corrects(home):
+    path = home.land_calls("a.ndjson", [view(1, FIRST)])
+    home.build(FIRST)
+    home.land_calls("a.ndjson", [view(2, FIRST)])
+    os.utime(path, (0, datetime(2025, 2, 1, tzinfo=UTC).timestamp()))
+    home.build(FIRST)
+    raw = home.table("raw_segment").sort("identity")
+    assert raw["landed_at"][0] == raw["landed_at"][1] == raw["replaced_at"][0]
+
+
+def test_identity_is_what_the_row_alone_says(home):
+    home.land_calls("a.ndjson", [view(1, FIRST)])
+    home.land("uci_online_retail", "a.csv", lines(UCI_HEADER, uci_row("1", f"{FIRST} 10:00:00")))
+    home.build(FIRST, sources=["segment", "uci_online_retail"])
+    assert home.table("raw_segment")["identity"].to_list() == ["m1"]
+    # An invoice's lines are told apart by their place in the file.
+    assert home.table("raw_uci_online_retail")["identity"].to_list() == [None]
 
 
 def test_a_day_without_data_is_an_empty_partition(home):

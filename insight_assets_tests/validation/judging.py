@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Iterable
-from datetime import date
+from datetime import UTC, date, datetime
 
 import polars as pl
 
 from insight_assets.contracts.sources import SourceContract
 from insight_assets.ingestion.landing import locate_rows
-from insight_assets.ingestion.raw import raw_contract
+from insight_assets.ingestion.raw import raw_contract, stamp_rows
 from insight_assets.ingestion.readers import Delivery, read_rows
 from insight_assets.validation.pseudonyms import pseudonymiser
 from insight_assets.validation.publishing import ValidatedDay, validate_day
@@ -16,7 +16,8 @@ from insight_assets.validation.publishing import ValidatedDay, validate_day
 KEY = b"a key for tests, 32 bytes long.."
 PSEUDONYM = pseudonymiser(KEY)
 SHOP = "Asia/Shanghai"
-LANDED_ON = date(2025, 6, 1)
+LANDED_AT = datetime(2025, 6, 1, tzinfo=UTC)
+LANDED_ON = LANDED_AT.date()
 
 
 def raw_rows(source: SourceContract, *files: str | bytes, shop: str = SHOP) -> pl.DataFrame:
@@ -27,7 +28,11 @@ def raw_rows(source: SourceContract, *files: str | bytes, shop: str = SHOP) -> p
         digest = hashlib.sha256(data).hexdigest()[:32]
         rows = read_rows(Delivery(f"file {place}", digest, data), source)
         placed = locate_rows(rows, source, shop_timezone=shop, landed_on=LANDED_ON)
-        read.append(placed.with_columns(file_hash=pl.lit(digest), file_name=pl.lit(f"file {place}")))
+        read.append(
+            stamp_rows(
+                placed, source, content_hash=digest, name=f"file {place}", landed_at=LANDED_AT, is_correction=False
+            )
+        )
     of = raw_contract(source)
     return pl.concat([of.empty(), *(of.conform(rows).collect() for rows in read)]).unique(["file_hash", "line"])
 
