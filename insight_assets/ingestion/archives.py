@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 ZIP = b"PK\x03\x04"
 MOST_FILES = 1_000
-_PASSED_OVER = re.compile(r"(^|/)(\.|__MACOSX/)")
+_PASSED_OVER = re.compile(r"(^|/)(\.(?!\.)|__MACOSX/)")
 _SAFE_NAME = re.compile(r"[^\x00-\x1f\\:]{1,200}")
 
 
