@@ -6,6 +6,7 @@ from types import ModuleType
 import dagster as dg
 
 from insight_assets.automation import automated, automation_sensor
+from insight_assets.contracts.traffic import traffic_rules
 from insight_assets.features import assets as features
 from insight_assets.ingestion import assets as ingestion
 from insight_assets.ingestion import sensors as ingestion_sensors
@@ -84,11 +85,14 @@ def _versioned(asset: dg.AssetsDefinition, shop: Settings) -> dg.AssetsDefinitio
         version = spec.code_version
         if spec.group_name in LEARNING or spec.key.to_user_string() == "customer_labels":
             version = f"{version}-{shaped}"
+        if spec.key.to_user_string() in validation.PUBLISHED:
+            version = f"{version}-{judged}"
         if spec.key.to_user_string() == IDENTITY_VAULT:
             version = f"{version}-v{current_number(shop.key_file, VAULT)}"
         return spec.replace_attributes(code_version=f"{version}-{people}")
 
     shaped = f"h{shop.horizon_days}-s{shop.seed}-e{shop.max_epochs}-r{int(shop.repeat_recommendations)}"
+    judged = f"l{shop.late_days}-d{shop.duplicate_days}-t{traffic_rules(shop.traffic).digest}"
     people = people_version(shop)
 
     return asset.map_asset_specs(with_settings)

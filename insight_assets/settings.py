@@ -30,6 +30,11 @@ class Settings(BaseSettings):
     end_date: date | None = Field(default=None, description="Last event day of a closed history; empty while data comes in")
     timezone: str = Field(default="UTC", description="The shop's time zone (IANA name); event days are days there")
     sources: Path | None = Field(default=None, description="Folder with the shop's own source contracts")
+    late_days: int = Field(
+        default=7, ge=0, description="Days after which an event comes too late; a source contract may say more or less"
+    )
+    duplicate_days: int = Field(default=30, ge=0, le=365, description="Days back over which a row is known as a repeat")
+    traffic: Path | None = Field(default=None, description="File with the shop's own rules for robots and internal traffic")
     horizon_days: int = Field(default=90, ge=1, le=730, description="Label window of churn, value and recommendation")
     min_history_days: int = Field(default=14, ge=1, description="History an origin needs before it is trained on")
     reject_budgets: dict[str, float] = Field(
@@ -66,7 +71,7 @@ class Settings(BaseSettings):
                 raise ValueError(message)
         return value
 
-    @field_validator("home", "sources", "key_path")
+    @field_validator("home", "sources", "traffic", "key_path")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()

@@ -41,11 +41,13 @@ Format = Literal["csv", "ndjson", "parquet", "bundle"]
 ENGINE_FILLED = frozenset(
     {
         "event_day", "event_time", "known_at", "actor_key", "visitor_key", "customer_key",
-        "source", "file_hash", "line",
+        "source", "file_hash", "line", "clock_skew", "duplicate_of", "traffic",
     }
 )  # fmt: skip
-# Raw identifiers of people; the engine turns them into keys and drops them.
-PSEUDO_COLUMNS = dict.fromkeys(("customer_id", "visitor_id", "email", "phone", "device_id"), pl.String())
+# Raw identifiers of people, which the engine turns into keys, and what robots are told by; it drops them all.
+PSEUDO_COLUMNS = dict.fromkeys(
+    ("customer_id", "visitor_id", "email", "phone", "device_id", "user_agent", "ip"), pl.String()
+)
 EPOCHS: Mapping[str, int] = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
 """Times written as counts since 1970 in UTC, and the microseconds of one count."""
 # What SQL may name beside delivered columns: where the row stood, for sources whose rows have no
@@ -76,6 +78,10 @@ DEFAULTS: Mapping[str, Any] = {
     "timezone": "UTC",
     "time_format": "iso",
     "known_at": "event_time",
+    "clock_sent": None,
+    "clock_received": None,
+    "clock_created": None,
+    "late_days": None,
     "reject_budget": 0.05,
     "carry_down": None,
 }
@@ -205,9 +211,13 @@ class SourceContract:
         encoding: Of csv and ndjson files.
         header: Whether csv files begin with a line of names.
         time_column: Delivered column that holds the event time.
-        timezone: Zone of times without offset; "shop" for the shop's own.
+        timezone: Zone of times without offset; "shop" for the shop's own, "none" where there is to be none.
         time_format: "iso", one of `EPOCHS`, or a strptime format.
         known_at: "event_time", or the delivered column that says when the shop knew the row.
+        clock_sent: Delivered column with the device's clock when it sent the row; None where there is none.
+        clock_received: Delivered column with the server's clock when it received the row.
+        clock_created: Delivered column with the device's clock when the event happened.
+        late_days: Days after which a row comes too late; None for the shop's setting.
         reject_budget: Largest share of a day's rows that may be quarantined.
         carry_down: What a csv writes once a group of rows; None for a file that repeats everything.
         delivered: Columns in file order.
@@ -228,6 +238,10 @@ class SourceContract:
     timezone: str
     time_format: str
     known_at: str
+    clock_sent: str | None
+    clock_received: str | None
+    clock_created: str | None
+    late_days: int | None
     reject_budget: float
     carry_down: CarryDown | None
     delivered: tuple[DeliveredColumn, ...]
@@ -439,10 +453,18 @@ def _reading(
     if "event_time" in names and reading["time_column"] != "event_time":
         document.refuse(place("time_column"), "a delivered event_time must be the time_column")
     document.demand_one_of(place("known_at"), "delivered column", reading["known_at"], ["event_time", *names])
+    clocks = [key for key in ("clock_sent", "clock_received", "clock_created") if reading[key] is not None]
+    for key in clocks:
+        document.demand_one_of(place(key), "delivered column", reading[key], names)
+    if len(clocks) in (1, 2):
+        document.refuse(place(clocks[0]), "clock_sent, clock_received and clock_created belong together")
+    late = reading["late_days"]
+    if late is not None and (isinstance(late, bool) or not isinstance(late, int) or late < 0):
+        document.refuse(place("late_days"), "late_days is a number of days, 0 or more")
     try:
-        zoneinfo.ZoneInfo("UTC" if reading["timezone"] == "shop" else reading["timezone"])
+        zoneinfo.ZoneInfo("UTC" if reading["timezone"] in ("shop", "none") else reading["timezone"])
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, TypeError, OSError):
-        message = f"unknown timezone {reading['timezone']!r}; allowed: shop or an IANA name"
+        message = f"unknown timezone {reading['timezone']!r}; allowed: shop, none or an IANA name"
         document.refuse(place("timezone"), message)
     try:
         "".encode(reading["encoding"])
@@ -454,6 +476,9 @@ def _reading(
         document.refuse(place("header"), "header is true or false")
     if not _is_time_format(reading["time_format"]):
         document.refuse(place("time_format"), f"time_format is {', '.join(EPOCHS)}, iso or a strptime format")
+    zoned = reading["time_format"] in ("iso", *EPOCHS) or "%z" in reading["time_format"]
+    if reading["timezone"] == "none" and not zoned:
+        document.refuse(place("timezone"), "a time_format without %z needs a timezone")
     budget = reading["reject_budget"]
     if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 <= budget <= 1:
         document.refuse(place("reject_budget"), "reject_budget is a share from 0 to 1")

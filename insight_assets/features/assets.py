@@ -17,7 +17,7 @@ from insight_assets.features.customer_features import build_customer_features
 from insight_assets.features.labels import HorizonOpenError, label_customers
 from insight_assets.features.product_days import build_product_days
 from insight_assets.features.sequences import build_event_sequences
-from insight_assets.features.sessions import build_sessions
+from insight_assets.features.sessions import build_sessions, split_share
 from insight_assets.lake import DailyFrames
 from insight_assets.metadata import markdown_table, published_days, table_asset
 from insight_assets.partitions import HISTORY, WITH_DAY_BEFORE
@@ -48,9 +48,16 @@ def _within(rows: pl.LazyFrame, first: date, last: date) -> pl.LazyFrame:
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
 def sessions(context: dg.AssetExecutionContext, events: pl.LazyFrame) -> DailyFrames:
-    return build_in_batches(
+    built = build_in_batches(
         lambda first, last: build_sessions(events, first=first, last=last), events, _days(context)
     )
+
+    def frame_of(day: date) -> pl.DataFrame:
+        frame = built.frame_of(day)
+        context.add_asset_metadata({"split_share": split_share(frame)}, partition_key=day.isoformat())
+        return frame
+
+    return DailyFrames(frame_of)
 
 
 @dg.asset(

@@ -6,7 +6,7 @@ Windows, rates and ages belong to `customer_features`.
 
 import polars as pl
 
-from insight_assets.features.vocabulary import CHANNELS, DAY_PARTS, SHOP_EVENTS, event_kinds
+from insight_assets.features.vocabulary import CHANNELS, DAY_PARTS, SHOP_EVENTS, by_persons, event_kinds
 
 KEYS = ("customer_key", "event_day")
 COUNTED = {
@@ -66,7 +66,7 @@ def build_customer_days(
     Returns:
         One row a customer and day with the columns of the contract `customer_days`, sorted by key.
     """
-    acted = _of_customers(events)
+    acted = _of_customers(by_persons(events))
     documents = _of_customers(orders)
     known = pl.concat([acted.select(KEYS), documents.select(KEYS)]).unique()
     parts = (

@@ -7,6 +7,7 @@ them.
 import polars as pl
 
 from insight_assets.contracts.types import float_of
+from insight_assets.features.vocabulary import by_persons
 
 KEYS = ("product_id", "event_day")
 COUNTED = {
@@ -33,7 +34,7 @@ def build_product_days(events: pl.LazyFrame, order_lines: pl.LazyFrame) -> pl.La
     Returns:
         One row a product and day with the columns of the contract `product_days`, sorted by key.
     """
-    seen = _interest(events)
+    seen = _interest(by_persons(events))
     sold = _ledger(order_lines)
     joined = seen.join(sold, on=KEYS, how="full", coalesce=True)
     numbers = [

@@ -8,7 +8,7 @@ from datetime import date
 import polars as pl
 
 from insight_assets.features.ordering import time_order
-from insight_assets.features.vocabulary import event_kinds
+from insight_assets.features.vocabulary import by_persons, event_kinds
 
 DEFAULT_LENGTH = 128
 ROWS_PER_PASS = 8_000_000
@@ -41,7 +41,7 @@ def build_event_sequences(
     if length < 1 or rows_per_pass < 1:
         message = f"length and rows_per_pass must be at least 1, not {length} and {rows_per_pass}"
         raise ValueError(message)
-    known = events.filter((pl.col("event_day") <= as_of) & pl.col("customer_key").is_not_null())
+    known = by_persons(events).filter((pl.col("event_day") <= as_of) & pl.col("customer_key").is_not_null())
     customers = _cuts(known, length)
     rows = customers["events"].clip(upper_bound=length).sum()
     passes = max(1, -(-rows // rows_per_pass))

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from insight_assets.features.ordering import time_order
-from insight_assets.features.vocabulary import SHOP_EVENTS
+from insight_assets.features.vocabulary import SHOP_EVENTS, by_persons
 
 GAP = timedelta(minutes=30)
 """Longest pause within a visit."""
@@ -85,13 +85,22 @@ def build_sessions(
     )
 
 
+def split_share(sessions: pl.DataFrame) -> float:
+    """Give the share of a day's visits that midnight cut: they began on the day before.
+
+    Args:
+        sessions: rows of the contract `sessions` of one day.
+    """
+    return sessions["continued"].mean() or 0.0
+
+
 def _acted(events: pl.LazyFrame, first: date, last: date, gap: timedelta) -> pl.DataFrame:
     """Read what actors did on the days, and the day before if they may still have been in a visit.
 
     Nobody was seen the day before after the first event of the first day, so that whoever comes
     later than a pause after it begins a new visit.
     """
-    acted = events.filter(
+    acted = by_persons(events).filter(
         pl.col("actor_key").is_not_null() & ~pl.col("event").is_in(SHOP_EVENTS)
     ).select(READ)
     rows = acted.filter(pl.col("event_day").is_between(first, last)).collect()

@@ -1,12 +1,15 @@
 """Words that several features share: kinds of event, channels and parts of the day.
 
 Kinds and channels come from the contract of events, so that a kind added there is known here;
-nothing is counted here.
+which events speak of customers at all is said here too. Nothing is counted here.
 """
 
 import functools
 
+import polars as pl
+
 from insight_assets.contracts.catalogue import contract
+from insight_assets.contracts.traffic import PERSON
 
 CHANNELS = ("web", "app", "mini_program", "store", "phone", "email", "other")
 DAY_PARTS = ("night", "morning", "afternoon", "evening")
@@ -27,3 +30,15 @@ def event_kinds() -> tuple[str, ...]:
     """Give the kinds of event in the contract's order; a kind's code is its place here, from 0."""
     allowed = contract("events").column("event").allowed or ()
     return tuple(str(kind) for kind in allowed)
+
+
+def by_persons(events: pl.LazyFrame) -> pl.LazyFrame:
+    """Leave out what robots and the shop itself did.
+
+    Args:
+        events: rows of the contract `events`.
+
+    Returns:
+        The rows whose `traffic` is `person`; every feature that reads events begins with this.
+    """
+    return events.filter(pl.col("traffic") == PERSON)

@@ -22,7 +22,7 @@ import polars as pl
 
 from insight_assets.contracts.sources import SourceContract
 from insight_assets.ingestion.readers import Delivery, FileRefused, decode_rows, read_delivery, read_rows
-from insight_assets.ingestion.times import event_day, parse_time
+from insight_assets.ingestion.times import event_day, read_moments, time_columns
 
 INVENTORY = ".inventory.sqlite"
 _LAYOUT = 3
@@ -137,15 +137,9 @@ def locate_rows(rows: pl.DataFrame, source: SourceContract, *, shop_timezone: st
     Raises:
         FileRefused: if no row has a readable time.
     """
-    decoded = decode_rows(rows, source, columns={source.time_column, source.known_at})
-    placed = decoded.select(
-        event_time=parse_time(pl.col(source.time_column), source, shop_timezone=shop_timezone),
-        known_at=parse_time(
-            pl.col(source.time_column if source.known_at == "event_time" else source.known_at),
-            source,
-            shop_timezone=shop_timezone,
-        ),
-    )
+    decoded = decode_rows(rows, source, columns=time_columns(source))
+    moments = read_moments(source, shop_timezone=shop_timezone)
+    placed = decoded.select(event_time=moments.event_time, known_at=moments.known_at)
     day = event_day(pl.col("event_time"), shop_timezone)
     days = placed.select(
         day=pl.when(day.is_between(EARLIEST, landed_on + timedelta(days=1))).then(day),

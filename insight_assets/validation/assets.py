@@ -8,21 +8,24 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import partial
 
 import dagster as dg
 import polars as pl
 
 from insight_assets.contracts.catalogue import contract
+from insight_assets.contracts.traffic import BOT, INTERNAL, traffic_rules
 from insight_assets.ingestion.assets import SOURCES
 from insight_assets.ingestion.raw import PREFIX, raw_contract, rows_in_force
 from insight_assets.io_managers import TableWriter
 from insight_assets.lake import DailyFrames, Lake
 from insight_assets.metadata import CODE_VERSION_TAG, markdown_table, partition_states, table_asset, table_out
-from insight_assets.partitions import HISTORY
+from insight_assets.partitions import HISTORY, WITH_REPEATS
 from insight_assets.resources import LakeFolder, PseudonymKey
 from insight_assets.settings import settings
 from insight_assets.validation.key_ring import ANALYTICS, VAULT
 from insight_assets.validation.ledger import describe_products
+from insight_assets.validation.lookback import Lookback
 from insight_assets.validation.pseudonyms import pseudonymiser
 from insight_assets.validation.publishing import TABLES, SourceAccount, ValidatedDay, validate_day
 from insight_assets.validation.vault import IDENTITY_VAULT, Witness, seal_identifiers
@@ -31,13 +34,14 @@ CONSERVED = "read_is_accepted_duplicate_quarantined_or_suppressed"
 WITHIN_BUDGET = "quarantined_within_reject_budget"
 EVERY_DAY_PUBLISHED = "every_delivered_day_is_published"
 PUBLISHED = (*TABLES, IDENTITY_VAULT)
+DELIVERED = [dg.AssetDep(PREFIX + source, partition_mapping=WITH_REPEATS) for source in SOURCES]
 _ROWS_AT_ONCE = 500_000
 _DAYS_TOLD = 40
 
 
 @dg.multi_asset(
     name="validated",
-    specs=[table_out(name, layer="validated").merge_attributes(deps=[PREFIX + s for s in SOURCES]) for name in PUBLISHED],
+    specs=[table_out(name, layer="validated", code_version="2").merge_attributes(deps=DELIVERED) for name in PUBLISHED],
     check_specs=[
         dg.AssetCheckSpec(
             CONSERVED, asset="events", blocking=True,
@@ -69,15 +73,17 @@ def validated(context: dg.AssetExecutionContext, tables: LakeFolder, key: Pseudo
     publisher = _Publisher(context, store, keyed)
     accounts: list[SourceAccount] = []
     batch: dict[date, ValidatedDay] = {}
+    in_force = partial(rows_in_force, known_by=shop.known_by)
+    lookback = Lookback(store, SOURCES, days=shop.duplicate_days, in_force=in_force)
     for day in sorted(date.fromisoformat(each) for each in context.partition_keys):
         raw = {
-            name: rows_in_force(store.scan(raw_contract(source), [day]), shop.known_by).collect()
-            for name, source in SOURCES.items()
+            name: in_force(store.scan(raw_contract(source), [day])).collect() for name, source in SOURCES.items()
         }
         witness = Witness(pseudonymiser(pseudonym_key.secret))
         batch[day] = validate_day(
             day, raw, SOURCES, pseudonym=witness, shop_timezone=shop.timezone, budgets=shop.reject_budgets,
-            suppressed=suppressed.recogniser(ring),
+            suppressed=suppressed.recogniser(ring), earlier=lookback.rows_before(day, raw),
+            late_days=shop.late_days, traffic=traffic_rules(shop.traffic),
         )
         vault = seal_identifiers(witness.seen, day, pseudonym_key=pseudonym_key.id, vault_key=ring.current(VAULT))
         batch[day] = replace(batch[day], tables={**batch[day].tables, IDENTITY_VAULT: vault})
@@ -92,7 +98,7 @@ def validated(context: dg.AssetExecutionContext, tables: LakeFolder, key: Pseudo
     if refused:
         publisher.record_published()
         raise dg.Failure(description=_refusal(refused), metadata={"refused": _account_table(refused)}, allow_retries=False)
-    yield from publisher.results(accounts)
+    yield from publisher.results()
 
 
 class _Publisher:
@@ -113,6 +119,8 @@ class _Publisher:
                 frames = DailyFrames(lambda day, name=name: batch[day].tables[name])
                 written = self.writer.write(contract(name), days, frames)
                 self.recorded[name] |= {key: {**metadata, **self.keyed} for key, metadata in written.items()}
+        for day in good:
+            self.recorded["events"][day.isoformat()] |= _told_of_events(batch[day])
 
     def record_published(self) -> None:
         """Record the partitions that were written although the step is about to fail."""
@@ -123,13 +131,25 @@ class _Publisher:
                     dg.AssetMaterialization(name, partition=partition, metadata=metadata, tags={CODE_VERSION_TAG: version})
                 )
 
-    def results(self, accounts: Sequence[SourceAccount]) -> Iterator[dg.MaterializeResult]:
+    def results(self) -> Iterator[dg.MaterializeResult]:
         for name, partitions in self.recorded.items():
             for partition, metadata in partitions.items():
-                told = [account for account in accounts if account.day.isoformat() == partition] if name == "events" else []
-                account = {"account": _account_table(told)} if told else {}
-                self.context.add_asset_metadata({**metadata, **account}, asset_key=name, partition_key=partition)
+                self.context.add_asset_metadata(metadata, asset_key=name, partition_key=partition)
             yield dg.MaterializeResult(asset_key=name)
+
+
+def _told_of_events(day: ValidatedDay) -> dict[str, object]:
+    """Tell what became of a day's delivered rows, how late they were, and who did what they tell of."""
+    accepted = sum(account.accepted for account in day.accounts)
+    late = sum(account.late for account in day.accounts)
+    account = {"account": _account_table(day.accounts)} if day.accounts else {}
+    return account | {
+        "late_share": late / accepted if accepted else 0.0,
+        "kept_under_own_identity": sum(account.renamed for account in day.accounts),
+        "clock_off_by_more_than_a_day": sum(account.skewed for account in day.accounts),
+        "bot_events": day.traffic.get(BOT, 0),
+        "internal_events": day.traffic.get(INTERNAL, 0),
+    }
 
 
 def _check_results(accounts: Sequence[SourceAccount]) -> Iterator[dg.AssetCheckResult]:
@@ -147,6 +167,8 @@ def _check_results(accounts: Sequence[SourceAccount]) -> Iterator[dg.AssetCheckR
                 "duplicate": sum(a.duplicate for a in accounts),
                 "quarantined": sum(a.quarantined for a in accounts),
                 "suppressed": sum(a.suppressed for a in accounts),
+                "superseded": sum(a.superseded for a in accounts),
+                "renamed": sum(a.renamed for a in accounts),
                 **({"broken_by": _account_table(broken), "next": advice} if broken else {}),
             },
         )
@@ -191,7 +213,8 @@ def _account_table(accounts: Sequence[SourceAccount]) -> dg.MarkdownMetadataValu
         {
             "source": a.source, "day": a.day.isoformat(), "read": a.read, "accepted": a.accepted,
             "duplicate": a.duplicate, "quarantined": a.quarantined,
-            "suppressed": a.suppressed, "rules": ", ".join(f"{r} {n}" for r, n in a.rules.items()),
+            "suppressed": a.suppressed, "superseded": a.superseded, "renamed": a.renamed, "late share": a.late_share,
+            "rules": ", ".join(f"{r} {n}" for r, n in a.rules.items()),
         }
         for a in accounts[:40]
     ]

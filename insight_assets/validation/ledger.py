@@ -47,7 +47,8 @@ def derive_order_events(orders: pl.LazyFrame, events: pl.LazyFrame) -> pl.LazyFr
         events: delivered rows of `events` of the same days.
 
     Returns:
-        Rows with columns of the contract `events`: `order_completed` for a sale, `order_refunded` for a refund.
+        Rows with columns of the contract `events`: `order_completed` for a sale, `order_refunded` for a refund; the
+        ledger is a person's whatever else the actor did that day.
     """
     told = events.filter(pl.col("event").is_in(["order_completed", "order_refunded", "order_cancelled"])).select(
         "source",
@@ -62,6 +63,7 @@ def derive_order_events(orders: pl.LazyFrame, events: pl.LazyFrame) -> pl.LazyFr
             event_id=pl.format("{}:{}:{}", "kind", "order_id", "event_day"),
             event=pl.when(sale).then(pl.lit("order_completed")).otherwise(pl.lit("order_refunded")),
             value=pl.when(sale).then(pl.col("gross") - pl.col("discount")).otherwise(pl.col("refunded")),
+            traffic=pl.lit("person"),
             file_hash=pl.lit("derived"),
             line=pl.lit(1, dtype=pl.Int64),
         )

@@ -1,12 +1,14 @@
-"""From delivered rows to canonical rows: mapping, judging, and telling duplicates.
+"""From delivered rows to canonical rows: mapping, judging, and counting what became of each.
 
 Works on the rows of one source and one event day. A delivered row is judged as a whole: if any canonical row made from
-it breaks a rule, the delivered row is rejected. What the shop's ledger makes of accepted rows is in `ledger.py`.
+it breaks a rule, the delivered row is rejected. Which of several rows with one identity counts is said in `repeats`,
+who is a robot in `traffic`; what the shop's ledger makes of accepted rows is in `ledger`.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 import polars as pl
 
@@ -14,15 +16,20 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.paths import field_at
 from insight_assets.contracts.rules import judge
 from insight_assets.contracts.sources import NOT_FOUND, SourceContract, TableMapping
+from insight_assets.contracts.traffic import TrafficRules, traffic_rules
 from insight_assets.contracts.types import RowRule
-from insight_assets.ingestion.raw import BESIDE_TEXT
 from insight_assets.ingestion.readers import decode_rows
-from insight_assets.ingestion.times import event_day, parse_time
+from insight_assets.ingestion.times import event_day, parse_time, read_moments, time_fault, transport_columns
 from insight_assets.validation.identifiers import KEYS, link_identifiers, replace_all_identifiers
 from insight_assets.validation.pseudonyms import hide_identity
+from insight_assets.validation.repeats import ROW, settle_repeats
 from insight_assets.validation.suppression import rows_naming
+from insight_assets.validation.traffic import JUDGED_ONLY, judge_events
 
-ROW = ["file_hash", "line"]
+CLOCK_AHEAD, TOO_LATE = "clock_ahead", "too_late"
+LATE_DAYS = 7
+_CLOCKS_AGREE = timedelta(hours=1)
+_CLOCK_IS_WRONG = timedelta(hours=24)
 _TRY_CAST = re.compile(r"\bTRY_CAST\s*\(", re.IGNORECASE)
 _AS = re.compile(r"(.*)\sAS\s(.+)", re.IGNORECASE | re.DOTALL)
 
@@ -36,20 +43,43 @@ class MappedRows:
         rejected: one row per rejected delivered row: file_hash, line, rule, column, rules.
         read: delivered rows.
         accepted: delivered rows that are in a canonical table.
-        duplicate: delivered rows dropped because an earlier one has the same identity.
+        duplicate: delivered rows dropped because another one with the same identity counts.
         quarantined: delivered rows that were rejected.
         suppressed: delivered rows left out because they speak of somebody who is to be forgotten.
+        superseded: of the duplicates, those that say something else than the row that counts.
+        renamed: of the accepted rows, those kept under an identity of their own.
+        late: of the accepted rows, those known after the end of their event day.
+        skewed: of the accepted rows, those of a device whose clock was more than a day off.
         identity_links: pairs of identifiers in accepted rows, as the contract `identity_links` has them.
     """
 
     tables: Mapping[str, pl.DataFrame]
     rejected: pl.DataFrame
+    identity_links: pl.DataFrame
     read: int
     accepted: int
     duplicate: int
     quarantined: int
-    identity_links: pl.DataFrame
-    suppressed: int = 0
+    suppressed: int
+    superseded: int
+    renamed: int
+    late: int
+    skewed: int
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Delivered rows held against the rules, before any is compared with another.
+
+    Attributes:
+        rows: decoded delivered rows with their moments, those of people who are to be forgotten left out.
+        tables: canonical table to the rows that obey its rules, with the columns `KEYS`.
+        rejected: as in `MappedRows`.
+    """
+
+    rows: pl.DataFrame
+    tables: Mapping[str, pl.DataFrame]
+    rejected: pl.DataFrame
 
 
 def map_rows(
@@ -59,6 +89,9 @@ def map_rows(
     pseudonym: Callable[[str, str], int],
     shop_timezone: str,
     suppressed: Callable[[str], bool] | None = None,
+    earlier: pl.DataFrame | None = None,
+    late_days: int = LATE_DAYS,
+    traffic: TrafficRules | None = None,
 ) -> MappedRows:
     """Make canonical rows of the raw rows of one source and day.
 
@@ -69,38 +102,101 @@ def map_rows(
         shop_timezone: the shop's time zone.
         suppressed: tells whether an identifier is that of somebody who is to be forgotten; rows that name them are
             left out of every table, quarantine included, and counted. None when nobody is.
+        earlier: raw rows of earlier event days that may have an identity of this day's rows.
+        late_days: days after which a row comes too late, where the contract says nothing else.
+        traffic: rules by which events are told from those of robots; the shipped ones by default.
 
     Returns:
         Accepted rows by canonical table, and the account of every delivered row.
     """
-    rows = decode_rows(raw, source)
-    forgotten = 0
+    rules = traffic or traffic_rules()
+    late = timedelta(days=late_days if source.late_days is None else source.late_days)
+
+    def judged(rows: pl.DataFrame) -> _Judged:
+        return _judge_rows(rows, source, pseudonym, shop_timezone, suppressed, late, rules)
+
+    today = judged(raw)
+    past = judged(earlier) if earlier is not None and earlier.height else None
+    told = pl.concat([_sayings(each.rows, source) for each in (today, past) if each is not None])
+    settled = settle_repeats(
+        today.tables, past.tables if past else {},
+        lambda wanted: told.join(wanted.lazy(), on=ROW, how="semi").collect(), pseudonym=pseudonym,
+    )  # fmt: skip
+    # A delivered row that feeds two tables is one row in which its identifiers were seen together.
+    seen = [*ROW, "event_day", "event_time", "source", *KEYS]
+    met = pl.concat([frame.select(seen) for frame in settled.tables.values()]).unique()
+    accepted = today.rows.join(met, on=ROW, how="semi")
+    return MappedRows(
+        tables={table: frame.select(contract(table).polars_schema().names()) for table, frame in settled.tables.items()},
+        rejected=today.rejected,
+        identity_links=link_identifiers(met),
+        read=raw.height,
+        accepted=accepted.height,
+        duplicate=settled.repeats.height,
+        quarantined=today.rejected.height,
+        suppressed=raw.height - today.rows.height,
+        superseded=int(settled.repeats["superseded"].sum()),
+        renamed=settled.renamed.height,
+        late=accepted.filter(event_day(pl.col("known_at"), shop_timezone) > pl.col("event_day")).height,
+        skewed=accepted.filter(pl.col("clock_skew").abs() > _CLOCK_IS_WRONG.total_seconds()).height,
+    )
+
+
+def _sayings(rows: pl.DataFrame, source: SourceContract) -> pl.LazyFrame:
+    """Give what delivered rows say: all their delivered columns but those of their journey."""
+    # A device that sends again may do so from another network.
+    networks = [pl.sql_expr(mapping.expressions["ip"]) for mapping in source.mappings if "ip" in mapping.expressions]
+    journey = transport_columns(source).union(*(network.meta.root_names() for network in networks))
+    says = [pl.col(column.name) for column in source.delivered if column.name not in journey]
+    if source.clock_created is not None:
+        says.append(pl.coalesce(source.clock_created, source.time_column).alias("created or corrected"))
+    landed = "landed_at" if "landed_at" in rows.columns else pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias("landed_at")
+    return rows.lazy().select(*ROW, landed, content=pl.struct(says).struct.json_encode())
+
+
+def _judge_rows(
+    raw: pl.DataFrame,
+    source: SourceContract,
+    pseudonym: Callable[[str, str], int],
+    shop_timezone: str,
+    suppressed: Callable[[str], bool] | None,
+    late: timedelta,
+    rules: TrafficRules,
+) -> _Judged:
+    moments = read_moments(source, shop_timezone=shop_timezone)
+    decoded = decode_rows(raw, source)
     if suppressed is not None:
-        rows = rows.join(rows_naming(rows, source, suppressed), on=ROW, how="anti")
-        forgotten = raw.height - rows.height
-    time = parse_time(pl.col(source.time_column), source, shop_timezone=shop_timezone)
-    rows = rows.rename({"event_day": "filed_day", "known_at": "filed_known_at"}).with_columns(event_time=time)
-    rows = rows.with_columns(
+        decoded = decoded.join(rows_naming(decoded, source, suppressed), on=ROW, how="anti")
+    decoded = decoded.rename({"event_day": "filed_day", "known_at": "filed_known_at"})
+    delivered = decoded.with_columns(event_time=moments.event_time, clock_skew=moments.clock_skew).with_columns(
         event_day=event_day(pl.col("event_time"), shop_timezone),
         known_at=pl.coalesce("filed_known_at", "event_time"),
         source=pl.lit(source.name),
     )
+    broken = pl.col("malformed")
+    timeless = decoded.filter(~broken).join(delivered.filter(pl.col("event_time").is_null()), on=ROW, how="semi")
+    waited = pl.col("known_at") - pl.col("event_time")
+    fault = (
+        pl.when(pl.col("event_time").is_null()).then(None)
+        .when(waited < -_CLOCKS_AGREE).then(pl.lit(CLOCK_AHEAD))
+        .when(waited > late).then(pl.lit(TOO_LATE))
+        .when(pl.col("event_day") != pl.col("filed_day")).then(pl.lit("event_time.out_of_range"))
+    )  # fmt: skip
+    timed = delivered.with_columns(fault=fault)
     verdicts = []
     if source.members:
         # Without what it names, a row of a bundle says too little to be judged any further.
         orphaned = pl.col(NOT_FOUND).is_not_null()
         first = pl.col(NOT_FOUND).str.split(" ").list.first()
         about = pl.lit(None, dtype=pl.String)
-        verdicts.append(rows.filter(orphaned).select(*ROW, rule=first, column=about, rules=NOT_FOUND))
-        rows = rows.filter(~orphaned)
-    broken, timeless = pl.col("malformed"), pl.col("event_time").is_null()
-    misfiled = (pl.col("event_day") != pl.col("filed_day")).fill_null(value=False)
+        verdicts.append(timed.filter(orphaned).select(*ROW, rule=first, column=about, rules=NOT_FOUND))
+        timed, timeless = timed.filter(~orphaned), timeless.filter(~orphaned)
     verdicts += [
-        rows.filter(broken).select(*ROW, **_verdict("malformed", None)),
-        rows.filter(~broken & timeless).select(*ROW, **_verdict("event_time.required", "event_time")),
-        rows.filter(~broken & misfiled).select(*ROW, **_verdict("event_time.out_of_range", "event_time")),
+        timed.filter(broken).select(*ROW, **_verdict("malformed", None)),
+        timeless.select(*ROW, **_verdict(time_fault(source, shop_timezone=shop_timezone), "event_time")),
+        timed.filter(~broken & pl.col("fault").is_not_null()).select(*ROW, **_verdict(pl.col("fault"), "event_time")),
     ]
-    rows = rows.filter(~broken & ~timeless & ~misfiled)
+    rows = timed.filter(~broken & pl.col("event_time").is_not_null() & pl.col("fault").is_null()).drop("fault")
     if source.known_at != "event_time":
         written = pl.col(source.known_at)
         unreadable = ~_is_blank(written) & parse_time(written, source, shop_timezone=shop_timezone).is_null()
@@ -108,7 +204,7 @@ def map_rows(
     mapped: dict[str, list[pl.DataFrame]] = {}
     reached = []
     for mapping in source.mappings:
-        judged = _map_table(rows, source, mapping, pseudonym)
+        judged = _map_table(rows, source, mapping, pseudonym, rules)
         reached.append(judged.select(ROW))
         verdicts.append(judged.filter(pl.col("rule").is_not_null()).select(*ROW, "rule", "column", "rules"))
         mapped.setdefault(mapping.table, []).append(judged.drop("rule", "column", "rules"))
@@ -129,20 +225,12 @@ def map_rows(
         )
     )
     tables = {table: frame.join(rejected.select(ROW), on=ROW, how="anti") for table, frame in made.items()}
-    repeats = _repeated_rows(tables, raw)
-    tables = {table: frame.join(repeats, on=ROW, how="anti") for table, frame in tables.items()}
-    accepted = pl.concat([frame.select(ROW) for frame in tables.values()]).unique().height
-    # A delivered row that feeds two tables is one row in which its identifiers were seen together.
-    seen = [*ROW, "event_day", "event_time", "source", *KEYS]
-    met = pl.concat([frame.select(seen) for frame in tables.values()]).unique()
-    tables = {table: frame.select(contract(table).polars_schema().names()) for table, frame in tables.items()}
-    return MappedRows(
-        tables, rejected, raw.height, accepted, repeats.height, rejected.height, link_identifiers(met), forgotten
-    )
+    return _Judged(delivered, tables, rejected)
 
 
-def _verdict(rule: str, column: str | None) -> dict[str, pl.Expr]:
-    return {"rule": pl.lit(rule), "column": pl.lit(column, dtype=pl.String), "rules": pl.lit(rule)}
+def _verdict(rule: str | pl.Expr, column: str | None) -> dict[str, pl.Expr]:
+    rule = pl.lit(rule) if isinstance(rule, str) else rule
+    return {"rule": rule, "column": pl.lit(column, dtype=pl.String), "rules": rule}
 
 
 def _identity(table: str) -> list[str]:
@@ -153,29 +241,12 @@ def _is_blank(text: pl.Expr) -> pl.Expr:
     return text.is_null() | (text.str.strip_chars() == "")
 
 
-def _repeated_rows(tables: Mapping[str, pl.DataFrame], raw: pl.DataFrame) -> pl.DataFrame:
-    """Find delivered rows whose identity another delivered row has that was known earlier.
-
-    Of rows known at the same moment the one that says the lesser counts, wherever it stood: which file it came in
-    decides only between rows that say the same.
-    """
-    found = [pl.DataFrame(schema={"file_hash": pl.String, "line": pl.Int64})]
-    says = [name for name in raw.columns if name not in BESIDE_TEXT]
-    for table, frame in tables.items():
-        key = _identity(table)
-        rivals = frame.select(*ROW, *key).filter(pl.struct(key).is_duplicated())
-        if rivals.is_empty():
-            continue
-        told = raw.select(*ROW, "known_at", *(pl.col(name).alias(f"says {name}") for name in says))
-        ranked = rivals.join(told, on=ROW).sort(
-            "known_at", *(f"says {name}" for name in says), *ROW, nulls_last=True
-        )
-        found.append(ranked.filter(pl.int_range(pl.len()).over(key) > 0).select(ROW))
-    return pl.concat(found).unique(maintain_order=True)
-
-
 def _map_table(
-    rows: pl.DataFrame, source: SourceContract, mapping: TableMapping, pseudonym: Callable[[str, str], int]
+    rows: pl.DataFrame,
+    source: SourceContract,
+    mapping: TableMapping,
+    pseudonym: Callable[[str, str], int],
+    rules: TrafficRules,
 ) -> pl.DataFrame:
     of = contract(mapping.table)
     rows = rows.with_columns(item=pl.lit(1, dtype=pl.Int64))
@@ -197,7 +268,7 @@ def _map_table(
     expressions = {name: pl.sql_expr(sql) for name, sql in mapping.expressions.items()}
     casts = _type_rules(mapping)
     made = rows.select(
-        "file_hash", "line", "item", "source", "event_time", "event_day", "known_at",
+        "file_hash", "line", "item", "source", "event_time", "event_day", "known_at", "clock_skew",
         *(rule.passes.alias(rule.name) for rule in casts),
         *(expression.alias(name) for name, expression in expressions.items() if name not in ROW),
     )
@@ -206,6 +277,8 @@ def _map_table(
         hide_identity(made[name], pseudonym).alias(name) for name in _telling_identities(source, mapping, expressions)
     )
     made = made.with_columns(actor_key=pl.coalesce("customer_key", "visitor_key"))
+    if mapping.table == "events":
+        made = made.with_columns(judge_events(made, rules.events)).drop(JUDGED_ONLY, strict=False)
     columns = [column for column in of.columns if column.name in made.columns]
     typed = [pl.col(column.name).cast(column.dtype, strict=False) for column in columns]
     # What a type cannot hold, a product of large numbers for one, is no reason to lose the day.

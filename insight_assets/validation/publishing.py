@@ -11,9 +11,12 @@ import polars as pl
 
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.sources import SourceContract
+from insight_assets.contracts.traffic import PERSON, TrafficRules, traffic_rules
 from insight_assets.ingestion.raw import BESIDE_TEXT
 from insight_assets.validation.ledger import build_orders, derive_order_events, observe_products
-from insight_assets.validation.mapping import ROW, map_rows
+from insight_assets.validation.mapping import LATE_DAYS, map_rows
+from insight_assets.validation.repeats import ROW
+from insight_assets.validation.traffic import judge_actor_days
 
 _ROUNDING = 1e-9
 TABLES = (
@@ -36,6 +39,10 @@ class SourceAccount:
         rules: broken rule to number of rows, most frequent first.
         files: files with rejected rows, the worst first.
         suppressed: rows of people who are to be forgotten.
+        superseded: of the duplicates, older versions of a changed order.
+        renamed: of the accepted rows, those with an identity that another row has, kept under one of their own.
+        late: of the accepted rows, those known after the end of their day.
+        skewed: of the accepted rows, those of a device whose clock was more than a day off.
     """
 
     source: str
@@ -48,6 +55,15 @@ class SourceAccount:
     rules: Mapping[str, int]
     files: tuple[str, ...] = ()
     suppressed: int = 0
+    superseded: int = 0
+    renamed: int = 0
+    late: int = 0
+    skewed: int = 0
+
+    @property
+    def late_share(self) -> float:
+        """Share of the accepted rows that was known only after the end of their day; 0 where there are none."""
+        return self.late / self.accepted if self.accepted else 0.0
 
     @property
     def conserved(self) -> bool:
@@ -63,10 +79,17 @@ class SourceAccount:
 
 @dataclass(frozen=True)
 class ValidatedDay:
-    """The canonical tables of one day and the account of its delivered rows."""
+    """The canonical tables of one day and the account of its delivered rows.
+
+    Attributes:
+        tables: every table of `TABLES`.
+        accounts: one a source that delivered rows.
+        traffic: kind of traffic to the number of events, persons left out.
+    """
 
     tables: Mapping[str, pl.DataFrame]
     accounts: tuple[SourceAccount, ...]
+    traffic: Mapping[str, int]
 
     @property
     def publishable(self) -> bool:
@@ -83,6 +106,9 @@ def validate_day(
     shop_timezone: str,
     budgets: Mapping[str, float],
     suppressed: Callable[[str], bool] | None = None,
+    earlier: Mapping[str, pl.DataFrame] | None = None,
+    late_days: int = LATE_DAYS,
+    traffic: TrafficRules | None = None,
 ) -> ValidatedDay:
     """Validate the raw rows of one day.
 
@@ -94,33 +120,43 @@ def validate_day(
         shop_timezone: the shop's time zone.
         budgets: reject budgets by source that replace those of the contracts.
         suppressed: tells whether an identifier is that of somebody who is to be forgotten; None when nobody is.
+        earlier: source to its raw rows of earlier days that carry identities of this day's rows.
+        late_days: days after which a row comes too late, for sources whose contract says nothing else.
+        traffic: rules by which events are told from those of robots; the shipped ones by default.
 
     Returns:
         Every table of `TABLES`, and one account per source that delivered rows.
     """
     frames: dict[str, list[pl.DataFrame]] = {name: [contract(name).empty()] for name in TABLES}
     accounts = []
+    rules = traffic or traffic_rules()
     for name in sorted(raw):
         rows = raw[name]
         if rows.is_empty():
             continue
         source = sources[name]
-        mapped = map_rows(rows, source, pseudonym=pseudonym, shop_timezone=shop_timezone, suppressed=suppressed)
+        mapped = map_rows(
+            rows, source, pseudonym=pseudonym, shop_timezone=shop_timezone, suppressed=suppressed,
+            earlier=(earlier or {}).get(name), late_days=late_days, traffic=rules,
+        )  # fmt: skip
         for table, frame in mapped.tables.items():
             frames[table].append(frame)
         frames["identity_links"].append(mapped.identity_links)
         quarantine = _quarantine(rows, mapped.rejected, source)
         frames["quarantine"].append(quarantine)
-        rules, files = (
+        broken, files = (
             quarantine.group_by(name).len().sort(["len", name], descending=[True, False]) for name in ("rule", "file_name")
         )
         accounts.append(
             SourceAccount(
                 name, day, mapped.read, mapped.accepted, mapped.duplicate, mapped.quarantined,
-                budgets.get(name, source.reject_budget), dict(rules.iter_rows()), tuple(files["file_name"]), mapped.suppressed,
+                budgets.get(name, source.reject_budget), dict(broken.iter_rows()), tuple(files["file_name"]),
+                suppressed=mapped.suppressed, superseded=mapped.superseded, renamed=mapped.renamed,
+                late=mapped.late, skewed=mapped.skewed,
             )
         )
     tables = {name: pl.concat(parts) for name, parts in frames.items()}
+    tables["events"] = judge_actor_days(tables["events"], rules.actor_days)
     lines, events = tables["order_lines"].lazy(), tables["events"].lazy()
     orders = contract("orders").conform(build_orders(lines)).collect()
     derived = contract("events").conform(derive_order_events(orders.lazy(), events)).collect()
@@ -129,7 +165,8 @@ def validate_day(
         "events": pl.concat([tables["events"], derived]),
         "product_history": contract("product_history").conform(observe_products(events, lines)).collect(),
     }
-    return ValidatedDay(tables, tuple(accounts))
+    others = tables["events"].filter(pl.col("traffic") != PERSON).group_by("traffic").len().sort("traffic")
+    return ValidatedDay(tables, tuple(accounts), dict(others.iter_rows()))
 
 
 def _quarantine(rows: pl.DataFrame, rejected: pl.DataFrame, source: SourceContract) -> pl.DataFrame:

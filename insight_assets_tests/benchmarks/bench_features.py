@@ -84,6 +84,7 @@ def make_day(day: date, rows: int, customers: int, *, seed: int) -> dict[str, pl
         }
     ).with_columns(
         pl.lit("bench").alias("source"),
+        pl.lit("person").alias("traffic"),
         pl.lit(day).alias("event_day"),
         pl.lit("0" * 32).alias("file_hash"),
         pl.int_range(1, pl.len() + 1).alias("line"),

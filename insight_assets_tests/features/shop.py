@@ -59,7 +59,7 @@ def _default(column: Any, number: int) -> Any:
     if isinstance(column.dtype, pl.List):
         return []
     plain = {pl.String: "web", pl.Boolean: True, pl.Datetime: datetime(2025, 1, 1, tzinfo=UTC)}
-    given = {"source": "segment", "currency": "CNY", "kind": "sale", "line": 1, "lines": 1}
+    given = {"source": "segment", "traffic": "person", "currency": "CNY", "kind": "sale", "line": 1, "lines": 1}
     return given.get(column.name, plain.get(column.dtype.base_type(), 0))
 
 

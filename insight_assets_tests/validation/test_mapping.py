@@ -166,17 +166,6 @@ def test_repeats_are_counted_and_dropped():
     assert table(days, "events")["event_id"].sort().to_list() == ["m1", "m2"]
 
 
-def test_of_two_tellings_the_one_known_first_counts():
-    early, late = (
-        call("m", TIME, receivedAt="2025-01-01T11:00:00Z"),
-        call("m", TIME, receivedAt="2025-01-02T11:00:00Z", properties={"price": 1}),
-    )
-    for files in ([calls(early, late)], [calls(late, early)], [calls(early), calls(late)], [calls(late), calls(early)]):
-        days = validate(SEGMENT, *files)
-        assert totals(days) == (2, 1, 1, 0)
-        assert table(days, "events")["price"].to_list() == [Decimal("9.5")]
-
-
 def test_a_repeated_order_drops_all_its_lines():
     one = order("m", TIME, product("a"), product("b"))
     days = validate(SEGMENT, calls(one, one))

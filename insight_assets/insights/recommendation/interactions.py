@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
+from insight_assets.features.vocabulary import by_persons
+
 BOUGHT_WEIGHT = 1.0
 ADDED_WEIGHT = 0.3
 VIEWED_WEIGHT = 0.1
@@ -148,7 +150,7 @@ def interactions(
     ]
     if events is not None:
         contacts.append(
-            events.filter(
+            by_persons(events).filter(
                 pl.col("event_day").is_between(
                     as_of - timedelta(days=INTEREST_DAYS), as_of, closed="right"
                 )

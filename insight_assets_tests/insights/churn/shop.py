@@ -52,6 +52,7 @@ def events_of(orders: pl.DataFrame) -> pl.LazyFrame:
         actor_key="customer_key",
         customer_key="customer_key",
         channel=pl.lit("web"),
+        traffic=pl.lit("person"),
         product_id="product_id",
         value=pl.col("value").cast(pl.Decimal(18, 4)),
         order_id=pl.format("o{}", "number"),

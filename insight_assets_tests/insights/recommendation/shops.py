@@ -20,6 +20,7 @@ EVENT = {
     "product_id": pl.String,
     "event_day": pl.Date,
     "event": pl.String,
+    "traffic": pl.String,
 }
 
 
@@ -40,7 +41,7 @@ def sales(rows: Iterable[tuple[int | None, str, int]]) -> pl.LazyFrame:
 def looks(rows: Iterable[tuple[int | None, str | None, int, str]]) -> pl.LazyFrame:
     """Events from (customer, product, days ago, kind)."""
     return pl.LazyFrame(
-        [(customer, product, day(ago), event) for customer, product, ago, event in rows],
+        [(customer, product, day(ago), event, "person") for customer, product, ago, event in rows],
         schema=EVENT,
         orient="row",
     )
