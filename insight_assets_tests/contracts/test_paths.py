@@ -42,7 +42,7 @@ def test_a_path_takes_its_value(path):
 
 @pytest.mark.parametrize("path", TAKEN)
 def test_a_path_finds_nothing_where_its_objects_are_absent(path):
-    assert take(path, None, {}, {key: None for key in CALL}) == [None, None, None]
+    assert take(path, None, {}, dict.fromkeys(CALL)) == [None, None, None]
 
 
 def test_an_empty_list_sums_to_nothing():
