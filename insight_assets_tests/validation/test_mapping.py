@@ -135,7 +135,7 @@ def test_a_row_that_no_mapping_takes_is_quarantined():
     nothing = ",view,p,c,,b,1.0,u,s"
     days = validate(REES46, lines(header, row.format("view"), row.format("stare"), row.format(""), nothing))
     assert {line: rules for (_, line), rules in verdicts(days).items()} == {
-        3: "event.required", 4: "not_mapped", 5: "event_time.required",
+        3: "event.enum", 4: "not_mapped", 5: "event_time.required",
     }  # fmt: skip
 
 
