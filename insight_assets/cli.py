@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,6 +62,17 @@ def _day(text: str | None) -> date | None:
     except ValueError:
         message = f"{text!r} is not a day; write it as 2025-01-31"
         raise _refuse(message) from None
+
+
+def _moment(text: str | None, shop: Settings) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        message = f"{text!r} is not a moment; write it as 2025-01-31T18:00 (the shop's zone) or 2025-01-31T18:00+01:00"
+        raise _refuse(message) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=shop.zone)
 
 
 def _progress() -> Callable[[str], None]:
@@ -217,6 +228,32 @@ def _build(shop: Settings, first: date | None, last: date | None, as_of: list[da
         raise _refuse(str(error), BUSY) from None
 
 
+@app.command("as-known")
+def as_known(
+    moment: Annotated[str, typer.Argument(help="Moment, e.g. 2025-01-31T18:00 (the shop's zone)")],
+    into: Annotated[Path, typer.Option(help="Folder of the home to make; must not exist")],
+    home: Home = None,
+    as_of: Annotated[list[str] | None, typer.Option(help="As-of day of the snapshots (default: the last day); repeatable")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rebuild everything from the rows known at a moment, in a home of its own."""
+    from insight_assets.hindsight import NothingKnown, prepare_home
+
+    shop = _home(home)
+    try:
+        first, last = prepare_home(shop, into.absolute(), _moment(moment, shop))
+    except (FileExistsError, NothingKnown) as error:
+        raise _refuse(str(error)) from None
+    report = _build(choose_home(into), first, last, [d for each in as_of or () if (d := _day(each))] or None, None)
+    if as_json:
+        out.print_json(json.dumps(_report_json(report)))
+    else:
+        _print_report(report)
+        console.print(f"look into it with --home {into}", highlight=False)
+    if report.failures:
+        raise typer.Exit(FAILED)
+
+
 def _report_json(report: Any) -> dict[str, Any]:
     return {
         "first": str(report.first), "last": str(report.last), "as_of": [str(day) for day in report.as_of],
@@ -285,6 +322,7 @@ def show(
     table: Annotated[str, typer.Argument(help="Table, e.g. orders or customer_profiles")],
     home: Home = None,
     as_of: Annotated[str | None, typer.Option(help="Partition to show (default: the newest)")] = None,
+    published_by: Annotated[str | None, typer.Option(help="Show what the table held at this moment")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most rows to show")] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -294,10 +332,11 @@ def show(
     shop = _home(home)
     contract = _table_contract(shop, table)
     lake = Lake(shop.lake)
+    moment = _moment(published_by, shop)
     day = _day(as_of) or _newest(lake, contract)
     if day is None:
         raise _refuse(f"{table} holds no rows yet; next: insight build", FAILED)
-    frame = lake.scan(contract, [day]).head(limit).collect()
+    frame = lake.scan(contract, [day], published_by=moment).head(limit).collect()
     if frame.is_empty():
         raise _refuse(f"{table} holds no rows for {day}", FAILED)
     _print_frame(frame, as_json=as_json)

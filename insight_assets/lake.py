@@ -6,7 +6,7 @@ Knows contracts and files, not assets: no Dagster, no clock. How a run records w
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +18,7 @@ from insight_assets.contracts.types import Contract, ContractError
 
 BYTES_PER_COMMIT = 250_000_000
 HASH_DIGITS = 32
+NEVER = -1
 DIGITS_OF_INT64 = 18
 
 
@@ -103,25 +104,36 @@ class Lake:
         """Whether the table was ever written."""
         return DeltaTable.is_deltatable(str(self.path(table)))
 
-    def scan(self, contract: Contract, keys: Sequence[date] | None = None) -> pl.LazyFrame:
+    def scan(
+        self, contract: Contract, keys: Sequence[date] | None = None, *, published_by: datetime | None = None
+    ) -> pl.LazyFrame:
         """Read a table lazily.
 
         Args:
             contract: the table's contract.
             keys: partitions to read, in any order; None reads all of them.
+            published_by: read what the table held at this moment, with its time zone; None reads what it holds now.
 
         Returns:
             The rows, with exactly the contract's columns; no rows where the table or partition was never written.
         """
         if not self.exists(contract.name) or (keys is not None and not keys):
             return contract.empty().lazy()
-        frame = pl.scan_delta(str(self.path(contract.name)))
+        version = None if published_by is None else self._version_at(contract.name, published_by)
+        if version == NEVER:
+            return contract.empty().lazy()
+        frame = pl.scan_delta(str(self.path(contract.name)), version=version)
         if keys is not None:
             first, last = min(keys), max(keys)
             frame = frame.filter(pl.col(contract.partition_column).is_between(first, last))
             if (last - first).days + 1 != len(set(keys)):
                 frame = frame.filter(pl.col(contract.partition_column).is_in(sorted(set(keys))))
         return contract.conform(frame)
+
+    def _version_at(self, table: str, moment: datetime) -> int:
+        milliseconds = int(moment.timestamp() * 1000)
+        history = DeltaTable(str(self.path(table))).history()
+        return max((commit["version"] for commit in history if commit["timestamp"] <= milliseconds), default=NEVER)
 
     def write(
         self,
