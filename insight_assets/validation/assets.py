@@ -41,7 +41,7 @@ _DAYS_TOLD = 40
 
 @dg.multi_asset(
     name="validated",
-    specs=[table_out(name, layer="validated", code_version="2").merge_attributes(deps=DELIVERED) for name in PUBLISHED],
+    specs=[table_out(name, layer="validated", code_version="3").merge_attributes(deps=DELIVERED) for name in PUBLISHED],
     check_specs=[
         dg.AssetCheckSpec(
             CONSERVED, asset="events", blocking=True,

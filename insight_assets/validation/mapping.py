@@ -21,6 +21,7 @@ from insight_assets.contracts.types import RowRule
 from insight_assets.ingestion.readers import decode_rows
 from insight_assets.ingestion.times import event_day, parse_time, read_moments, time_fault, transport_columns
 from insight_assets.validation.identifiers import KEYS, link_identifiers, replace_all_identifiers
+from insight_assets.validation.masking import mask_text
 from insight_assets.validation.pseudonyms import hide_identity
 from insight_assets.validation.repeats import ROW, settle_repeats
 from insight_assets.validation.suppression import rows_naming
@@ -276,6 +277,8 @@ def _map_table(
     made = made.with_columns(
         hide_identity(made[name], pseudonym).alias(name) for name in _telling_identities(source, mapping, expressions)
     )
+    written = [name for name in _written_by_people(source, mapping, expressions) if made.schema[name] == pl.String]
+    made = made.with_columns(mask_text(pl.col(name)) for name in written)
     made = made.with_columns(actor_key=pl.coalesce("customer_key", "visitor_key"))
     if mapping.table == "events":
         made = made.with_columns(judge_events(made, rules.events)).drop(JUDGED_ONLY, strict=False)
@@ -292,6 +295,23 @@ def _map_table(
     already = tuple(RowRule(r.name, r.column, r.description, pl.col(r.name)) for r in (*casts, *fits))
     judged = judge(made.with_columns(missing).lazy(), (*already, *of.row_rules())).collect()
     return judged.select(*schema)
+
+
+def _written_by_people(
+    source: SourceContract, mapping: TableMapping, expressions: Mapping[str, pl.Expr]
+) -> Iterator[str]:
+    """Name the columns of canonical rows that hold, or are made from, what people wrote."""
+    free = {
+        each.name
+        for column in source.delivered
+        for each in (column, *column.items)
+        if each.classification == "free_text"
+    }
+    for column in contract(mapping.table).columns:
+        if column.name in expressions and (
+            column.classification == "free_text" or free & set(expressions[column.name].meta.root_names())
+        ):
+            yield column.name
 
 
 def _telling_identities(
