@@ -151,13 +151,17 @@ def land(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add files to a source's landing folder, each appearing there whole; nothing is read yet."""
-    from insight_assets.ingestion.landing import land_files
+    """Add files to a source's landing folder, each appearing there whole; nothing is read yet.
+
+    Related files of one source (a bundle) are packed into one archive, which replaces an earlier one of its name.
+    """
+    from insight_assets.ingestion.landing import land_bundle, land_files
 
     shop = _home(home)
     contract = _source(shop, source)
+    is_loose = bool(contract.members) and any(path.suffix != ".zip" for path in paths)
     try:
-        landed = land_files(paths, shop.landing / contract.name)
+        landed = (land_bundle if is_loose else land_files)(paths, shop.landing / contract.name)
     except FileNotFoundError as error:
         raise _refuse(f"{error}; nothing was landed") from None
     counts: dict[str, int] = {}

@@ -5,6 +5,8 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from insight_assets.ingestion.readers import Delivery, read_delivery
+
 
 def packed(files: Mapping[str, bytes | str]) -> bytes:
     """Give the bytes of a zip archive with those files."""
@@ -13,6 +15,13 @@ def packed(files: Mapping[str, bytes | str]) -> bytes:
         for name, content in files.items():
             writer.writestr(name, content)
     return archive.getvalue()
+
+
+def delivered(folder: Path, files: Mapping[str, bytes | str]) -> Delivery:
+    """Write an archive of those files into a folder and open it as landing does."""
+    path = folder / "bundle.zip"
+    path.write_bytes(packed(files))
+    return read_delivery(path, max_bytes=1_000_000_000)
 
 
 def olist_files(real_data: Path) -> dict[str, bytes]:
@@ -33,8 +42,9 @@ c5,davi,40000,salvador,BA
 c6,bruno,20000,rio de janeiro,RJ
 """,
     "olist_orders_dataset.csv": """\
-order_id,customer_id,order_status,order_purchase_timestamp,order_approved_at,order_delivered_carrier_date,order_delivered_customer_date,order_estimated_delivery_date
-two-goods,c1,delivered,2017-03-01 10:00:00,2017-03-01 10:20:00,2017-03-02 09:00:00,2017-03-06 18:30:00,2017-03-20 00:00:00
+order_id,customer_id,order_status,order_purchase_timestamp,order_approved_at,order_delivered_carrier_date,\
+order_delivered_customer_date,order_estimated_delivery_date
+two-goods,c1,delivered,2017-03-01 10:00:00,2017-03-01 10:20:00,2017-03-02 09:00:00,2017-03-06 18:30:00,2017-03-20
 voucher,c2,delivered,2017-03-01 23:30:00,2017-03-02 00:10:00,2017-03-03 09:00:00,2017-03-07 12:00:00,2017-03-21 00:00:00
 unpaid,c3,canceled,2017-03-02 08:00:00,,,,2017-03-22 00:00:00
 given-back,c4,canceled,2017-03-02 09:00:00,2017-03-03 11:00:00,,,2017-03-22 00:00:00
@@ -74,7 +84,8 @@ r3,no-goods,1,,,2017-03-09 00:00:00,2017-03-09 07:00:00
 r4,nowhere,3,,,2017-03-09 00:00:00,2017-03-09 08:00:00
 ''',
     "olist_products_dataset.csv": """\
-"product_id","product_category_name","product_name_lenght","product_description_lenght","product_photos_qty","product_weight_g","product_length_cm","product_height_cm","product_width_cm"
+"product_id","product_category_name","product_name_lenght","product_description_lenght","product_photos_qty",\
+"product_weight_g","product_length_cm","product_height_cm","product_width_cm"
 "soap",beleza_saude,40,287,1,225,16,10,14
 "desk",moveis_antigos,44,276,1,9000,90,80,70
 "lamp",,,,,500,20,20,20

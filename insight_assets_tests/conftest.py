@@ -29,7 +29,7 @@ settings.load_profile("project")
 REAL_DATA = Path(os.environ.get("INSIGHT_REAL_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of the real data sets; skips the test where it is absent."""
     if not REAL_DATA.is_dir():

@@ -1,12 +1,13 @@
-"""Opening of zip archives: the files in one, each as a stream, and the refusal of what is hostile or cut.
+"""Zip archives: packing files into one, opening those in one as streams, and the refusal of what is hostile or cut.
 
 Nothing is ever unpacked to disk. Which files belong together is in `bundles.py`; sizes are limited by who reads.
 """
 
 import re
+import shutil
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,6 +44,21 @@ def opened_files(file: BinaryIO) -> Iterator[tuple[str, BinaryIO]]:
         for name, entry in sorted(zip(names, entries, strict=True), key=lambda pair: pair[0]):
             with archive.open(entry) as stream:
                 yield name, stream
+
+
+def pack_files(paths: Sequence[Path], archive: Path) -> None:
+    """Pack files into an archive, under their names; the same files give the same bytes.
+
+    Args:
+        paths: the files.
+        archive: the archive to write.
+    """
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as writer:
+        for path in sorted(paths, key=lambda each: each.name):
+            entry = zipfile.ZipInfo(path.name)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with path.open("rb") as file, writer.open(entry, "w", force_zip64=True) as target:
+                shutil.copyfileobj(file, target)
 
 
 def _hostile(entry: zipfile.ZipInfo) -> str | None:

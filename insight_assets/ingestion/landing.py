@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pathlib import Path
 import polars as pl
 
 from insight_assets.contracts.sources import SourceContract
+from insight_assets.ingestion.archives import pack_files
 from insight_assets.ingestion.readers import Delivery, FileRefused, decode_rows, read_delivery, read_rows
 from insight_assets.ingestion.times import event_day, read_moments, time_columns
 
@@ -88,6 +90,29 @@ def land_files(paths: Sequence[Path], folder: Path) -> list[tuple[Path, str]]:
             raise FileRefused("name", message)
     folder.mkdir(parents=True, exist_ok=True)
     return [_land(path, folder) for path in paths]
+
+
+def land_bundle(paths: Sequence[Path], folder: Path) -> list[tuple[Path, str]]:
+    """Pack related files into one archive, named like the folder, and land it.
+
+    Args:
+        paths: the files that belong together.
+        folder: the source's landing folder.
+
+    Returns:
+        The archive and its verdict, as `land_files` gives them; an earlier archive of that name is replaced.
+
+    Raises:
+        FileNotFoundError: if one of the paths is not a file; nothing is landed then.
+    """
+    for path in paths:
+        if not path.is_file():
+            message = f"{path} is not a file"
+            raise FileNotFoundError(message)
+    with tempfile.TemporaryDirectory() as beside:
+        archive = Path(beside) / f"{folder.name}.zip"
+        pack_files(paths, archive)
+        return land_files([archive], folder)
 
 
 def _land(path: Path, folder: Path) -> tuple[Path, str]:

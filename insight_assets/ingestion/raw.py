@@ -30,7 +30,7 @@ BESIDE_TEXT = frozenset(
     }
 )  # fmt: skip
 _MOMENT = pl.Datetime("us", "UTC")
-_IDENTITIES = {"events": "event_id", "order_lines": "order_line_id"}
+_IDENTITIES = {"events": "event_id", "order_lines": "order_line_id", "payments": "payment_id"}
 
 
 def raw_contract(source: SourceContract) -> Contract:

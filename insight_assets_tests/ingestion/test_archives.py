@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from insight_assets.ingestion.landing import land_bundle
 from insight_assets.ingestion.readers import Delivery, FileRefused, read_delivery
 from insight_assets_tests.bundles import packed
 
@@ -81,6 +82,22 @@ def test_an_encrypted_file_is_refused(tmp_path):
 
 def test_files_that_are_too_large_together_are_refused_while_they_unpack(tmp_path):
     archive = packed({"a.csv": bytes(600_000), "b.csv.gz": gzip.compress(bytes(600_000))})
-    with pytest.raises(FileRefused, match="b.csv.gz: more than 1,000,000 bytes") as refused:
+    with pytest.raises(FileRefused, match=r"b\.csv\.gz: more than 1,000,000 bytes") as refused:
         opened(tmp_path, archive, max_bytes=1_000_000)
     assert refused.value.rule == "too_large"
+
+
+def test_related_files_land_as_one_archive_that_replaces_the_earlier_one(tmp_path):
+    first, second = tmp_path / "a.csv", tmp_path / "b.csv.gz"
+    first.write_text("one\n")
+    second.write_bytes(gzip.compress(b"two\n"))
+    [(landed, verdict)] = land_bundle([first, second], tmp_path / "landing" / "olist")
+    assert (landed.name, verdict) == ("olist.zip", "landed")
+    before = read_delivery(landed, max_bytes=GB)
+    assert [(file.name, file.data) for file in before.files] == [("a.csv", b"one\n"), ("b.csv.gz", b"two\n")]
+    assert land_bundle([second, first], landed.parent) == [(landed, "already there")]
+    first.write_text("more\n")
+    assert land_bundle([first, second], landed.parent) == [(landed, "landed as a new version")]
+    assert read_delivery(landed, max_bytes=GB).content_hash != before.content_hash
+    with pytest.raises(FileNotFoundError):
+        land_bundle([first, tmp_path / "gone.csv"], landed.parent)

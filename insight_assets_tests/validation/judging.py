@@ -20,13 +20,13 @@ LANDED_AT = datetime(2025, 6, 1, tzinfo=UTC)
 LANDED_ON = LANDED_AT.date()
 
 
-def raw_rows(source: SourceContract, *files: str | bytes, shop: str = SHOP) -> pl.DataFrame:
-    """Read the raw rows of files named by their place."""
+def raw_rows(source: SourceContract, *files: str | bytes | Delivery, shop: str = SHOP) -> pl.DataFrame:
+    """Read the raw rows of files named by their place, or of deliveries."""
     read = []
     for place, content in enumerate(files):
-        data = content.encode() if isinstance(content, str) else content
-        digest = hashlib.sha256(data).hexdigest()[:32]
-        rows = read_rows(Delivery(f"file {place}", digest, data), source)
+        delivery = content if isinstance(content, Delivery) else _delivery(f"file {place}", content)
+        digest = delivery.content_hash
+        rows = read_rows(delivery, source)
         placed = locate_rows(rows, source, shop_timezone=shop, landed_on=LANDED_ON)
         read.append(
             stamp_rows(
@@ -37,8 +37,13 @@ def raw_rows(source: SourceContract, *files: str | bytes, shop: str = SHOP) -> p
     return pl.concat([of.empty(), *(of.conform(rows).collect() for rows in read)]).unique(["file_hash", "line"])
 
 
+def _delivery(name: str, content: str | bytes) -> Delivery:
+    data = content.encode() if isinstance(content, str) else content
+    return Delivery(name, hashlib.sha256(data).hexdigest()[:32], data)
+
+
 def validate(
-    source: SourceContract, *files: str | bytes, shop: str = SHOP, order: Iterable[int] | None = None
+    source: SourceContract, *files: str | bytes | Delivery, shop: str = SHOP, order: Iterable[int] | None = None
 ) -> dict[date, ValidatedDay]:
     """Validate the days of files; `order` shuffles the raw rows first."""
     raw = raw_rows(source, *files, shop=shop)
