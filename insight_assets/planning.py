@@ -8,10 +8,11 @@ was made from changed after it was made. A partition made again with the same co
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 ONE_DAY = timedelta(days=1)
+_NEAR = -1
 
 
 @dataclass(frozen=True)
@@ -148,23 +149,30 @@ def _stale_rows(
     nodes: Sequence[Node], days: Sequence[date], states: States, landed: Mapping[str, Collection[date]]
 ) -> dict[str, set[date]]:
     stale: dict[str, set[date]] = {}
+    # A long look back seldom changes the days it reaches: what follows from them waits until they were made.
+    changing: dict[str, set[date]] = {}
     for node in nodes:
         if node.is_raw:
             lacking = set(landed.get(node.name, ()))
             outdated = {d for d in days if node.name in landed and is_stale(node, d, {node.name: states[node.name]})}
-            stale[node.name] = (lacking | outdated) & set(days)
+            stale[node.name] = changing[node.name] = (lacking | outdated) & set(days)
             continue
-        own = {day for day in days if is_stale(node, day, states)}
-        caused = {
-            day
-            for edge in node.edges
-            for day in days
-            if any(True for _ in _read_days(edge, day, stale.get(edge.parent, ())))
-        }
-        stale[node.name] = own | caused
+        near = replace(node, edges=tuple(e if e.first >= _NEAR else replace(e, first=0) for e in node.edges))
+        stale[node.name] = _stale_days(node, days, states, changing)
+        changing[node.name] = _stale_days(near, stale[node.name], states, changing)
     for node in nodes:
         stale[node.name] = set().union(*(stale.get(name, set()) for name in node.together))
     return stale
+
+
+def _stale_days(
+    node: Node, days: Collection[date], states: States, changing: Mapping[str, Collection[date]]
+) -> set[date]:
+    own = {day for day in days if is_stale(node, day, states)}
+    caused = {
+        day for edge in node.edges for day in days if any(True for _ in _read_days(edge, day, changing.get(edge.parent, ())))
+    }
+    return own | caused
 
 
 def _barred(nodes: Sequence[Node], days: Sequence[date], failed: Collection[tuple[str, date]]) -> dict[str, set[date]]:

@@ -142,6 +142,25 @@ def test_nothing_follows_from_content_that_did_not_change():
     assert world.rows(days(10)) is None
 
 
+def test_a_long_look_back_makes_days_anew_and_what_follows_only_where_they_changed():
+    far = tuple(
+        replace(node, edges=(Edge("raw_shop", -30, 0),)) if node.name in TOGETHER else node for node in ROWS
+    )
+    world = built(10)
+    day = days(10)[4]
+    world.landed = {day}
+    assert world.rows(days(10), nodes=far) == Step(("raw_shop",), (day,))
+    world.make(Step(("raw_shop",), (day,)))
+    world.landed = set()
+    step = world.rows(days(10), nodes=far)
+    assert step == Step(("events", "orders"), tuple(days(10)[4:]))
+    world.make(step, changed=False)
+    assert world.rows(days(10), nodes=far) is None
+    world.make(Step(("events",), (day,)))
+    assert set(world.rows(days(10), nodes=far).days) <= {day, days(10)[5]}
+    assert World(days(3)).rows(days(3), nodes=far).assets == tuple(node.name for node in ROWS)
+
+
 def test_a_new_code_version_rebuilds_its_asset_and_then_what_reads_it():
     world = built(4)
     nodes = tuple(replace(node, code_version="2") if node.name == "sessions" else node for node in ROWS)

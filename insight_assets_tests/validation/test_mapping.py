@@ -79,6 +79,11 @@ BAD_CALLS = {
     "unknown channel": (call("m", TIME, context={"channel": "fax"}), "channel.enum"),
     "no time": (call("m", TIME) | {"timestamp": None}, "event_time.required"),
     "unreadable time": (call("m", "next Tuesday", receivedAt=TIME), "event_time.required"),
+    "an hour and a second ahead": (call("m", "2025-01-01T11:00:01Z", receivedAt=TIME), "clock_ahead"),
+    "two days ahead": (call("m", "2025-01-03T10:00:00Z", receivedAt=TIME), "clock_ahead"),
+    "made after it was sent": (call("m", TIME, originalTimestamp="2025-01-01T12:00:00Z", sentAt=TIME), "clock_ahead"),
+    "eight days late": (call("m", TIME, receivedAt="2025-01-09T10:00:00Z"), "too_late"),
+    "400 days late": (call("m", "2023-11-28T10:00:00Z", receivedAt=TIME), "too_late"),
     "far future": (call("m", "2031-01-01T00:00:00Z"), "event_time.out_of_range"),
     "before 1990": (call("m", "1989-12-30T00:00:00Z"), "event_time.out_of_range"),
     "epoch": (call("m", "1970-01-01T00:00:00Z"), "event_time.out_of_range"),
@@ -117,6 +122,13 @@ GOOD_CALLS = {
     "visitor": call("m", TIME, userId=None),
     "one day ahead": call("m", "2025-06-02T10:00:00Z"),
     "guest order": order("m", TIME, product(), userId=None, anonymousId=None),
+    "an hour ahead": call("m", "2025-01-01T11:00:00Z", receivedAt=TIME),
+    "a day late": call("m", TIME, receivedAt="2025-01-02T10:00:00Z"),
+    "seven days late": call("m", TIME, receivedAt="2025-01-08T10:00:00Z"),
+    "a device in 1970": call("m", TIME, originalTimestamp="1970-01-01T00:00:00Z", sentAt="1970-01-01T00:00:01Z"),
+    "a device in 2038": call("m", TIME, originalTimestamp="2038-01-19T03:14:07Z", sentAt="2038-01-19T03:14:07Z"),
+    "a device three hours ahead": call("m", TIME, originalTimestamp="2025-01-01T13:00:00Z", sentAt="2025-01-01T13:00:00Z"),
+    "a device three hours behind": call("m", TIME, originalTimestamp="2025-01-01T07:00:00Z", sentAt="2025-01-01T07:00:00Z"),
     "received before it happened": call("m", TIME, receivedAt="2025-01-01T09:00:00Z"),
     "not received": call("m", TIME, receivedAt=None),
     "one level of nesting less": '{"messageId": "m", "event": "Signed Up", "userId": "u", "timestamp": "%s", "context": null}' % TIME,
@@ -202,6 +214,45 @@ def test_a_table_that_is_mapped_twice_takes_rows_of_both():
     assert totals(days) == (3, 2, 0, 1)
     overlapping = replace(SEGMENT, mappings=(first, first))
     assert verdicts(validate(overlapping, calls(call("a", TIME)))) == {("file 0", 1): "primary_key"}
+
+
+# Clocks and lateness
+
+
+def test_clocks_that_are_off_and_rows_that_come_late_are_counted():
+    device = {"originalTimestamp": "1970-01-01T00:00:00Z", "sentAt": "1970-01-01T00:00:10Z"}
+    days = validate(SEGMENT, calls(call("a", TIME), call("b", TIME, **device), call("c", TIME, receivedAt="2025-01-03T10:00:00Z")))
+    account = days[DAY].accounts[0]
+    assert (account.accepted, account.late, account.skewed) == (3, 1, 1)
+    assert account.late_share == pytest.approx(1 / 3)
+    events = table(days, "events").sort("event_id")
+    assert events["event_time"].dt.epoch("s").diff().to_list() == [None, -10, 10]
+    assert events["clock_skew"].to_list() == [None, -1_735_725_590.0, None]
+
+
+@pytest.mark.parametrize(("late_days", "broken"), [(None, {4}), (2, {3, 4}), (30, set())])
+def test_a_source_may_say_how_late_is_too_late(late_days, broken):
+    late = [call(f"m{n}", TIME, receivedAt=f"2025-01-{1 + n:02}T10:00:00Z") for n in (0, 2, 5, 9)]
+    days = validate(replace(SEGMENT, late_days=late_days), calls(*late))
+    assert {line for _, line in verdicts(days)} == broken
+    assert set(verdicts(days).values()) <= {"too_late"}
+
+
+def test_a_source_that_knows_its_rows_as_they_happen_is_never_late():
+    days = validate(ORDERS, lines(ORDERS_HEADER, orders_row("o1", "2023-01-01 10:00"), orders_row("o2", "2025-01-01 10:00")))
+    assert totals(days) == (2, 2, 0, 0)
+
+
+def test_times_that_cannot_be_placed_are_quarantined_by_name_and_alone():
+    source = replace(SEGMENT, timezone="none")
+    naive, good = call("m", "2025-01-01 10:00:00", receivedAt=None), call("n", TIME)
+    assert verdicts(validate(source, calls(good, naive, good))) == {("file 0", 2): "naive_timestamp"}
+    source = replace(SEGMENT, timezone="America/New_York")
+    gap, fold = call("m", "2025-03-09 02:30:00", receivedAt=None), call("n", "2024-11-03 01:30:00", receivedAt=None)
+    days = validate(source, calls(fold, gap))
+    assert verdicts(days) == {("file 0", 2): "nonexistent_time"}
+    # Of an hour that came twice the earlier one: daylight time, four hours behind.
+    assert table(days, "events")["event_time"].dt.hour().to_list() == [5]
 
 
 # People who are to be forgotten

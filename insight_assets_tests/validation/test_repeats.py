@@ -1,0 +1,239 @@
+"""Rows that come again: the same event once, another event under its own name, and money never twice."""
+
+import json
+import random
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import polars as pl
+import pytest
+
+from insight_assets.contracts.sources import source_contracts
+from insight_assets.ingestion.raw import raw_contract
+from insight_assets.lake import DailyFrames, Lake
+from insight_assets.validation.lookback import Lookback
+from insight_assets.validation.publishing import TABLES
+from insight_assets_tests.deliveries import ORDERS_HEADER, call, lines, order, orders_row, product
+from insight_assets_tests.validation.judging import content, raw_rows, totals, validate, validate_raw
+
+SEGMENT, ORDERS = (source_contracts()[name] for name in ("segment", "generic_orders_csv"))
+TIME = "2025-01-01T10:00:00Z"
+PUBLISHED = [name for name in TABLES if name != "quarantine"]
+
+
+def calls(*each: dict) -> str:
+    return lines(*(json.dumps(one) for one in each))
+
+
+def table(days: dict, name: str) -> pl.DataFrame:
+    return pl.concat([day.tables[name] for day in days.values()])
+
+
+def counted(days: dict, what: str) -> int:
+    return sum(getattr(account, what) for day in days.values() for account in day.accounts)
+
+
+def sent(message: str, created: str, sent_at: str, received: str, **more) -> dict:
+    """Give a call with the clocks of its device and of the server."""
+    return call(message, received, originalTimestamp=created, sentAt=sent_at, receivedAt=received, **more)
+
+
+def test_an_event_sent_again_is_one_event_whatever_the_journey():
+    first = sent("m", TIME, "2025-01-01T10:00:01Z", "2025-01-01T10:00:02Z", context={"channel": "web", "ip": "1.2.3.4"})
+    again = sent("m", TIME, "2025-01-01T11:00:00Z", "2025-01-01T11:00:00.400Z", context={"channel": "web", "ip": "5.6.7.8"})
+    for files in ([calls(first, again)], [calls(again, first)], [calls(again), calls(first)]):
+        days = validate(SEGMENT, *files)
+        assert totals(days) == (2, 1, 1, 0)
+        assert table(days, "events").select("event_id", "duplicate_of").rows() == [("m", None)]
+        # The one known first stays.
+        assert table(days, "events")["known_at"].to_list() == [datetime(2025, 1, 1, 10, 0, 2, tzinfo=UTC)]
+
+
+def test_another_event_under_a_used_identity_is_kept_under_its_own():
+    one = call("m", TIME)
+    other = call("m", TIME, userId="u2", receivedAt="2025-01-01T10:05:00Z")
+    found = set()
+    for files in ([calls(one, other)], [calls(other, one)], [calls(one), calls(other)], [calls(other), calls(one)]):
+        days = validate(SEGMENT, *files)
+        assert totals(days) == (2, 2, 0, 0)
+        assert counted(days, "renamed") == 1
+        events = table(days, "events").sort("known_at")
+        assert events["event_id"][0] == "m"
+        assert events["event_id"][1].startswith("m~")
+        assert events["duplicate_of"].to_list() == [None, "m"]
+        assert events["customer_key"].n_unique() == 2
+        found.add(events["event_id"][1])
+    assert len(found) == 1
+    assert len(found.pop()) == len("m~") + 8
+
+
+def test_a_repeat_of_the_other_event_is_a_repeat():
+    one, other = call("m", TIME), call("m", TIME, userId="u2")
+    days = validate(SEGMENT, calls(one, other, other, one, other))
+    assert totals(days) == (5, 2, 3, 0)
+    assert table(days, "events")["duplicate_of"].drop_nulls().to_list() == ["m"]
+
+
+def test_an_event_repeated_on_a_later_day_stays_on_the_earlier():
+    # Sent again with the device's clock moved on by three days in between.
+    first = sent("m", TIME, "2025-01-01T10:00:00Z", "2025-01-01T10:00:00Z")
+    again = sent("m", TIME, "2025-01-01T10:00:00Z", "2025-01-04T10:00:00Z")
+    for files in ([calls(first), calls(again)], [calls(again), calls(first)]):
+        days = validate(SEGMENT, *files)
+        assert {day: totals({day: each}) for day, each in days.items()} == {
+            date(2025, 1, 1): (1, 1, 0, 0), date(2025, 1, 4): (1, 0, 1, 0),
+        }  # fmt: skip
+
+
+def test_a_quarantined_row_hides_no_later_one():
+    bad = sent("m", TIME, TIME, "2025-01-01T10:00:00Z", event="Produkt Viewed")
+    good = sent("m", TIME, TIME, "2025-01-04T10:00:00Z")
+    days = validate(SEGMENT, calls(bad, call("x", TIME)), calls(good))
+    assert totals(days) == (3, 2, 0, 1)
+    assert table(days, "events")["event_id"].sort().to_list() == ["m", "x"]
+
+
+def test_an_identity_used_for_another_event_on_a_later_day_is_told_apart():
+    days = validate(SEGMENT, calls(call("m", TIME), call("m", "2025-01-03T10:00:00Z")))
+    assert totals(days) == (2, 2, 0, 0)
+    assert table(days, "events").sort("event_day")["duplicate_of"].to_list() == [None, "m"]
+
+
+# Orders
+
+
+def test_a_changed_order_is_in_the_ledger_once_as_last_heard():
+    before = order("m", TIME, product("a", 2, 10), product("b", 1, 5), receivedAt="2025-01-01T11:00:00Z")
+    after = order("m", TIME, product("a", 1, 10), receivedAt="2025-01-01T12:00:00Z")
+    again = before | {"receivedAt": "2025-01-01T13:00:00Z"}
+    for rows in ([before, after, again], [again, after, before], [after, before, again]):
+        days = validate(SEGMENT, calls(*rows))
+        assert totals(days) == (3, 1, 2, 0)
+        # The old version and its repeat.
+        assert counted(days, "superseded") == 2
+        assert table(days, "orders").select("gross", "lines").rows() == [(Decimal(10), 1)]
+        assert table(days, "events").select("event_id", "value", "duplicate_of").rows() == [("m", Decimal(10), None)]
+
+
+def test_a_sale_repeated_on_a_later_day_is_never_money_twice():
+    text = lines(
+        ORDERS_HEADER,
+        orders_row("o1", "2025-01-01 10:00", order_line_id="1", quantity="3"),
+        orders_row("o1", "2025-01-05 10:00", order_line_id="1", quantity="4"),
+    )
+    days = validate(ORDERS, text)
+    assert totals(days) == (2, 1, 1, 0)
+    assert counted(days, "superseded") == 1
+    assert table(days, "orders").select("event_day", "gross").rows() == [(date(2025, 1, 1), Decimal(30))]
+
+
+def test_money_given_back_twice_is_two_refunds_and_once_told_twice_is_one():
+    sold = orders_row("o1", "2025-01-01 10:00", order_line_id="1", quantity="3")
+    back = [
+        orders_row("o1", f"2025-01-05 {hour}:00", order_line_id="1", status="refunded", quantity="1")
+        for hour in ("09", "15")
+    ]
+    later = orders_row("o1", "2025-01-07 09:00", order_line_id="1", status="refunded", quantity="1")
+    days = validate(ORDERS, lines(ORDERS_HEADER, sold, *back, later), lines(ORDERS_HEADER, back[0], later, sold))
+    assert totals(days) == (7, 4, 3, 0)
+    refunds = table(days, "orders").filter(pl.col("kind") == "refund").sort("event_day")
+    assert refunds["refunded"].to_list() == [Decimal(20), Decimal(10)]
+    assert table(days, "order_lines")["order_line_id"].is_duplicated().sum() == 0
+
+
+def test_two_orders_that_share_an_identity_are_both_in_the_ledger():
+    one = order("m", TIME, product("a", 1, 10), userId="u1")
+    other = order("m", TIME, product("b", 1, 7), userId="u2", properties={"order_id": "o2"})
+    days = validate(SEGMENT, calls(one, other))
+    assert totals(days) == (2, 2, 0, 0)
+    assert table(days, "orders").sort("order_id").select("order_id", "gross").rows() == [
+        ("o1", Decimal(10)), ("o2", Decimal(7)),
+    ]  # fmt: skip
+    assert table(days, "order_lines")["order_line_id"].n_unique() == 2
+
+
+# Any order of arrival
+
+
+def ten_files() -> list[str]:
+    """Ten files of a shop: late rows, repeats within and across files and days, reused identities, changed orders."""
+    draw = random.Random(3)
+    rows = []
+    for number in range(120):
+        day, hour = draw.randint(1, 3), draw.randint(0, 15)
+        happened = f"2025-01-0{day}T{hour:02}:10:00Z"
+        received = f"2025-01-0{min(9, day + draw.choice([0, 0, 0, 1, 3]))}T{hour:02}:10:05Z"
+        one = sent(f"m{number}", happened, happened, received, userId=f"u{number % 7}")
+        if number % 6 == 0:
+            goods = [product(f"p{n}", draw.randint(1, 3), draw.choice([5, 7.5])) for n in range(draw.randint(1, 3))]
+            one = order(f"m{number}", received, *goods, receivedAt=received, properties={"order_id": f"o{number}"})
+        rows.append(one)
+        if draw.random() < 0.25:
+            rows.append(one | {"receivedAt": "2025-01-09T23:00:00Z", "sentAt": one.get("sentAt") or received})
+        if draw.random() < 0.15:
+            rows.append(one | {"userId": "somebody else"})
+    draw.shuffle(rows)
+    rows.append(call("m1", "2025-01-02T00:00:00Z", "Produkt Viewed"))
+    return [calls(*rows[place::10]) for place in range(10)]
+
+
+def test_ten_files_give_one_content_in_any_order_of_arrival():
+    raw, draw = raw_rows(SEGMENT, *ten_files()), random.Random(7)
+    wanted = None
+    for _ in range(50):
+        shuffled = raw[draw.sample(range(raw.height), raw.height)]
+        days = validate_raw(SEGMENT, shuffled)
+        told = ({name: content(days, name) for name in PUBLISHED}, totals(days))
+        wanted = wanted or told
+        assert told == wanted
+    _, (read, accepted, duplicate, quarantined) = wanted
+    assert read == accepted + duplicate + quarantined
+    assert min(duplicate, quarantined) > 0
+    assert {row[-1] for row in wanted[0]["events"]}
+    identities = [row[0] for row in wanted[0]["events"]]
+    assert len(identities) == len(set(identities))
+
+
+# Looking back through the lake
+
+
+@pytest.fixture
+def lake(tmp_path) -> Lake:
+    rows = [call(f"m{day}", f"2025-01-{day:02}T04:00:00Z") for day in range(1, 29)]
+    store, of = Lake(tmp_path), raw_contract(SEGMENT)
+    raw = raw_rows(SEGMENT, calls(*rows))
+    days = sorted(raw["event_day"].unique())
+    list(store.write(of, days, DailyFrames(lambda day: raw.filter(pl.col("event_day") == day))))
+    return store
+
+
+def today(*identities: str) -> dict[str, pl.DataFrame]:
+    return {"segment": raw_rows(SEGMENT, calls(*(call(each, "2025-01-28T05:00:00Z") for each in identities)))}
+
+
+def test_only_rows_with_an_identity_of_the_day_are_found_and_only_within_the_window(lake):
+    back = Lookback(lake, {"segment": SEGMENT}, days=10)
+    found = back.rows_before(date(2025, 1, 28), today("m17", "m18", "m27", "m28", "new"))
+    assert found["segment"]["identity"].sort().to_list() == ["m18", "m27"]
+
+
+def test_a_shop_that_does_not_look_back_reads_nothing(lake, monkeypatch):
+    monkeypatch.setattr(lake, "scan", None)
+    assert Lookback(lake, {"segment": SEGMENT}, days=0).rows_before(date(2025, 1, 28), today("m27")) == {}
+
+
+def test_a_replaced_row_is_no_repeat(lake):
+    back = Lookback(lake, {"segment": SEGMENT}, days=10, in_force=lambda rows: rows.filter(pl.col("identity") != "m27"))
+    assert back.rows_before(date(2025, 1, 28), today("m27")) == {}
+
+
+def test_a_run_over_many_days_reads_each_day_before_it_once_and_its_own_not_at_all(lake, monkeypatch):
+    asked: list[date] = []
+    scan = lake.scan
+    monkeypatch.setattr(lake, "scan", lambda of, keys: asked.extend(keys) or scan(of, keys))
+    back = Lookback(lake, {"segment": SEGMENT}, days=10)
+    raw = scan(raw_contract(SEGMENT)).collect()
+    for day in range(15, 29):
+        own = raw.filter(pl.col("event_day") == date(2025, 1, day))
+        assert back.rows_before(date(2025, 1, day), {"segment": own}) == {}
+    assert sorted(asked) == [date(2025, 1, day) for day in range(5, 15)]
