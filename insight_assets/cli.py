@@ -328,9 +328,10 @@ def show(
     as_of: Annotated[str | None, typer.Option(help="Partition to show (default: the newest)")] = None,
     published_by: Annotated[str | None, typer.Option(help="Show what the table held at this moment")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most rows to show")] = 20,
+    payload: Annotated[bool, typer.Option("--payload", help="Also show what was delivered, personal values included")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show rows of a table."""
+    """Show rows of a table, without columns that hold personal values unless they are asked for."""
     from insight_assets.lake import Lake
 
     shop = _home(home)
@@ -343,7 +344,8 @@ def show(
     frame = lake.scan(contract, [day], published_by=moment).head(limit).collect()
     if frame.is_empty():
         raise _refuse(f"{table} holds no rows for {day}", FAILED)
-    _print_frame(frame, as_json=as_json)
+    personal = [column.name for column in contract.columns if column.classification == "personal"]
+    _print_frame(frame if payload else frame.drop(personal), as_json=as_json)
 
 
 def _table_contract(shop: Settings, table: str) -> Any:
@@ -414,6 +416,58 @@ def _print_frame(frame: pl.DataFrame, *, as_json: bool) -> None:
     for row in frame.iter_rows():
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     out.print(table)
+
+
+@app.command("rotate-key")
+def rotate_key_command(
+    home: Home = None,
+    purpose: Annotated[str, typer.Option(help="Purpose of the key, e.g. analytics, marketing or vault")] = "analytics",
+    drop_retired: Annotated[bool, typer.Option("--drop-retired", help="Instead forget the purpose's retired keys for ever")] = False,
+) -> None:
+    """Give a purpose a new key; the next build makes anew whatever the old one made."""
+    from insight_assets import building
+    from insight_assets.validation.key_ring import PURPOSES, SUPPRESSION, drop_retired_keys, rotate_key
+
+    shop = _home(home)
+    if purpose not in PURPOSES:
+        raise _refuse(f"unknown purpose {purpose!r}; one of {', '.join(PURPOSES)}")
+    if drop_retired and purpose == SUPPRESSION:
+        raise _refuse("people suppressed under a retired key would come back; its keys are kept")
+    try:
+        with building.exclusive(shop.home):
+            if drop_retired:
+                gone = drop_retired_keys(shop.key_file, purpose)
+                console.print(f"dropped: {', '.join(gone) or 'nothing'}", highlight=False)
+                return
+            made = rotate_key(shop.key_file, purpose)
+    except building.BuildBusy as error:
+        raise _refuse(str(error), BUSY) from None
+    console.print(
+        f"{made.id} is the key for {PURPOSES[purpose]}. Next: back up {shop.key_file}, start a running `insight ui` again, "
+        f"insight build. The retired key is kept to re-map exports; once none is left: insight rotate-key "
+        f"--purpose {purpose} --drop-retired",
+        highlight=False,
+    )
+
+
+@app.command("suppress")
+def suppress_command(
+    customer: Annotated[str, typer.Argument(help="Customer, visitor, e-mail or telephone as the files write it")],
+    home: Home = None,
+) -> None:
+    """Leave a person's rows out of all tables from the next build on."""
+    from insight_assets import building
+    from insight_assets.validation.key_ring import read_ring
+    from insight_assets.validation.suppression import list_beside, suppress
+
+    shop = _home(home)
+    try:
+        with building.exclusive(shop.home):
+            added = suppress(list_beside(shop.key_file), customer, read_ring(shop.key_file))
+    except building.BuildBusy as error:
+        raise _refuse(str(error), BUSY) from None
+    told = "is on the list of people left out" if added else "was on the list already"
+    console.print(f"the person {told}. Next: start a running `insight ui` again, insight build", highlight=False)
 
 
 @app.command()

@@ -104,7 +104,8 @@ def rows_naming(rows: pl.DataFrame, source: SourceContract, recognised: Callable
         identifier, and every word of what cannot be read as columns.
     """
     place = ["file_hash", "line"]
-    exprs = [pl.col(column.name) for column in source.delivered if column.classification == "personal" and not column.items]
+    personal = [column for column in source.delivered if column.classification == "personal" and not column.items]
+    exprs = [pl.col(column.name) for column in personal]
     exprs += [
         mapped
         for mapping in source.mappings
@@ -119,7 +120,7 @@ def rows_naming(rows: pl.DataFrame, source: SourceContract, recognised: Callable
     for name in texts:
         of = rows if name == "extra" else unread
         words = of.select(*place, pl.col(name).str.extract_all(_WORD).alias("word")).explode("word", empty_as_null=False)
-        named.append(words.with_columns(pl.col("word").str.strip_chars(".:=")))
+        named.append(words.with_columns(pl.col("word").str.strip_chars(".:=!?")))
     words = pl.concat(named).filter(pl.col("word").str.strip_chars() != "")
     distinct = words["word"].unique()
     found = distinct.filter(pl.Series([recognised(word) for word in distinct], dtype=pl.Boolean))
