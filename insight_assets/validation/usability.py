@@ -23,6 +23,10 @@ _FIXES = {
     "malformed": "the line is no JSON object of the declared shape: mend the export, one object a line",
     "event_time.required": "the time cannot be read: set time_format and timezone in the contract",
     "event_time.out_of_range": "the time lies before 1990 or after today: mend the clock or the export",
+    "clock_ahead": "the event lies after the moment at which it was known: mend the clock, or name known_at in the contract",
+    "too_late": "the row came later than late_days allows: raise it in the contract, or INSIGHT_LATE_DAYS",
+    "naive_timestamp": "the time has no offset: deliver one, or name the zone as timezone in the contract",
+    "nonexistent_time": "daylight saving skips that time: mend the clock, or the timezone in the contract",
     "not_mapped": "no mapping of the contract takes the row: widen its `where`",
     "type": "a value is not written as its type: mend the export or the transformLogic",
     "required": "a value is missing: deliver it, or map another column",
@@ -34,6 +38,10 @@ _FIXES = {
 _MEANINGS = {
     "malformed": "the row has the shape that the contract declares",
     "event_time.out_of_range": "the event lies between 1990 and the day on which its file arrived",
+    "clock_ahead": "the event happened at most an hour after it was known",
+    "too_late": "the row was known within late_days of its event",
+    "naive_timestamp": "the time says its offset from UTC",
+    "nonexistent_time": "the time is one that the zone's clocks showed",
     "not_mapped": "a mapping of the contract takes the row",
     "type": "what is written can be read as the type of its column",
 }

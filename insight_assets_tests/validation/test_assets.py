@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from insight_assets.contracts.catalogue import contract
+from insight_assets.metadata import ROWS_KEY
 from insight_assets.validation import assets as validation
 from insight_assets.validation.assets import CONSERVED, EVERY_DAY_PUBLISHED, WITHIN_BUDGET
 from insight_assets.validation.publishing import TABLES
@@ -16,6 +17,7 @@ from insight_assets_tests.deliveries import ORDERS_HEADER, call, lines, order, o
 from insight_assets_tests.shop_home import DEFS, ShopHome, accounts, failures
 
 FIRST, SECOND, THIRD = "2025-01-01", "2025-01-02", "2025-01-03"
+TIME = "2025-01-01T10:00:00Z"
 PUBLISHED = [name for name in TABLES if name != "quarantine"]
 CANARY = "canary.bird@example.com"
 
@@ -289,3 +291,52 @@ def test_a_lost_key_is_not_replaced_in_silence(home):
     assert "restore it from your backup" in message
     assert not (home.root / "pseudonym.key").exists()
     assert set(home.states("events")) == {FIRST}
+
+
+def told(home: ShopHome, day: str, table: str = "events") -> dict[str, object]:
+    """Give what the last materialization of a day told of it."""
+    key = dg.AssetRecordsFilter(asset_key=dg.AssetKey(table), asset_partitions=[day])
+    return {name: value.value for name, value in home.instance.fetch_materializations(key, limit=1).records[0].asset_materialization.metadata.items()}
+
+
+def test_each_day_tells_how_late_its_rows_came_and_who_was_no_person(home):
+    late = [call(f"late-{n}", f"{FIRST}T10:00:00Z", receivedAt=f"{THIRD}T10:00:00Z") for n in range(5)]
+    probe = call("probe", f"{FIRST}T10:00:00Z", context={"channel": "web", "ip": "127.0.0.1"})
+    off = call("off", f"{FIRST}T10:00:00Z", originalTimestamp="1970-01-01T00:00:00Z", sentAt="1970-01-01T00:00:00Z")
+    home.land_calls("a.ndjson", [*good_calls(FIRST, 13), *late, probe, off])
+    home.build(FIRST)
+    found = told(home, FIRST)
+    assert found["late_share"] == 0.25
+    assert {name: found[name] for name in ("bot_events", "internal_events", "clock_off_by_more_than_a_day")} == {
+        "bot_events": 0, "internal_events": 1, "clock_off_by_more_than_a_day": 1,
+    }  # fmt: skip
+    assert "| segment | 2025-01-01 | 20 | 20 | 0 | 0 |" in str(found["account"])
+
+
+def test_a_repeat_is_one_event_whichever_of_its_days_was_delivered_first(home, tmp_path):
+    first = call("m", f"{FIRST}T10:00:00Z", originalTimestamp=TIME, sentAt=TIME, receivedAt=f"{FIRST}T10:00:00Z")
+    again = first | {"timestamp": f"{THIRD}T10:00:00Z", "receivedAt": f"{THIRD}T10:00:00Z"}
+    land_days(home, FIRST, SECOND, THIRD)
+    home.land_calls("again.ndjson", [again])
+    home.build(FIRST, THIRD)
+    assert told(home, THIRD)[ROWS_KEY] == 21
+    home.land_calls("first.ndjson", [first])
+    home.build(FIRST, THIRD)
+    assert "| segment | 2025-01-03 | 21 | 20 | 1 | 0 |" in str(told(home, THIRD)["account"])
+    events = home.table("events").filter(pl.col("event_id") == "m")
+    assert events.select("event_day", "duplicate_of").rows() == [(date(2025, 1, 1), None)]
+
+
+def test_a_shop_says_how_late_is_too_late_and_how_far_it_looks_back(home, monkeypatch):
+    monkeypatch.setenv("INSIGHT_LATE_DAYS", "1")
+    monkeypatch.setenv("INSIGHT_DUPLICATE_DAYS", "1")
+    late = call("late", f"{FIRST}T10:00:00Z", receivedAt=f"{THIRD}T10:00:00Z")
+    home.land_calls("a.ndjson", [*good_calls(FIRST), *good_calls(THIRD), late, call("x", f"{FIRST}T10:00:00Z"), call("x", f"{THIRD}T10:00:00Z")])
+    home.build(FIRST, THIRD)
+    assert home.table("quarantine")["rule"].to_list() == ["too_late"]
+    assert home.table("events").filter(pl.col("event_id") == "x")["duplicate_of"].to_list() == [None, None]
+
+
+def test_every_day_reads_the_days_in_which_its_rows_may_have_come_before():
+    mapping = validation.validated.get_partition_mapping(dg.AssetKey("raw_segment"))
+    assert (mapping.start_offset, mapping.end_offset) == (-30, 0)
