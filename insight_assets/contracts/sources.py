@@ -42,8 +42,20 @@ ENGINE_FILLED = frozenset(
     {
         "event_day", "event_time", "known_at", "actor_key", "visitor_key", "customer_key",
         "source", "file_hash", "line", "clock_skew", "duplicate_of", "traffic",
+        "gross_base", "discount_base", "tax_base", "shipping_base", "refunded_base", "cancelled_base", "net_base",
+        "base_currency", "exchange_rate",
     }
 )  # fmt: skip
+# Amounts of an order line that are 0, or follow from the others, where a source does not map them.
+LEFT_OUT = frozenset({"discount", "tax", "shipping", "refunded", "cancelled", "net"})
+# What a source may say of a whole order; the engine spreads it over the lines or holds them against it. A rate of tax
+# tells how much tax is in prices that include it.
+OF_THE_ORDER: Mapping[str, pl.DataType] = {
+    **dict.fromkeys(
+        ("order_discount", "order_tax", "order_shipping", "delivered_revenue", "delivered_total"), pl.Decimal(18, 4)
+    ),
+    "tax_rate": pl.Decimal(18, 8),
+}
 # Raw identifiers of people, which the engine turns into keys, and what robots are told by; it drops them all.
 PSEUDO_COLUMNS = dict.fromkeys(
     ("customer_id", "visitor_id", "email", "phone", "device_id", "user_agent", "ip"), pl.String()
@@ -83,6 +95,7 @@ DEFAULTS: Mapping[str, Any] = {
     "clock_created": None,
     "late_days": None,
     "reject_budget": 0.05,
+    "prices_include_tax": False,
     "carry_down": None,
 }
 DELIVERED_KEYS = (
@@ -219,6 +232,7 @@ class SourceContract:
         clock_created: Delivered column with the device's clock when the event happened.
         late_days: Days after which a row comes too late; None for the shop's setting.
         reject_budget: Largest share of a day's rows that may be quarantined.
+        prices_include_tax: Whether unit prices and what follows from them include tax, which is then taken out.
         carry_down: What a csv writes once a group of rows; None for a file that repeats everything.
         delivered: Columns in file order.
         mappings: Canonical tables that rows feed; a table may come more than once.
@@ -243,6 +257,7 @@ class SourceContract:
     clock_created: str | None
     late_days: int | None
     reject_budget: float
+    prices_include_tax: bool
     carry_down: CarryDown | None
     delivered: tuple[DeliveredColumn, ...]
     mappings: tuple[TableMapping, ...]
@@ -472,8 +487,9 @@ def _reading(
         document.refuse(place("encoding"), f"unknown encoding {reading['encoding']!r}")
     if not isinstance(reading["delimiter"], str) or len(reading["delimiter"].encode()) != 1:
         document.refuse(place("delimiter"), "a delimiter is one ASCII character")
-    if not isinstance(reading["header"], bool):
-        document.refuse(place("header"), "header is true or false")
+    for key in ("header", "prices_include_tax"):
+        if not isinstance(reading[key], bool):
+            document.refuse(place(key), f"{key} is true or false")
     if not _is_time_format(reading["time_format"]):
         document.refuse(place("time_format"), f"time_format is {', '.join(EPOCHS)}, iso or a strptime format")
     zoned = reading["time_format"] in ("iso", *EPOCHS) or "%z" in reading["time_format"]
@@ -555,6 +571,7 @@ def _mapping(
 
     canonical = contract(table.name)
     wanted = {column.name: column.dtype for column in canonical.columns} | PSEUDO_COLUMNS
+    wanted |= OF_THE_ORDER if table.name == "order_lines" else {}
     mappable = [name for name in wanted if name not in ENGINE_FILLED]
     expressions: dict[str, str] = {}
     for i, item in enumerate(table.properties or ()):
@@ -590,7 +607,7 @@ def _demand_required(document: Document, at: Place, canonical: Contract, express
     missing = [
         column.name
         for column in canonical.columns
-        if column.required and column.name not in ENGINE_FILLED and column.name not in expressions
+        if column.required and column.name not in ENGINE_FILLED | LEFT_OUT and column.name not in expressions
     ]
     if missing:
         document.refuse(at, f"required columns of {canonical.name} unmapped: {', '.join(missing)}")

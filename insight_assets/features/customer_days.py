@@ -6,6 +6,7 @@ Windows, rates and ages belong to `customer_features`.
 
 import polars as pl
 
+from insight_assets.features.money import in_base_currency
 from insight_assets.features.vocabulary import CHANNELS, DAY_PARTS, SHOP_EVENTS, by_persons, event_kinds
 
 KEYS = ("customer_key", "event_day")
@@ -146,21 +147,21 @@ def _activity(events: pl.LazyFrame, timezone: str) -> pl.LazyFrame:
 
 def _ledger(orders: pl.LazyFrame) -> pl.LazyFrame:
     """Add up purchases and refunds."""
-    sale = pl.col("kind") == "sale"
+    sale, refund = (pl.col("kind") == kind for kind in ("sale", "refund"))
     coupon = pl.col("coupon").is_not_null()
-    return orders.group_by(KEYS).agg(
+    return in_base_currency(orders).group_by(KEYS).agg(
         sale.sum().alias("orders"),
         pl.when(sale).then("lines").sum().alias("order_lines"),
         pl.when(sale).then("units").sum().alias("units"),
         *(pl.col(name).sum() for name in ("gross", "discount", "refunded", "net")),
         pl.when(sale).then(pl.col("gross") - pl.col("discount")).max().alias("max_order_value"),
-        (~sale).sum().alias("refunds"),
+        refund.sum().alias("refunds"),
         (sale & coupon).sum().alias("coupon_orders"),
         (sale & (pl.col("discount") > 0)).sum().alias("discounted_orders"),
         pl.col("currency").unique().sort().alias("currencies"),
         pl.col("event_time").min().alias("first_document_at"),
         pl.when(sale).then("event_time").max().alias("last_order_at"),
-        pl.when(~sale).then("event_time").max().alias("last_refund_at"),
+        pl.when(refund).then("event_time").max().alias("last_refund_at"),
     )
 
 

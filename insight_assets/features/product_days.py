@@ -7,6 +7,7 @@ them.
 import polars as pl
 
 from insight_assets.contracts.types import float_of
+from insight_assets.features.money import in_base_currency
 from insight_assets.features.vocabulary import by_persons
 
 KEYS = ("product_id", "event_day")
@@ -64,16 +65,18 @@ def _interest(events: pl.LazyFrame) -> pl.LazyFrame:
 
 def _ledger(order_lines: pl.LazyFrame) -> pl.LazyFrame:
     sale = pl.col("kind") == "sale"
-    units = pl.when(sale).then("quantity").sum()
+    # Of an exchange, what goes out is sold and what comes back is returned.
+    sold = sale | ((pl.col("kind") == "exchange") & (pl.col("quantity") > 0))
+    units = pl.when(sold).then("quantity").sum()
     return (
-        order_lines.filter(pl.col("is_product") & (pl.col("kind") != "adjustment"))
+        in_base_currency(order_lines).filter(pl.col("is_product") & (pl.col("kind") != "adjustment"))
         .group_by(KEYS)
         .agg(
             pl.when(sale).then("order_id").drop_nulls().n_unique().alias("orders"),
             pl.when(sale).then("customer_key").drop_nulls().n_unique().alias("buyers"),
             units.alias("units"),
             *(pl.col(name).sum() for name in ("gross", "discount", "refunded", "net")),
-            pl.when(~sale).then(pl.col("quantity").abs()).sum().alias("returned_units"),
+            pl.when(~sold).then(pl.col("quantity").abs()).sum().alias("returned_units"),
             pl.when(units > 0)
             .then(float_of(pl.col("gross").sum()) / units)
             .alias("mean_price"),

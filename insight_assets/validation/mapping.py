@@ -20,7 +20,9 @@ from insight_assets.contracts.traffic import TrafficRules, traffic_rules
 from insight_assets.contracts.types import RowRule
 from insight_assets.ingestion.readers import decode_rows
 from insight_assets.ingestion.times import event_day, parse_time, read_moments, time_fault, transport_columns
+from insight_assets.validation.currencies import Exchange
 from insight_assets.validation.identifiers import KEYS, link_identifiers, replace_all_identifiers
+from insight_assets.validation.ledger import IN_BASE, OF_DOCUMENT, complete_amounts, settle_lines
 from insight_assets.validation.masking import mask_text
 from insight_assets.validation.pseudonyms import hide_identity
 from insight_assets.validation.repeats import ROW, settle_repeats
@@ -93,6 +95,7 @@ def map_rows(
     earlier: pl.DataFrame | None = None,
     late_days: int = LATE_DAYS,
     traffic: TrafficRules | None = None,
+    exchange: Exchange = Exchange(),
 ) -> MappedRows:
     """Make canonical rows of the raw rows of one source and day.
 
@@ -106,6 +109,7 @@ def map_rows(
         earlier: raw rows of earlier event days that may have an identity of this day's rows.
         late_days: days after which a row comes too late, where the contract says nothing else.
         traffic: rules by which events are told from those of robots; the shipped ones by default.
+        exchange: what money of the day is converted with.
 
     Returns:
         Accepted rows by canonical table, and the account of every delivered row.
@@ -123,18 +127,24 @@ def map_rows(
         today.tables, past.tables if past else {},
         lambda wanted: told.join(wanted.lazy(), on=ROW, how="semi").collect(), pseudonym=pseudonym,
     )  # fmt: skip
+    tables, rejected = settled.tables, today.rejected
+    if "order_lines" in tables:
+        # Only now is it settled which lines an order has.
+        lines, refused = settle_lines(tables["order_lines"], exchange)
+        tables = {name: frame.join(refused, on=ROW, how="anti") for name, frame in {**tables, "order_lines": lines}.items()}
+        rejected = _one_a_row([rejected, refused])
     # A delivered row that feeds two tables is one row in which its identifiers were seen together.
     seen = [*ROW, "event_day", "event_time", "source", *KEYS]
-    met = pl.concat([frame.select(seen) for frame in settled.tables.values()]).unique()
+    met = pl.concat([frame.select(seen) for frame in tables.values()]).unique()
     accepted = today.rows.join(met, on=ROW, how="semi")
     return MappedRows(
-        tables={table: frame.select(contract(table).polars_schema().names()) for table, frame in settled.tables.items()},
-        rejected=today.rejected,
+        tables={table: frame.select(contract(table).polars_schema().names()) for table, frame in tables.items()},
+        rejected=rejected,
         identity_links=link_identifiers(met),
         read=raw.height,
         accepted=accepted.height,
         duplicate=settled.repeats.height,
-        quarantined=today.rejected.height,
+        quarantined=rejected.height,
         suppressed=raw.height - today.rows.height,
         superseded=int(settled.repeats["superseded"].sum()),
         renamed=settled.renamed.height,
@@ -216,7 +226,13 @@ def _judge_rows(
         # Two canonical rows of one delivered row with one identity: neither is a repeat of an earlier delivery.
         ambiguous = frame.filter(pl.struct(*ROW, *_identity(table)).is_duplicated())
         verdicts.append(ambiguous.select(*ROW, **_verdict("primary_key", None)))
-    rejected = (
+    rejected = _one_a_row(verdicts)
+    tables = {table: frame.join(rejected.select(ROW), on=ROW, how="anti") for table, frame in made.items()}
+    return _Judged(delivered, tables, rejected)
+
+
+def _one_a_row(verdicts: list[pl.DataFrame]) -> pl.DataFrame:
+    return (
         pl.concat(verdicts)
         .group_by(ROW, maintain_order=True)
         .agg(
@@ -225,8 +241,6 @@ def _judge_rows(
             pl.col("rules").str.split(" ").explode().unique(maintain_order=True).str.join(" "),
         )
     )
-    tables = {table: frame.join(rejected.select(ROW), on=ROW, how="anti") for table, frame in made.items()}
-    return _Judged(delivered, tables, rejected)
 
 
 def _verdict(rule: str | pl.Expr, column: str | None) -> dict[str, pl.Expr]:
@@ -262,7 +276,8 @@ def _map_table(
     if mapping.where is not None:
         rows = rows.filter(pl.sql_expr(mapping.where))
     keys = {key: pl.Int64() for key in KEYS if key not in of.polars_schema()}
-    schema = of.polars_schema() | keys | dict.fromkeys(("rule", "column", "rules"), pl.String())
+    beside = OF_DOCUMENT if mapping.table == "order_lines" else {}
+    schema = of.polars_schema() | beside | keys | dict.fromkeys(("rule", "column", "rules"), pl.String())
     if rows.is_empty():
         # Most mappings of a source of many files have nothing to do on most days.
         return pl.DataFrame(schema=schema)
@@ -291,9 +306,12 @@ def _map_table(
         if made.schema[c.name] != c.dtype
     )
     made = made.with_columns(*typed, *(rule.passes.alias(rule.name) for rule in fits))
+    if mapping.table == "order_lines":
+        made = complete_amounts(made, taxed=source.prices_include_tax, nested=mapping.rows is not None)
     missing = [pl.lit(None, dtype=c.dtype).alias(c.name) for c in of.columns if c.name not in made.columns]
     already = tuple(RowRule(r.name, r.column, r.description, pl.col(r.name)) for r in (*casts, *fits))
-    judged = judge(made.with_columns(missing).lazy(), (*already, *of.row_rules())).collect()
+    rules_now = (rule for rule in of.row_rules() if rule.column not in IN_BASE)
+    judged = judge(made.with_columns(missing).lazy(), (*already, *rules_now)).collect()
     return judged.select(*schema)
 
 

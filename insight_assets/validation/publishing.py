@@ -13,6 +13,7 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.sources import SourceContract
 from insight_assets.contracts.traffic import PERSON, TrafficRules, traffic_rules
 from insight_assets.ingestion.raw import BESIDE_TEXT
+from insight_assets.validation.currencies import Exchange
 from insight_assets.validation.ledger import build_orders, derive_order_events, observe_products
 from insight_assets.validation.mapping import LATE_DAYS, map_rows
 from insight_assets.validation.repeats import ROW
@@ -109,6 +110,7 @@ def validate_day(
     earlier: Mapping[str, pl.DataFrame] | None = None,
     late_days: int = LATE_DAYS,
     traffic: TrafficRules | None = None,
+    exchange: Exchange = Exchange(),
 ) -> ValidatedDay:
     """Validate the raw rows of one day.
 
@@ -123,6 +125,7 @@ def validate_day(
         earlier: source to its raw rows of earlier days that carry identities of this day's rows.
         late_days: days after which a row comes too late, for sources whose contract says nothing else.
         traffic: rules by which events are told from those of robots; the shipped ones by default.
+        exchange: what money of the day is converted with.
 
     Returns:
         Every table of `TABLES`, and one account per source that delivered rows.
@@ -137,7 +140,7 @@ def validate_day(
         source = sources[name]
         mapped = map_rows(
             rows, source, pseudonym=pseudonym, shop_timezone=shop_timezone, suppressed=suppressed,
-            earlier=(earlier or {}).get(name), late_days=late_days, traffic=rules,
+            earlier=(earlier or {}).get(name), late_days=late_days, traffic=rules, exchange=exchange,
         )  # fmt: skip
         for table, frame in mapped.tables.items():
             frames[table].append(frame)

@@ -44,6 +44,8 @@ def at(text: str) -> datetime:
 def table(name: str, rows: list[dict[str, Any]]) -> pl.LazyFrame:
     """Make a table of a contract from rows that may leave columns out."""
     of = contract(name)
+    money = ("gross", "discount", "refunded", "net")
+    rows = [row | {f"{name}_base": row[name] for name in money if f"{name}_base" not in row and name in row} for row in rows]
     full = [
         {column.name: row.get(column.name, _default(column, number)) for column in of.columns}
         for number, row in enumerate(rows)
@@ -60,6 +62,7 @@ def _default(column: Any, number: int) -> Any:
         return []
     plain = {pl.String: "web", pl.Boolean: True, pl.Datetime: datetime(2025, 1, 1, tzinfo=UTC)}
     given = {"source": "segment", "traffic": "person", "currency": "CNY", "kind": "sale", "line": 1, "lines": 1}
+    given |= {"base_currency": "CNY", "exchange_rate": 1}
     return given.get(column.name, plain.get(column.dtype.base_type(), 0))
 
 

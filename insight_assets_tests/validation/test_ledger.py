@@ -34,11 +34,12 @@ def line(number: str, kind: str = "sale", **changes: Any) -> dict[str, Any]:
         {"gross": amount, "refunded": Decimal(0), "net": amount}
         if sale
         else {"gross": Decimal(0), "refunded": amount, "net": -amount}
-    )
+    ) | {"tax": Decimal(0), "shipping": Decimal(0), "cancelled": Decimal(0), "discount": Decimal(0)}
+    money |= {f"{name}_base": value for name, value in money.items()} | {"base_currency": "EUR", "exchange_rate": Decimal(1)}
     return {
         "order_line_id": number, "source": "shop", "order_id": "o1", "kind": kind, "event_day": DAY, "event_time": at(10), "known_at": at(10),
         "actor_key": 1, "customer_key": 1, "product_id": "p1", "is_product": True, "quantity": 2 if sale else -2, "unit_price": amount,
-        "discount": Decimal(0), "currency": "EUR", "channel": "web", "file_hash": "f", "line": 1,
+        "currency": "EUR", "channel": "web", "file_hash": "f", "line": 1,
     } | money | changes  # fmt: skip
 
 
