@@ -137,7 +137,7 @@ class Builder:
         self.defs = build_defs(loggers={"console": _told_by(say)})
         self.picture = Picture(self.defs.resolve_asset_graph(), instance)
         self.lake = Lake(shop.lake)
-        self.inventory = Inventory(shop.landing, shop_timezone=shop.timezone, max_file_bytes=shop.max_file_bytes)
+        self.inventory = Inventory.of(shop)
         self.report = BuildReport()
         self._failed: set[tuple[str, date]] = set()
 

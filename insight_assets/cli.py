@@ -206,15 +206,13 @@ def build(
 
 
 def _build(shop: Settings, first: date | None, last: date | None, as_of: list[date] | None, select: str | None) -> Any:
-    from insight_assets.ingestion.landing import Inventory
+    from insight_assets.ingestion.landing import Inventory, wait_for_arrivals
     from insight_assets.contracts.sources import source_contracts
 
     # The first partition is fixed when the definitions load, so it is settled before they are imported.
-    inventory = Inventory(shop.landing, shop_timezone=shop.timezone, max_file_bytes=shop.max_file_bytes)
-    days: set[date] = set()
-    for source in source_contracts(shop.sources).values():
-        inventory.refresh(source)
-        days |= {day for file in inventory.files(source.name) for day in file.days}
+    inventory = Inventory.of(shop)
+    wait_for_arrivals(inventory, source_contracts(shop.sources).values())
+    days = {day for file in inventory.files() for day in file.days}
     start = min([first] if first else days, default=shop.start_date)
     if start < shop.start_date or (days and not (shop.home / "lake").exists() and start != shop.start_date):
         shop.remember(start_date=start)

@@ -47,7 +47,11 @@ def configured(shop: Settings) -> dict[str, object]:
         "lake": LakeIOManager(root=str(shop.lake)),
         "tables": LakeFolder(root=str(shop.lake)),
         "models": ModelStore(root=str(shop.models)),
-        "landing": LandingFolder(root=str(shop.landing), timezone=shop.timezone, max_file_bytes=shop.max_file_bytes),
+        "landing": LandingFolder(
+            root=str(shop.landing), timezone=shop.timezone, max_file_bytes=shop.max_file_bytes, max_ratio=shop.max_ratio,
+            max_rows=shop.max_rows, max_columns=shop.max_columns, max_line_bytes=shop.max_line_bytes,
+            settle_seconds=shop.settle_seconds,
+        ),
         "key": PseudonymKey(path=str(shop.key_file)),
     }
 

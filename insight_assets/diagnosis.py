@@ -90,7 +90,7 @@ def _landing(shop: Settings) -> list[Finding]:
 
     if not shop.landing.exists():
         return [Finding("landing", "note", "nothing has landed", "insight land SOURCE FILES")]
-    files = Inventory(shop.landing, shop_timezone=shop.timezone, max_file_bytes=shop.max_file_bytes).files()
+    files = Inventory.of(shop).files()
     refused = [file for file in files if file.status == "refused"]
     findings = [Finding("landing", "ok", f"{len(files)} files, {sum(file.rows for file in files):,} rows")]
     findings += [Finding(f"file {file.source}/{file.name}", "wrong", "refused", file.reason) for file in refused[:20]]

@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 
 from insight_assets.ingestion.landing import Inventory
+from insight_assets.ingestion.readers import Limits
 from insight_assets.lake import Lake
 from insight_assets.ml.model_store import Manifest, open_model, write_model
 from insight_assets.validation.key_ring import ANALYTICS, KeyRing, read_ring
@@ -97,12 +98,22 @@ class LandingFolder(dg.ConfigurableResource):
         timezone: the shop's time zone.
         max_file_bytes: decompressed size above which a file is refused.
         first_day: first day of the shop's history, ISO; empty to file every row under its own day.
+        max_ratio: decompressed bytes for one delivered byte above which a large file is refused.
+        max_rows: lines of a file above which it is refused.
+        max_columns: columns of a file above which it is refused.
+        max_line_bytes: bytes of a line above which it is quarantined.
+        settle_seconds: how long a file without a sidecar must have lain untouched before it is read.
     """
 
     root: str
     timezone: str
     max_file_bytes: int
     first_day: str = ""
+    max_ratio: int = Limits.ratio
+    max_rows: int = Limits.rows
+    max_columns: int = Limits.columns
+    max_line_bytes: int = Limits.line_bytes
+    settle_seconds: float = 0
 
     def open(self) -> Inventory:
         """Give the inventory of the folder."""
@@ -111,6 +122,8 @@ class LandingFolder(dg.ConfigurableResource):
             shop_timezone=self.timezone,
             max_file_bytes=self.max_file_bytes,
             first_day=date.fromisoformat(self.first_day) if self.first_day else None,
+            limits=Limits(self.max_ratio, self.max_rows, self.max_columns, self.max_line_bytes),
+            settle_seconds=self.settle_seconds,
         )
 
 

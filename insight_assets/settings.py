@@ -41,6 +41,15 @@ class Settings(BaseSettings):
         default_factory=dict, description="Share of a day's rows of a source that may be quarantined, over the contract's"
     )
     max_file_bytes: int = Field(default=4_000_000_000, ge=1, description="Decompressed size above which a file is refused")
+    max_ratio: int = Field(
+        default=200, ge=1, description="Decompressed bytes for one delivered byte above which a large file is refused"
+    )
+    max_rows: int = Field(default=50_000_000, ge=1, description="Lines of a file above which it is refused")
+    max_columns: int = Field(default=2_000, ge=1, description="Columns of a file above which it is refused")
+    max_line_bytes: int = Field(default=1_000_000, ge=1, description="Bytes of a line above which it is quarantined")
+    settle_seconds: float = Field(
+        default=5, ge=0, description="How long a file without a sidecar must have lain untouched before it is read"
+    )
     repeat_recommendations: bool = Field(
         default=False, description="Whether products that a customer already bought may be recommended"
     )

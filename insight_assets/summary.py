@@ -24,7 +24,7 @@ def summarise(shop: Settings, as_of: date) -> Iterator[str]:
         Lines for a terminal.
     """
     lake = Lake(shop.lake)
-    files = Inventory(shop.landing, shop_timezone=shop.timezone, max_file_bytes=shop.max_file_bytes).files()
+    files = Inventory.of(shop).files()
     rows_in = sum(file.rows for file in files if file.status == "readable")
     quarantined = _count(lake, "quarantine")
     accounted = pl.concat(

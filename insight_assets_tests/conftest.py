@@ -12,7 +12,7 @@ from pathlib import Path
 SESSION_HOME = tempfile.TemporaryDirectory(prefix="insight-tests-")
 for _name in [name for name in os.environ if name.startswith(("INSIGHT_", "DAGSTER_")) and name != "INSIGHT_REAL_DATA"]:
     del os.environ[_name]
-os.environ |= {"INSIGHT_HOME": SESSION_HOME.name, "INSIGHT_START_DATE": "2010-12-01"}
+os.environ |= {"INSIGHT_HOME": SESSION_HOME.name, "INSIGHT_START_DATE": "2010-12-01", "INSIGHT_SETTLE_SECONDS": "0"}
 
 import dagster as dg  # noqa: E402
 import pytest  # noqa: E402

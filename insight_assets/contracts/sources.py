@@ -84,7 +84,7 @@ BUNDLE_COLUMNS = {
 DEFAULTS: Mapping[str, Any] = {
     "format": None,
     "delimiter": ",",
-    "encoding": "utf-8",
+    "encoding": "auto",
     "header": True,
     "time_column": None,
     "timezone": "UTC",
@@ -482,7 +482,8 @@ def _reading(
         message = f"unknown timezone {reading['timezone']!r}; allowed: shop, none or an IANA name"
         document.refuse(place("timezone"), message)
     try:
-        "".encode(reading["encoding"])
+        if reading["encoding"] != DEFAULTS["encoding"]:
+            "".encode(reading["encoding"])
     except (LookupError, TypeError):
         document.refuse(place("encoding"), f"unknown encoding {reading['encoding']!r}")
     if not isinstance(reading["delimiter"], str) or len(reading["delimiter"].encode()) != 1:

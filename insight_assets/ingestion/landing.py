@@ -12,25 +12,31 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from insight_assets.contracts.sources import SourceContract
 from insight_assets.ingestion.archives import pack_files
-from insight_assets.ingestion.readers import Delivery, FileRefused, decode_rows, read_delivery, read_rows
+from insight_assets.ingestion.arrivals import SIDECARS, Arrival, is_whole, look_at, refuse_incomplete
+from insight_assets.ingestion.readers import Delivery, FileRefused, Limits, decode_rows, read_delivery, read_rows
 from insight_assets.ingestion.times import event_day, read_moments, time_columns
+from insight_assets.settings import Settings
 
 INVENTORY = ".inventory.sqlite"
-_LAYOUT = 3
+_LAYOUT = 4
 _FILES_PER_COMMIT = 50
 _UNFINISHED = re.compile(r"^\.|\.(tmp|part|partial|crdownload)$")
-_SAFE_NAME = re.compile(r"^[^\x00-\x1f/\\]{1,200}$")
+# Neither control characters nor marks that make a name look like another, nor bytes that are no text.
+_SAFE_NAME = re.compile(r"[^\x00-\x1f/\\\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]{1,200}")
+_DATE_IN_NAME = re.compile(r"(?<!\d)(\d{4})([-_.]?)(\d{2})\2(\d{2})(?!\d)")
 EARLIEST = date(1990, 1, 1)
 _STRAY_SHARE = 0.001
 _STRAY_GAP = timedelta(days=60)
@@ -45,10 +51,12 @@ class LandedFile:
         name: file name.
         content_hash: identity of its content; empty when it could not be read.
         rows: delivered rows.
-        status: `readable`, `empty`, `refused` or `repeated` (same content as an earlier file).
+        status: `readable`, `empty`, `refused`, `repeated` (same content as an earlier file) or `arriving` (not whole
+            yet).
         reason: why it was refused, and what to do.
         days: event day to number of rows.
         landed_at: when its content first landed, UTC.
+        blocks: of a refused file the days that cannot be published without it, as far as anyone can tell.
     """
 
     source: str
@@ -59,6 +67,7 @@ class LandedFile:
     reason: str
     days: dict[date, int]
     landed_at: datetime
+    blocks: tuple[date, ...] = ()
 
     @property
     def landed_on(self) -> date:
@@ -130,18 +139,26 @@ def _land(path: Path, folder: Path) -> tuple[Path, str]:
 
 
 def _is_finished(name: str) -> bool:
-    return bool(_SAFE_NAME.match(name)) and not _UNFINISHED.search(name)
+    return bool(_SAFE_NAME.fullmatch(name)) and not _UNFINISHED.search(name) and not name.endswith(SIDECARS)
 
 
 def complete_files(folder: Path) -> list[Path]:
     """List the finished files of a source's landing folder by name.
 
-    Hidden and temporary names, links and odd characters are passed over.
+    Hidden and temporary names, sidecars, links and odd characters are passed over.
+
+    Raises:
+        OSError: if the folder is there and cannot be listed: that is not an empty folder. A link is not followed.
     """
-    if not folder.is_dir():
+    if not os.path.lexists(folder):
         return []
-    found = (path for path in folder.iterdir() if _is_finished(path.name))
-    return sorted(path for path in found if path.is_file() and not path.is_symlink())
+    if folder.is_symlink():
+        message = f"{folder} is a link, which is not followed; put a folder in its place"
+        raise NotADirectoryError(message)
+    with os.scandir(folder) as entries:
+        return sorted(
+            folder / entry.name for entry in entries if _is_finished(entry.name) and entry.is_file(follow_symlinks=False)
+        )
 
 
 def locate_rows(rows: pl.DataFrame, source: SourceContract, *, shop_timezone: str, landed_on: date) -> pl.DataFrame:
@@ -194,12 +211,23 @@ class Inventory:
         max_file_bytes: decompressed size above which a file is refused.
         first_day: first day of the shop's history; rows before it are filed under the first later day of their file,
             where validation quarantines them. None files every row under its own day.
+        limits: what else a file may not exceed.
+        settle_seconds: how long a file without a sidecar must have lain untouched to count as whole.
     """
 
     def __init__(
-        self, root: Path, *, shop_timezone: str, max_file_bytes: int, first_day: date | None = None
+        self,
+        root: Path,
+        *,
+        shop_timezone: str,
+        max_file_bytes: int,
+        first_day: date | None = None,
+        limits: Limits | None = None,
+        settle_seconds: float = 0,
     ) -> None:
         """Open or create the inventory."""
+        self.limits = limits or Limits()
+        self.settle_seconds = settle_seconds
         self.root = root
         self.shop_timezone = shop_timezone
         self.max_file_bytes = max_file_bytes
@@ -213,6 +241,7 @@ class Inventory:
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS files (source TEXT, name TEXT, size INTEGER, modified INTEGER,"
                 " reading TEXT, content_hash TEXT, rows INTEGER, status TEXT, reason TEXT, landed_at TEXT,"
+                " blocks TEXT,"
                 " PRIMARY KEY (source, name))"
             )
             connection.execute(
@@ -230,11 +259,29 @@ class Inventory:
         with closing(sqlite3.connect(self.root / INVENTORY, timeout=60)) as connection, connection:
             yield connection
 
+    @classmethod
+    def of(cls, shop: Settings) -> "Inventory":
+        """Open the inventory of a home.
+
+        Args:
+            shop: the settings.
+        """
+        return cls(
+            shop.landing,
+            shop_timezone=shop.timezone,
+            max_file_bytes=shop.max_file_bytes,
+            limits=Limits(shop.max_ratio, shop.max_rows, shop.max_columns, shop.max_line_bytes),
+            settle_seconds=shop.settle_seconds,
+        )
+
     def refresh(self, source: SourceContract) -> list[LandedFile]:
         """Open the files that are new or changed, and forget those that are gone.
 
         Returns:
             The files that were opened now.
+
+        Raises:
+            OSError: if the source's folder cannot be listed.
         """
         opened: list[LandedFile] = []
         present = {path.name: path for path in complete_files(self.root / source.name)}
@@ -260,14 +307,20 @@ class Inventory:
         unrecorded: list[tuple[LandedFile, tuple[int, int, str]]] = []
         for name, path in present.items():
             try:
-                stat = path.stat()
+                arrival = look_at(path, now=time.time())
+                seen = (arrival.size, arrival.modified, reading + arrival.mark)
+                if known.get(name) == seen:
+                    continue
+                file = self._open_file(arrival, source, first_landed)
+                # What was written to while it was read was not whole.
+                again = look_at(path, now=time.time())
             except FileNotFoundError:
                 continue
-            seen = (stat.st_size, stat.st_mtime_ns, reading)
-            if known.get(name) == seen:
-                continue
-            file = self._open_file(path, source, datetime.fromtimestamp(stat.st_mtime, tz=UTC), first_landed)
-            opened.append(file)
+            if file is None or (again.size, again.modified) != (arrival.size, arrival.modified):
+                landed_at = datetime.fromtimestamp(arrival.modified / 1e9, tz=UTC)
+                file, seen = LandedFile(source.name, name, "", 0, "arriving", "", {}, landed_at), (-1, -1, "")
+            else:
+                opened.append(file)
             unrecorded.append((file, seen))
             if len(unrecorded) >= _FILES_PER_COMMIT:
                 self._record(unrecorded)
@@ -280,10 +333,10 @@ class Inventory:
             for file, seen in files:
                 _forget(connection, file.source, file.name)
                 connection.execute(
-                    "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         file.source, file.name, *seen, file.content_hash, file.rows, file.status, file.reason,
-                        _written(file.landed_at),
+                        _written(file.landed_at), " ".join(day.isoformat() for day in file.blocks),
                     ),
                 )
                 if file.status in {"readable", "empty"}:
@@ -298,24 +351,50 @@ class Inventory:
 
     def _reading(self, source: SourceContract) -> str:
         """Name everything beside the bytes that decides how a file is read."""
-        return f"{contract_digest(source)}/{self.shop_timezone}/{self.max_file_bytes}"
+        return f"{contract_digest(source)}/{self.shop_timezone}/{self.max_file_bytes}/{self.limits}"
 
     def _open_file(
-        self, path: Path, source: SourceContract, landed_at: datetime, first_landed: dict[str, datetime]
-    ) -> LandedFile:
-        """Open a file; a later copy or touch of its content does not change which of its rows lie ahead."""
-        content_hash = ""
+        self, arrival: Arrival, source: SourceContract, first_landed: dict[str, datetime]
+    ) -> LandedFile | None:
+        """Open a file if it is whole; a later copy or touch of its content does not change which rows lie ahead."""
+        path, delivery = arrival.path, None
+        landed_at = datetime.fromtimestamp(arrival.modified / 1e9, tz=UTC)
         try:
-            delivery = read_delivery(path, max_bytes=self.max_file_bytes)
+            whole = is_whole(arrival)
+            if not whole and not arrival.is_settled(now=time.time(), settle_seconds=self.settle_seconds):
+                return None
+            if whole is False:
+                refuse_incomplete(arrival)
+            delivery = read_delivery(path, max_bytes=self.max_file_bytes, limits=self.limits)
             content_hash = delivery.content_hash
             landed_at = first_landed[content_hash] = min(landed_at, first_landed.get(content_hash, landed_at))
             rows = self.rows_of(delivery, source, landed_at.date())
         except FileRefused as refusal:
+            content_hash = "" if delivery is None else delivery.content_hash
+            blocks = self._blocked_days(path.name, delivery, source, landed_at)
             reason = f"{refusal.rule}: {refusal}"
-            return LandedFile(source.name, path.name, content_hash, 0, "refused", reason, {}, landed_at)
+            return LandedFile(source.name, path.name, content_hash, 0, "refused", reason, {}, landed_at, blocks)
         days = dict(rows.group_by("event_day").len().sort("event_day").iter_rows())
+        if rows.is_empty():
+            named = _day_in_name(path.name, landed_at)
+            days = {} if named is None else {named: 0}
         status = "readable" if rows.height else "empty"
         return LandedFile(source.name, path.name, content_hash, rows.height, status, "", days, landed_at)
+
+    def _blocked_days(
+        self, name: str, delivery: Delivery | None, source: SourceContract, landed_at: datetime
+    ) -> tuple[date, ...]:
+        """Tell which days a refused file was about: by its times, else by its name, else by when it landed."""
+        days: list[date] = []
+        if delivery is not None:
+            lenient = replace(source, delivered=tuple(replace(column, required=False) for column in source.delivered))
+            try:
+                days = sorted(set(self.rows_of(delivery, lenient, landed_at.date())["event_day"].drop_nulls()))
+            except FileRefused:
+                days = []
+        if not days:
+            days = [_day_in_name(name, landed_at) or landed_at.astimezone(ZoneInfo(self.shop_timezone)).date()]
+        return tuple(days)
 
     def rows_of(self, delivery: Delivery, source: SourceContract, landed_on: date) -> pl.DataFrame:
         """Read the placed rows of one file.
@@ -324,7 +403,7 @@ class Inventory:
             FileRefused: if the file cannot be read.
         """
         placed = locate_rows(
-            read_rows(delivery, source), source, shop_timezone=self.shop_timezone, landed_on=landed_on
+            read_rows(delivery, source, self.limits), source, shop_timezone=self.shop_timezone, landed_on=landed_on
         )
         in_time = pl.col("event_day") >= self.first_day
         first = placed.select(pl.col("event_day").filter(in_time).min()).item()
@@ -334,7 +413,7 @@ class Inventory:
         """List the files of one source, or of all, by name; repeats of a content come after its first file."""
         with self._open() as connection:
             rows = connection.execute(
-                "SELECT source, name, content_hash, rows, status, reason, landed_at FROM files"
+                "SELECT source, name, content_hash, rows, status, reason, landed_at, blocks FROM files"
                 " WHERE ?1 IS NULL OR source = ?1 ORDER BY source, name",
                 (source,),
             ).fetchall()
@@ -345,13 +424,12 @@ class Inventory:
                 days.setdefault((owner, name), {})[date.fromisoformat(day)] = count
         seen: set[tuple[str, str]] = set()
         found: list[LandedFile] = []
-        for owner, name, content_hash, count, status, reason, landed_at in rows:
+        for owner, name, content_hash, count, status, reason, moment, blocks in rows:
             told = "repeated" if status == "readable" and (owner, content_hash) in seen else status
             seen.add((owner, content_hash))
             touched = self._in_time(days.get((owner, name), {}))
-            found.append(
-                LandedFile(owner, name, content_hash, count, told, reason, touched, datetime.fromisoformat(landed_at))
-            )
+            blocked, landed_at = tuple(map(date.fromisoformat, blocks.split())), datetime.fromisoformat(moment)
+            found.append(LandedFile(owner, name, content_hash, count, told, reason, touched, landed_at, blocked))
         return found
 
     def latest(self, source: str) -> dict[str, tuple[str, datetime]]:
@@ -371,7 +449,38 @@ class Inventory:
         return later or days
 
 
-def opening_day(files: Iterable[LandedFile]) -> date | None:
+def wait_for_arrivals(
+    inventory: Inventory, sources: Collection[SourceContract], wait: Callable[[float], None] = time.sleep
+) -> None:
+    """Look at all landed files; where some are too young to be read, look at them once more when they are not.
+
+    Args:
+        inventory: the inventory.
+        sources: source contracts.
+        wait: waits for some seconds.
+    """
+    for source in sources:
+        inventory.refresh(source)
+    arriving = {file.source for file in inventory.files() if file.status == "arriving"}
+    if arriving:
+        wait(inventory.settle_seconds)
+        for source in sources:
+            if source.name in arriving:
+                inventory.refresh(source)
+
+
+def _day_in_name(name: str, landed_at: datetime) -> date | None:
+    for year, _, month, day in _DATE_IN_NAME.findall(name):
+        try:
+            found = date(int(year), int(month), int(day))
+        except ValueError:
+            continue
+        if EARLIEST <= found <= landed_at.date() + timedelta(days=1):
+            return found
+    return None
+
+
+def opening_day(files: Collection[LandedFile]) -> date | None:
     """Find the day with which a shop's history begins.
 
     Args:

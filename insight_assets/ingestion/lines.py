@@ -14,6 +14,8 @@ import polars as pl
 
 LINES = pl.Schema({"line": pl.Int64, "text": pl.String, "undecodable": pl.Boolean})
 BROKEN = "broken"
+# With this begins what is kept of a line above the size limit.
+SIZE_VIOLATION = "size_violation"
 # A quoted cell with more line ends than this is taken for a quote that somebody forgot to close.
 _LINES_OF_A_CELL = 100
 

@@ -17,7 +17,7 @@ from insight_assets.contracts.sources import SourceContract
 from insight_assets.contracts.types import Column, Contract
 from insight_assets.ingestion.landing import Inventory, LandedFile
 from insight_assets.ingestion.lines import BROKEN
-from insight_assets.ingestion.readers import decode_rows, read_delivery, text_columns
+from insight_assets.ingestion.readers import FileRefused, decode_rows, read_delivery, text_columns
 from insight_assets.lake import Lake
 
 PREFIX = "raw_"
@@ -239,8 +239,7 @@ class RawLoader:
                 replaced_at=pl.col("moment")
             ).drop("moment")
         new = [self._day_of(file, day) for file in self.files if day in file.days and file.content_hash not in loaded]
-        # A file that was changed since it was looked at may hold what another one gave.
-        return pl.concat([held, *new]).unique(["file_hash", "line"], keep="first", maintain_order=True) if new else held
+        return pl.concat([held, *new]) if new else held
 
     def _day_of(self, file: LandedFile, day: date) -> pl.DataFrame:
         if day not in self._kept.get(file.content_hash, {}):
@@ -253,7 +252,10 @@ class RawLoader:
 
     def _open(self, file: LandedFile, day: date) -> None:
         path = Path(self.inventory.root) / self.source.name / file.name
-        delivery = read_delivery(path, max_bytes=self.inventory.max_file_bytes)
+        delivery = read_delivery(path, max_bytes=self.inventory.max_file_bytes, limits=self.inventory.limits)
+        if delivery.content_hash != file.content_hash:
+            message = f"{file.name}: written to since it was looked at; build again once it is whole"
+            raise FileRefused("incomplete", message)
         rows = stamp_rows(
             self.inventory.rows_of(delivery, self.source, file.landed_on),
             self.source,

@@ -11,11 +11,13 @@ import hashlib
 import io
 import json
 import math
+import os
 import re
+import sys
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,19 +28,25 @@ from insight_assets.contracts.paths import field_at, shape_of
 from insight_assets.contracts.sources import EPOCHS, CarryDown, DeliveredColumn, SourceContract
 from insight_assets.ingestion.archives import ZIP, opened_files
 from insight_assets.ingestion.bundles import join_members
-from insight_assets.ingestion.lines import BROKEN, is_blank, split_cells, split_header, split_lines
+from insight_assets.ingestion.encodings import AUTO, guess_encoding, marked_encoding
+from insight_assets.ingestion.lines import BROKEN, SIZE_VIOLATION, is_blank, split_cells, split_header, split_lines
 
 CHUNK = 1 << 20
 # A zstd block of four bytes may stand for 128 KiB.
 _ZSTD_CHUNK = 1 << 12
+_BOMB_BYTES = 100_000_000
+_KEPT_OF_A_LINE = 1_000
 HASH_DIGITS = 32
 _FEW = 2_000
+# Share of lines up to which a text is UTF-8 with broken lines.
+_FEW_BAD = 0.02
 _JSON = json.JSONDecoder()
 _DOCUMENT_START = re.compile(r"\s*\[?\s*")
 _BETWEEN = re.compile(r"[\s,]*")
 _INFINITE = (math.inf, -math.inf)
 _COLUMN_NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w .-]{0,63}")
 _PACKED = re.compile(r"\.(gz|zst)$")
+_PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
@@ -57,6 +65,24 @@ class FileRefused(Exception):
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What a file may grow to while it is read, beside its size.
+
+    Attributes:
+        ratio: decompressed bytes for one delivered byte. Logs written by machines reach 50 and more, so it is far
+            above that, and counts only from `_BOMB_BYTES` on: a smaller file does no harm however well it packs.
+        rows: rows of a file.
+        columns: columns of a file.
+        line_bytes: bytes of a line; a longer one is kept in part and quarantined, the rest of its file is read.
+    """
+
+    ratio: int = 200
+    rows: int = 50_000_000
+    columns: int = 2_000
+    line_bytes: int = 1_000_000
+
+
+@dataclass(frozen=True)
 class Delivery:
     """The decompressed bytes of one delivered file.
 
@@ -65,30 +91,35 @@ class Delivery:
         content_hash: SHA-256 of the decompressed bytes, first 32 hex digits: the identity of the delivery.
         data: the decompressed bytes; none for an archive.
         files: the files in an archive, by name; its identity is that of their names and contents.
+        oversized: lines above the limit to their size in bytes; of these, `data` holds only the beginning.
     """
 
     name: str
     content_hash: str
     data: bytes
     files: tuple["Delivery", ...] = ()
+    oversized: Mapping[int, int] = field(default_factory=dict)
 
 
-def read_delivery(path: Path, *, max_bytes: int) -> Delivery:
+def read_delivery(path: Path, *, max_bytes: int, limits: Limits | None = None) -> Delivery:
     """Decompress a file (gzip and zstd are told by their first bytes) and hash its content.
 
     Args:
         path: the landed file.
         max_bytes: decompressed size above which it is refused.
+        limits: what else it may not exceed.
 
     Raises:
         FileRefused: if it cannot be decompressed or is too large.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_no_link) as file:  # noqa: PTH123
+            allowance = _Allowance(path.name, os.fstat(file.fileno()).st_size, max_bytes, limits or Limits())
             if file.read(len(ZIP)) == ZIP:
-                return _read_archive(path.name, file, max_bytes)
+                return _read_archive(path.name, file, allowance)
             file.seek(0)
-            return _read_stream(path.name, file, max_bytes, path.name)
+            allowance.check_before(file)
+            return _read_stream(path.name, file, allowance)
     except zipfile.BadZipFile as error:
         message = f"{path.name}: not an archive to be read ({error}); deliver it again"
         raise FileRefused("unreadable", message) from error
@@ -97,27 +128,111 @@ def read_delivery(path: Path, *, max_bytes: int) -> Delivery:
         raise FileRefused("unreadable", message) from error
 
 
-def _read_archive(name: str, file: BinaryIO, max_bytes: int) -> Delivery:
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW)
+
+
+@dataclass
+class _Allowance:
+    """Counts what a delivered file unpacks to, and refuses it once that is too much."""
+
+    name: str
+    packed: int
+    max_bytes: int
+    limits: Limits
+    unpacked: int = 0
+    lines: int = 0
+
+    def take(self, chunk: bytes) -> None:
+        self.unpacked += len(chunk)
+        self.lines += chunk.count(b"\n")
+        if self.unpacked > self.max_bytes:
+            message = (
+                f"{self.name}: more than {self.max_bytes:,} bytes when decompressed; "
+                "split the file or raise INSIGHT_MAX_FILE_BYTES"
+            )
+            raise FileRefused("too_large", message)
+        if self.unpacked > _BOMB_BYTES and self.unpacked > self.limits.ratio * self.packed:
+            message = (
+                f"{self.name}: unpacks to more than {self.limits.ratio} times its {self.packed:,} bytes; "
+                "deliver it unpacked, or raise INSIGHT_MAX_RATIO if it is meant to be so"
+            )
+            raise FileRefused("bomb", message)
+
+    def check_before(self, file: BinaryIO) -> None:
+        """Unpack a file that could grow large once without keeping it, so that refusing it takes no memory."""
+        if self.packed * self.limits.ratio > _BOMB_BYTES and file.read(len(_ZSTD)).startswith((_GZIP, _ZSTD)):
+            file.seek(0)
+            for chunk in _unpacked(file):
+                self.take(chunk)
+            self.unpacked = self.lines = 0
+        file.seek(0)
+
+
+def _read_archive(name: str, file: BinaryIO, allowance: "_Allowance") -> Delivery:
     files: list[Delivery] = []
     for inner, stream in opened_files(file):
-        read = sum(len(each.data) for each in files)
-        files.append(_read_stream(inner, stream, max_bytes, f"{name}: {inner}", read=read))
+        allowance.name = f"{name}: {inner}"
+        files.append(_read_stream(inner, stream, allowance))
     content = "".join(f"{_PACKED.sub('', each.name)}\n{each.content_hash}\n" for each in files)
     return Delivery(name, hashlib.sha256(content.encode()).hexdigest()[:HASH_DIGITS], b"", tuple(files))
 
 
-def _read_stream(name: str, file: BinaryIO, max_bytes: int, told: str, *, read: int = 0) -> Delivery:
-    parts = bytearray()
+def _read_stream(name: str, file: BinaryIO, allowance: "_Allowance") -> Delivery:
+    digest, text = hashlib.sha256(), _LineKeeper(allowance.limits.line_bytes)
     for chunk in _unpacked(file):
-        parts += chunk
-        if read + len(parts) > max_bytes:
-            message = (
-                f"{told}: more than {max_bytes:,} bytes when decompressed; "
-                "split the file or raise INSIGHT_MAX_FILE_BYTES"
-            )
-            raise FileRefused("too_large", message)
-    data = bytes(parts)
-    return Delivery(name, hashlib.sha256(data).hexdigest()[:HASH_DIGITS], data)
+        allowance.take(chunk)
+        digest.update(chunk)
+        text.keep(chunk)
+    data, oversized = text.kept()
+    # What is no text has no lines.
+    rows = 0 if data.startswith(_PARQUET) else allowance.lines
+    if rows > allowance.limits.rows:
+        message = f"{allowance.name}: more than {allowance.limits.rows:,} lines; split the file or raise INSIGHT_MAX_ROWS"
+        raise FileRefused("too_many_rows", message)
+    return Delivery(name, digest.hexdigest()[:HASH_DIGITS], data, oversized=oversized)
+
+
+class _LineKeeper:
+    """Keeps the bytes of a file, but of lines above a size only their beginning.
+
+    A line is judged while it comes in, so that one of any length takes no more memory than the limit.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._data = io.BytesIO()
+        self._oversized: dict[int, int] = {}
+        self._line = 1
+        self._start = 0
+        self._length = 0
+
+    def keep(self, chunk: bytes) -> None:
+        if self._data.tell() == 0 and chunk.startswith(_PARQUET):
+            self._most = sys.maxsize
+        # No piece is longer than a line may be, so that only a line over several pieces can be too long.
+        step = max(1, min(self._most, len(chunk)))
+        for place in range(0, len(chunk), step):
+            self._keep_piece(chunk if step == len(chunk) else chunk[place : place + step])
+
+    def _keep_piece(self, piece: bytes) -> None:
+        end = piece.find(b"\n")
+        self._length += len(piece) if end < 0 else end
+        if self._length > self._most:
+            self._oversized[self._line] = self._length
+            self._data.write(piece if end < 0 else piece[:end])
+            self._data.seek(min(self._data.tell(), self._start + _KEPT_OF_A_LINE))
+            self._data.truncate()
+            piece = b"" if end < 0 else piece[end:]
+        if end >= 0:
+            self._line += piece.count(b"\n")
+            last = piece.rfind(b"\n")
+            self._length = len(piece) - last - 1
+            self._start = self._data.tell() + last + 1
+        self._data.write(piece)
+
+    def kept(self) -> tuple[bytes, dict[int, int]]:
+        return self._data.getvalue(), self._oversized
 
 
 def _unpacked(file: BinaryIO) -> Iterator[bytes]:
@@ -145,12 +260,13 @@ def _unpacked_zstd(file: BinaryIO) -> Iterator[bytes]:
         raise EOFError(message)
 
 
-def read_rows(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
+def read_rows(delivery: Delivery, source: SourceContract, limits: Limits | None = None) -> pl.DataFrame:
     """Read the rows of a delivery as text.
 
     Args:
         delivery: the file.
         source: how the source delivers.
+        limits: how many rows and columns it may have.
 
     Returns:
         One row per delivered row, in file order: `line` (in text the line on which the row begins, from 1, a header
@@ -165,15 +281,15 @@ def read_rows(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
         wanted = "one archive of its related files" if source.members else "single files, not archives of several"
         message = f"{delivery.name}: {source.name} is delivered as {wanted}"
         raise FileRefused("unreadable", message)
+    limits = limits or Limits()
     if source.members:
-        return _read_bundle(delivery, source)
-    readers = {"csv": _read_csv, "ndjson": _read_ndjson, "parquet": _read_parquet}
-    if delivery.data.startswith(b"PAR1"):
-        return _read_parquet(delivery, source)
-    return readers[source.format](delivery, source)
+        return _read_bundle(delivery, source, limits)
+    if delivery.data.startswith(_PARQUET) or source.format == "parquet":
+        return _read_parquet(delivery, source, limits)
+    return _read_csv(delivery, source, limits) if source.format == "csv" else _read_ndjson(delivery, source)
 
 
-def _read_bundle(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
+def _read_bundle(delivery: Delivery, source: SourceContract, limits: Limits) -> pl.DataFrame:
     """Read the files of a bundle and put their rows together; a bundle is complete or refused whole."""
     found: dict[str, Delivery] = {}
     for file in delivery.files:
@@ -192,7 +308,7 @@ def _read_bundle(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
     for member in source.members:
         if member.name in found:
             reading = source.of_member(member)
-            rows = decode_rows(read_rows(found[member.name], reading), reading)
+            rows = decode_rows(read_rows(found[member.name], reading, limits), reading)
             if reading.format != "csv":
                 broken = pl.when("malformed").then("payload").alias(BROKEN)
                 rows = rows.with_columns(broken, extra=pl.lit(None, dtype=pl.String)).drop("payload")
@@ -202,30 +318,60 @@ def _read_bundle(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
 
 def _lines(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
     """Split a text file into lines; lines that are not of the encoding are kept, unless they are half of all."""
-    advice = f"set the encoding in the contract of {source.name} or deliver {source.encoding}"
-    if delivery.data[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} and "16" not in source.encoding:
-        message = f"{delivery.name}: written in UTF-16, not in {source.encoding}; {advice}"
+    encoding, lines = source.encoding, None
+    if encoding == AUTO:
+        encoding = marked_encoding(delivery.data)
+        if encoding is None:
+            lines = split_lines(delivery.data, "utf-8")
+            encoding = _other_encoding(delivery.data, lines) or "utf-8"
+            lines = lines if encoding == "utf-8" else None
+    advice = f"set the encoding in the contract of {source.name} or deliver {encoding}"
+    if delivery.data[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} and "16" not in encoding:
+        message = f"{delivery.name}: written in UTF-16, not in {encoding}; {advice}"
         raise FileRefused("encoding", message)
     try:
-        lines = split_lines(delivery.data, source.encoding)
+        lines = split_lines(delivery.data, encoding) if lines is None else lines
     except UnicodeDecodeError as error:
-        message = f"{delivery.name}: not {source.encoding} (byte {error.start}); {advice}"
+        message = f"{delivery.name}: not {encoding} (byte {error.start}); {advice}"
         raise FileRefused("encoding", message) from None
     bad = lines.filter("undecodable")
     if bad.height and bad.height >= lines.filter(~is_blank(pl.col("text"))).height / 2:
         where = f"{bad.height} lines, the first of them line {bad['line'][0]}"
-        message = f"{delivery.name}: not {source.encoding} ({where}); {advice}"
+        message = f"{delivery.name}: not {encoding} ({where}); {advice}"
         raise FileRefused("encoding", message)
-    return lines
+    return _mark_oversized(delivery, lines, encoding)
 
 
-def _read_csv(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
+def _other_encoding(data: bytes, lines: pl.DataFrame) -> str | None:
+    """Give the encoding of lines that are no UTF-8; None where they are single broken lines, or nobody can tell."""
+    bad = lines["undecodable"].sum()
+    good = lines.filter(~pl.col("undecodable") & (pl.col("text").str.len_bytes() > pl.col("text").str.len_chars())).height
+    return guess_encoding(data) if bad > max(good, _FEW_BAD * lines.height) else None
+
+
+def _mark_oversized(delivery: Delivery, lines: pl.DataFrame, encoding: str) -> pl.DataFrame:
+    if not delivery.oversized:
+        return lines
+    if "\n".encode(encoding) != b"\n":
+        message = f"{delivery.name}: a line is too long to be read in {encoding}; deliver UTF-8"
+        raise FileRefused("size_violation", message)
+    sizes = pl.DataFrame(list(delivery.oversized.items()), schema={"line": pl.Int64, "size": pl.Int64}, orient="row")
+    told = pl.format(SIZE_VIOLATION + ": a line of {} bytes that begins {}", "size", "text")
+    return lines.join(sizes, on="line", how="left", maintain_order="left").select(
+        "line",
+        pl.when(pl.col("size").is_null()).then("text").otherwise(told).alias("text"),
+        pl.col("undecodable") | pl.col("size").is_not_null(),
+    )
+
+
+def _read_csv(delivery: Delivery, source: SourceContract, limits: Limits) -> pl.DataFrame:
     lines = _lines(delivery, source)
     filled = lines.filter(~is_blank(pl.col("text")))
     if filled.is_empty():
         return _no_rows(source)
     if source.header:
         names = split_header(filled["text"][0], source.delimiter)
+        _refuse_columns(delivery, len(names), limits)
         _require_columns(delivery, source, names)
         lines = lines.filter(pl.col("line") > filled["line"][0])
     else:
@@ -250,6 +396,15 @@ def _read_csv(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
         BROKEN,
     )
     return rows if source.carry_down is None else _carry_down(rows, source.carry_down)
+
+
+def _refuse_columns(delivery: Delivery, columns: int, limits: Limits) -> None:
+    if columns > limits.columns:
+        message = (
+            f"{delivery.name}: {columns:,} columns, more than {limits.columns:,}; "
+            "deliver fewer or raise INSIGHT_MAX_COLUMNS"
+        )
+        raise FileRefused("too_many_columns", message)
 
 
 def _carry_down(rows: pl.DataFrame, rule: CarryDown) -> pl.DataFrame:
@@ -332,8 +487,9 @@ def _object_at(text: str, place: int) -> int | None:
         return None
 
 
-def _read_parquet(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
+def _read_parquet(delivery: Delivery, source: SourceContract, limits: Limits) -> pl.DataFrame:
     try:
+        _check_footer(delivery, limits)
         frame = pl.read_parquet(io.BytesIO(delivery.data))
         line = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("line")
         if source.format != "csv":
@@ -351,6 +507,24 @@ def _read_parquet(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         message = f"{delivery.name}: not a readable Parquet file ({type(error).__name__}); deliver it again"
         raise FileRefused("unreadable", message) from error
+
+
+def _check_footer(delivery: Delivery, limits: Limits) -> None:
+    """Refuse by what the end of a Parquet file says of it, before any of it is decoded."""
+    columns = len(pl.read_parquet_schema(io.BytesIO(delivery.data)))
+    rows = pl.scan_parquet(io.BytesIO(delivery.data)).select(pl.len()).collect().item()
+    _refuse_columns(delivery, columns, limits)
+    if rows > limits.rows:
+        message = f"{delivery.name}: more than {limits.rows:,} rows; split the file or raise INSIGHT_MAX_ROWS"
+        raise FileRefused("too_many_rows", message)
+    # Columns of one repeated value pack without bound, and are as large as any other once they are text.
+    cells = rows * columns
+    if cells > _BOMB_BYTES and cells > limits.ratio * len(delivery.data):
+        message = (
+            f"{delivery.name}: unpacks to more than {limits.ratio} times its {len(delivery.data):,} bytes; "
+            "deliver it as csv, or raise INSIGHT_MAX_RATIO if it is meant to be so"
+        )
+        raise FileRefused("bomb", message)
 
 
 def _as_text(frame: pl.DataFrame, path: str, source: SourceContract) -> pl.Expr:

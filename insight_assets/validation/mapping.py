@@ -18,6 +18,7 @@ from insight_assets.contracts.rules import judge
 from insight_assets.contracts.sources import NOT_FOUND, SourceContract, TableMapping
 from insight_assets.contracts.traffic import TrafficRules, traffic_rules
 from insight_assets.contracts.types import RowRule
+from insight_assets.ingestion.lines import BROKEN, SIZE_VIOLATION
 from insight_assets.ingestion.readers import decode_rows
 from insight_assets.ingestion.times import event_day, parse_time, read_moments, time_fault, transport_columns
 from insight_assets.validation.currencies import Exchange
@@ -202,8 +203,11 @@ def _judge_rows(
         about = pl.lit(None, dtype=pl.String)
         verdicts.append(timed.filter(orphaned).select(*ROW, rule=first, column=about, rules=NOT_FOUND))
         timed, timeless = timed.filter(~orphaned), timeless.filter(~orphaned)
+    kept = pl.col(BROKEN if BROKEN in timed.columns else "payload")
+    giant = kept.str.starts_with(SIZE_VIOLATION).fill_null(value=False)
+    malformed = pl.when(giant).then(pl.lit(SIZE_VIOLATION)).otherwise(pl.lit("malformed"))
     verdicts += [
-        timed.filter(broken).select(*ROW, **_verdict("malformed", None)),
+        timed.filter(broken).select(*ROW, **_verdict(malformed, None)),
         timeless.select(*ROW, **_verdict(time_fault(source, shop_timezone=shop_timezone), "event_time")),
         timed.filter(~broken & pl.col("fault").is_not_null()).select(*ROW, **_verdict(pl.col("fault"), "event_time")),
     ]

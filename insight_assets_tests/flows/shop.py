@@ -36,7 +36,7 @@ class Home:
 
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("INSIGHT_", "DAGSTER_"))}
-        return kept | {"INSIGHT_HOME": str(self.path), "INSIGHT_MAX_EPOCHS": "2"} | self.settings
+        return kept | {"INSIGHT_HOME": str(self.path), "INSIGHT_MAX_EPOCHS": "2", "INSIGHT_SETTLE_SECONDS": "0"} | self.settings
 
     def build(self, *arguments: str, expect: int | None = 0) -> dict:
         return json.loads(self.run("build", "--json", *arguments, expect=expect).stdout)

@@ -180,7 +180,7 @@ def test_a_file_of_another_delimiter_is_refused():
 def test_a_wrong_encoding_is_named(encoding):
     word = "Café" if encoding == "latin-1" else "中文"
     lines = "\n".join([HEADER] + [LINE.replace("HOLDER", word)] * 3)
-    found = refusal(lines.encode(encoding))
+    found = refusal(lines.encode(encoding), replace(UCI, encoding="utf-8"))
     assert found.rule in {"encoding", "missing_column"}
     assert "uci_online_retail" in str(found)
     if encoding != "utf-16-le":
