@@ -104,7 +104,7 @@ def refuse_incomplete(arrival: Arrival) -> None:
     """
     told = _read_sidecar(arrival.sidecar or "")
     if told is None:
-        why = f"its sidecar is neither a SHA-256 nor JSON with one; write {{\"bytes\": n, \"sha256\": \"...\"}}"
+        why = 'its sidecar is neither a SHA-256 nor JSON with one; write {"bytes": n, "sha256": "..."}'
     elif "bytes" in told and told["bytes"] != arrival.size:
         why = f"it has {arrival.size:,} bytes and its sidecar promises {told['bytes']}"
     else:

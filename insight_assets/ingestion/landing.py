@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -156,9 +156,8 @@ def complete_files(folder: Path) -> list[Path]:
         message = f"{folder} is a link, which is not followed; put a folder in its place"
         raise NotADirectoryError(message)
     with os.scandir(folder) as entries:
-        return sorted(
-            folder / entry.name for entry in entries if _is_finished(entry.name) and entry.is_file(follow_symlinks=False)
-        )
+        files = [entry for entry in entries if _is_finished(entry.name) and entry.is_file(follow_symlinks=False)]
+    return sorted(folder / entry.name for entry in files)
 
 
 def locate_rows(rows: pl.DataFrame, source: SourceContract, *, shop_timezone: str, landed_on: date) -> pl.DataFrame:

@@ -106,7 +106,13 @@ def rows_in_force(rows: pl.LazyFrame, known_by: datetime | None = None) -> pl.La
 
 
 def stamp_rows(
-    rows: pl.DataFrame, source: SourceContract, *, content_hash: str, name: str, landed_at: datetime, is_correction: bool
+    rows: pl.DataFrame,
+    source: SourceContract,
+    *,
+    content_hash: str,
+    name: str,
+    landed_at: datetime,
+    is_correction: bool,
 ) -> pl.DataFrame:
     """Write beside placed rows which file they came in.
 

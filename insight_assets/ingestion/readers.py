@@ -113,7 +113,7 @@ def read_delivery(path: Path, *, max_bytes: int, limits: Limits | None = None) -
         FileRefused: if it cannot be decompressed or is too large.
     """
     try:
-        with open(path, "rb", opener=_open_no_link) as file:  # noqa: PTH123
+        with open(path, "rb", opener=_open_no_link) as file:
             allowance = _Allowance(path.name, os.fstat(file.fileno()).st_size, max_bytes, limits or Limits())
             if file.read(len(ZIP)) == ZIP:
                 return _read_archive(path.name, file, allowance)
@@ -188,7 +188,8 @@ def _read_stream(name: str, file: BinaryIO, allowance: "_Allowance") -> Delivery
     # What is no text has no lines.
     rows = 0 if data.startswith(_PARQUET) else allowance.lines
     if rows > allowance.limits.rows:
-        message = f"{allowance.name}: more than {allowance.limits.rows:,} lines; split the file or raise INSIGHT_MAX_ROWS"
+        most = f"more than {allowance.limits.rows:,} lines"
+        message = f"{allowance.name}: {most}; split the file or raise INSIGHT_MAX_ROWS"
         raise FileRefused("too_many_rows", message)
     return Delivery(name, digest.hexdigest()[:HASH_DIGITS], data, oversized=oversized)
 
@@ -344,8 +345,8 @@ def _lines(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
 
 def _other_encoding(data: bytes, lines: pl.DataFrame) -> str | None:
     """Give the encoding of lines that are no UTF-8; None where they are single broken lines, or nobody can tell."""
-    bad = lines["undecodable"].sum()
-    good = lines.filter(~pl.col("undecodable") & (pl.col("text").str.len_bytes() > pl.col("text").str.len_chars())).height
+    bad, text = lines["undecodable"].sum(), pl.col("text")
+    good = lines.filter(~pl.col("undecodable") & (text.str.len_bytes() > text.str.len_chars())).height
     return guess_encoding(data) if bad > max(good, _FEW_BAD * lines.height) else None
 
 

@@ -1,0 +1,145 @@
+"""Bombs and giants: refused while they unpack, in little memory; lines too long are kept in part."""
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from insight_assets.contracts.sources import source_contracts
+from insight_assets.ingestion import readers
+from insight_assets.ingestion.readers import FileRefused, Limits, read_delivery, read_rows
+from insight_assets_tests.deliveries import UCI_HEADER, call, lines, uci_row
+
+SOURCES = source_contracts()
+SEGMENT, UCI = SOURCES["segment"], SOURCES["uci_online_retail"]
+GB = 10**9
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from insight_assets.ingestion.readers import FileRefused, read_delivery
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    delivery = read_delivery(Path(sys.argv[1]), max_bytes=4_000_000_000)
+    verdict = f"read {len(delivery.data)}"
+except FileRefused as refusal:
+    verdict = refusal.rule
+print(verdict, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def refusal(path: Path, **limits: int) -> str:
+    with pytest.raises(FileRefused) as caught:
+        read_rows(read_delivery(path, max_bytes=GB, limits=Limits(**limits)), UCI, Limits(**limits))
+    return caught.value.rule
+
+
+def outcome_and_megabytes(path: Path) -> tuple[str, int]:
+    command = [sys.executable, "-W", "ignore", "-c", MEASURE, path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    outcome, _, megabytes = done.stdout.strip().rpartition(" ")
+    return outcome, int(megabytes)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_a_bomb_of_lines_is_refused_in_little_memory(tmp_path, pack):
+    (tmp_path / "bomb").write_bytes(pack(b'{"a": 1}\n' * 13_000_000))
+    assert outcome_and_megabytes(tmp_path / "bomb") == ("bomb", pytest.approx(0, abs=150))
+
+
+def test_a_field_of_three_hundred_megabytes_is_kept_in_part_in_little_memory(tmp_path):
+    with (tmp_path / "giant").open("wb") as file:
+        file.write(b'{"text": "')
+        file.writelines(b"x" * 10**6 for _ in range(300))
+        file.write(b'"}\n{"text": "small"}\n')
+    outcome, megabytes = outcome_and_megabytes(tmp_path / "giant")
+    assert outcome == f"read {readers._KEPT_OF_A_LINE + 19}"
+    assert megabytes < 150
+
+
+def test_a_small_file_that_packs_well_is_no_bomb(tmp_path):
+    (tmp_path / "log.gz").write_bytes(gzip.compress(b"GET / 200\n" * 1_000_000))
+    assert len(read_delivery(tmp_path / "log.gz", max_bytes=GB).data) == 10_000_000
+
+
+def test_rows_and_columns_have_a_limit(tmp_path):
+    (tmp_path / "rows.csv").write_text(lines(UCI_HEADER, *[uci_row("1", "2025-01-01 10:00:00")] * 10))
+    assert refusal(tmp_path / "rows.csv", rows=10) == "too_many_rows"
+    (tmp_path / "columns.csv").write_text(UCI_HEADER + "," * 100 + "\n")
+    assert refusal(tmp_path / "columns.csv", columns=100) == "too_many_columns"
+    assert read_rows(read_delivery(tmp_path / "rows.csv", max_bytes=GB), UCI).height == 10
+
+
+def test_parquet_is_judged_by_its_footer(tmp_path, monkeypatch):
+    frame = pl.DataFrame({name: ["x"] * 1_000 for name in UCI_HEADER.split(",")})
+    frame.write_parquet(tmp_path / "a.parquet")
+    monkeypatch.setattr(pl, "read_parquet", None)
+    assert refusal(tmp_path / "a.parquet", rows=999) == "too_many_rows"
+    assert refusal(tmp_path / "a.parquet", columns=7) == "too_many_columns"
+    monkeypatch.setattr(readers, "_BOMB_BYTES", 1_000)
+    assert refusal(tmp_path / "a.parquet", ratio=1) == "bomb"
+
+
+@pytest.mark.parametrize("content", [b"PAR1", b"PAR1" + b"\x00" * 500 + b"PAR1", b"PAR1\xff\xff\xff\xffPAR1"])
+def test_corrupt_parquet_is_refused(tmp_path, content):
+    (tmp_path / "a.parquet").write_bytes(content)
+    assert refusal(tmp_path / "a.parquet") == "unreadable"
+
+
+@given(
+    st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"")), max_size=12),
+    st.booleans(), st.integers(1, 20), st.lists(st.integers(1, 60), min_size=1, max_size=4),
+)  # fmt: skip
+def test_lines_too_long_are_cut_and_all_others_kept_however_the_bytes_come(texts, has_end, most, steps):
+    data = b"\n".join(texts) + (b"\n" if has_end else b"")
+    if data.startswith(b"PAR1"):
+        return
+    keeper, place, turn = readers._LineKeeper(most), 0, 0
+    while place < len(data):
+        keeper.keep(data[place : place + steps[turn % len(steps)]])
+        place, turn = place + steps[turn % len(steps)], turn + 1
+    kept, oversized = keeper.kept()
+    assert kept == data
+    assert oversized == {n: len(text) for n, text in enumerate(data.split(b"\n"), start=1) if len(text) > most}
+
+
+@pytest.mark.parametrize("source", [SEGMENT, UCI])
+def test_a_line_too_long_is_quarantined_with_its_size_and_the_others_load(tmp_path, source):
+    if source is SEGMENT:
+        rows = [json.dumps(call("m", "2025-01-01T10:00:00Z", extra="y" * size)) for size in (5, 5_000, 5)]
+    else:
+        rows = [uci_row("1", "2025-01-01 10:00:00", Description="y" * size) for size in (5_000, 5, 5)]
+        rows.insert(0, UCI_HEADER)
+    (tmp_path / "f").write_text(lines(*rows))
+    delivery = read_delivery(tmp_path / "f", max_bytes=GB, limits=Limits(line_bytes=2_000))
+    assert dict(delivery.oversized) == {2: len(rows[1])}
+    found = read_rows(delivery, source)
+    assert found.height == 3
+    text = found["payload" if source is SEGMENT else "broken"].drop_nulls()
+    assert text.str.starts_with("size_violation: a line of 5").sum() == 1
+    assert found["line"].to_list() == ([1, 2, 3] if source is SEGMENT else [2, 3, 4])
+
+
+def test_a_giant_row_is_told_in_quarantine_and_takes_little_room(home):
+    calls = [call(f"m{n}", "2025-01-01T10:00:00Z") for n in range(30)]
+    home.land_calls("a.ndjson", [*calls, call("giant", "2025-01-01T10:00:00Z", extra="y" * 1_100_000)])
+    home.build("2025-01-01")
+    assert home.table("events").height == 30
+    row = home.table("quarantine").row(0, named=True)
+    assert (row["rule"], row["line"]) == ("size_violation", 31)
+    assert row["payload"].startswith("size_violation: a line of 1100")
+    assert len(row["payload"]) < 2_000
+
+
+def test_identity_is_that_of_the_whole_file_also_when_a_line_is_cut(tmp_path):
+    hashes = set()
+    for letter in "yz":
+        (tmp_path / "f").write_bytes(b"x" * 2_000 + letter.encode() + b"\n")
+        hashes.add(read_delivery(tmp_path / "f", max_bytes=GB, limits=Limits(line_bytes=1_500)).content_hash)
+    assert len(hashes) == 2
