@@ -67,7 +67,7 @@ def build_defs(
     """
     shop = settings()
     assets = [
-        automated(_versioned(asset, shop))
+        automated(versioned(asset, shop))
         for group, module in GROUPS.items()
         for asset in dg.load_assets_from_modules([module], group_name=group)
     ]
@@ -82,8 +82,13 @@ def build_defs(
     )
 
 
-def _versioned(asset: dg.AssetsDefinition, shop: Settings) -> dg.AssetsDefinition:
-    """Let partitions be stale when the settings, keys or suppressed people that shape them change."""
+def versioned(asset: dg.AssetsDefinition, shop: Settings) -> dg.AssetsDefinition:
+    """Let partitions be stale when the settings, keys or suppressed people that shape them change.
+
+    Args:
+        asset: one asset, or several made together.
+        shop: the settings.
+    """
 
     def with_settings(spec: dg.AssetSpec) -> dg.AssetSpec:
         version = spec.code_version

@@ -13,6 +13,7 @@ import dagster as dg
 import polars as pl
 
 from insight_assets.contracts.catalogue import contract
+from insight_assets.definitions import versioned
 from insight_assets.ingestion import assets as ingestion
 from insight_assets.ingestion.raw import PREFIX, raw_contract
 from insight_assets.io_managers import LakeIOManager
@@ -22,8 +23,9 @@ from insight_assets.resources import LakeFolder, LandingFolder, PseudonymKey
 from insight_assets.settings import settings
 from insight_assets.validation import assets as validation
 
+_MADE_HERE = (validation.validated, validation.products)
 DEFS = dg.Definitions(
-    assets=[*ingestion.landing_specs, *ingestion.raw_assets, validation.validated, validation.products],
+    assets=[*ingestion.landing_specs, *ingestion.raw_assets, *(versioned(asset, settings()) for asset in _MADE_HERE)],
 )
 MAX_BYTES = 100_000_000
 # Where a row stood is not what it says.

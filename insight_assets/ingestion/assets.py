@@ -6,9 +6,9 @@ import dagster as dg
 
 from insight_assets.contracts.sources import SourceContract, source_contracts
 from insight_assets.ingestion.landing import contract_digest
-from insight_assets.ingestion.raw import PREFIX, RawLoader, raw_contract
+from insight_assets.ingestion.raw import PREFIX, RawLoader, raw_contract, sources_in_use
 from insight_assets.io_managers import TableWriter
-from insight_assets.lake import DailyFrames
+from insight_assets.lake import DailyFrames, Lake
 from insight_assets.metadata import OWNER, table_asset
 from insight_assets.resources import LakeFolder, LandingFolder
 from insight_assets.settings import settings
@@ -76,6 +76,8 @@ def raw_asset(source: SourceContract) -> dg.AssetsDefinition:
     return raw
 
 
-SOURCES = source_contracts(settings().sources)
+_SHOP = settings()
+# A graph with a branch for every system that exists would hide the few that a shop has.
+SOURCES = sources_in_use(source_contracts(_SHOP.sources), _SHOP.landing, Lake(_SHOP.lake))
 landing_specs = [landing_spec(source) for source in SOURCES.values()]
 raw_assets = [raw_asset(source) for source in SOURCES.values()]

@@ -81,6 +81,22 @@ def raw_contract(source: SourceContract) -> Contract:
     )
 
 
+def sources_in_use(sources: Mapping[str, SourceContract], landing: Path, lake: Lake) -> dict[str, SourceContract]:
+    """Give the sources that a home has a landing folder or a raw table of; all of them where it has none yet.
+
+    Args:
+        sources: source contracts by name.
+        landing: the landing folder.
+        lake: the home's lake.
+    """
+    used = {
+        name: source
+        for name, source in sources.items()
+        if (landing / name).is_dir() or lake.exists(PREFIX + name)
+    }
+    return used or dict(sources)
+
+
 def _column(
     name: str, dtype: pl.DataType, description: str, *, required: bool = True, classification: str = "internal"
 ) -> Column:

@@ -9,8 +9,9 @@ import json
 
 import dagster as dg
 
+from insight_assets.contracts.sources import source_contracts
 from insight_assets.ingestion.assets import SOURCES
-from insight_assets.ingestion.raw import PREFIX, pending_days
+from insight_assets.ingestion.raw import PREFIX, pending_days, sources_in_use
 from insight_assets.metadata import RANGE_END, RANGE_START
 from insight_assets.picture import Picture
 from insight_assets.resources import LakeFolder, LandingFolder
@@ -32,6 +33,9 @@ def landed_files(
     context: dg.SensorEvaluationContext, landing: LandingFolder, tables: LakeFolder
 ) -> dg.SensorResult | dg.SkipReason:
     """Request the next run that landed files make necessary, one at a time."""
+    new = sources_in_use(source_contracts(settings().sources), settings().landing, tables.open()).keys() - SOURCES.keys()
+    if new:
+        context.log.warning(f"{', '.join(sorted(new))} began to deliver; reload the code location to build from it")
     if context.instance.get_runs(dg.RunsFilter(tags={LANDING_TAG: "true"}, statuses=_UNDER_WAY), limit=1):
         return dg.SkipReason("a run for landed files is under way")
     try:

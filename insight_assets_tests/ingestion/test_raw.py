@@ -13,8 +13,16 @@ from insight_assets.contracts.sources import source_contracts
 from insight_assets.ingestion import raw as raw_module
 from insight_assets.ingestion.assets import READABLE
 from insight_assets.ingestion.landing import INVENTORY
-from insight_assets.ingestion.raw import RawLoader, loaded_files, pending_days, raw_contract, rows_in_force
+from insight_assets.ingestion.raw import (
+    RawLoader,
+    loaded_files,
+    pending_days,
+    raw_contract,
+    rows_in_force,
+    sources_in_use,
+)
 from insight_assets.ingestion.readers import FileRefused
+from insight_assets.lake import DailyFrames, Lake
 from insight_assets_tests.deliveries import UCI_HEADER, call, lines, uci_row
 from insight_assets_tests.shop_home import ShopHome, accounts, failures
 
@@ -330,3 +338,19 @@ def test_rows_before_the_shop_s_first_day_are_quarantined_not_lost(home):
     assert home.table("quarantine").select("line", "rule", "event_day").rows() == [
         (26, "event_time.out_of_range", date(2025, 1, 2))
     ]
+
+
+def test_a_home_sees_the_sources_that_it_has(tmp_path):
+    known, lake = source_contracts(), Lake(tmp_path / "lake")
+    assert sources_in_use(known, tmp_path / "landing", lake) == known
+    (tmp_path / "landing" / "rees46").mkdir(parents=True)
+    assert list(sources_in_use(known, tmp_path / "landing", lake)) == ["rees46"]
+    of = raw_contract(known["segment"])
+    row = pl.DataFrame(
+        {
+            "file_hash": "a", "file_name": "a", "line": 1, "event_day": date(2025, 1, 1),
+            "landed_at": datetime(2025, 1, 1, tzinfo=UTC), "is_correction": False, "contract_version": "1", "payload": "{}",
+        }
+    )  # fmt: skip
+    list(lake.write(of, [date(2025, 1, 1)], DailyFrames(lambda _: row)))
+    assert sorted(sources_in_use(known, tmp_path / "landing", lake)) == ["rees46", "segment"]
