@@ -139,16 +139,20 @@ def _until(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
         time.sleep(0.5)
 
 
-def _spoil(home: Home, day: str) -> int:
-    """Land each row of a day a second time under a name that no contract knows; give the number of such rows."""
+def _land_views_again(home: Home, day: str, *, name: str) -> int:
+    """Land each view of a day a second time, its event under that name; give the number of such rows."""
     landing = home.path / "landing" / "segment"
-    lines = gzip.decompress((landing / f"segment-{day}.ndjson.gz").read_bytes()).splitlines()
-    spoilt = [
-        json.dumps(json.loads(line) | {"messageId": f"spoilt-{number}", "event": "Produkt Viewed"})
-        for number, line in enumerate(lines)
-    ]
-    (landing / "spoilt.ndjson").write_text("\n".join(spoilt), encoding="utf-8")
-    return len(spoilt)
+    calls = map(json.loads, gzip.decompress((landing / f"segment-{day}.ndjson.gz").read_bytes()).splitlines())
+    views = [call for call in calls if call["event"] == "Product Viewed"]
+    again = [json.dumps(call | {"messageId": f"again-{number}", "event": name}) for number, call in enumerate(views)]
+    (landing / "views.ndjson").write_text("\n".join(again), encoding="utf-8")
+    return len(again)
+
+
+def _events(home: Home, day: str) -> list[tuple]:
+    """Give what the events of a day say, leaving out which file said it."""
+    rows = Lake(home.path / "lake").scan(contract("events"), [date.fromisoformat(day)]).drop("file_hash").collect()
+    return rows.sort("event_id").rows()
 
 
 @dataclass(frozen=True)
@@ -167,10 +171,11 @@ class Shop:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory) -> Shop:
     # The code location must be importable by Dagster's own processes also where the package is not installed.
-    home = Home(tmp_path_factory.mktemp("shop"), {"PYTHONPATH": str(ROOT)})
+    sources = tmp_path_factory.mktemp("sources")
+    home = Home(tmp_path_factory.mktemp("shop"), {"PYTHONPATH": str(ROOT), "INSIGHT_SOURCES": str(sources)})
     home.run("simulate", "--customers", "60", "--days", "12")
     home.build("--to", LAST_BUILT, "--select", f"{ROWS} or group:features")
-    spoilt = _spoil(home, SPOILT)
+    spoilt = _land_views_again(home, SPOILT, name="Produkt Viewed")
     report = home.build("--from", NOT_YET_COUNTED, "--to", SPOILT, "--select", ROWS, expect=1)
     assert [failure["asset"] for failure in report["failures"]] == ["validated"]
     return Shop(home, spoilt)
@@ -238,6 +243,28 @@ def _status(server: Server, run_id: str) -> str:
     return answer["runOrError"]["status"]
 
 
+def _materialize(server: Server, page, asset: str, day: str) -> dict[str, Any]:
+    """Make a partition by the page's button, wait for the run and give it."""
+    page.goto(f"{server.url}/assets/{asset}")
+    page.get_by_role("button", name="Materialize").first.click()
+    dialog = page.get_by_role("dialog")
+    days = dialog.get_by_placeholder("ex: 2025")
+    # Tables that are made together ask first whether all of them are wanted.
+    confirm = dialog.get_by_role("button", name="Confirm")
+    expect(days.or_(confirm)).to_be_visible()
+    if confirm.is_visible():
+        confirm.click()
+    days.fill(day)
+    days.press("Enter")
+    dialog.get_by_role("button", name="Launch 1 run").click()
+    page.get_by_text("Launched run").wait_for()
+    newest = server.ask("{ runsOrError(limit: 1) { ... on Runs { results { runId tags { key value } } } } }")
+    (run,) = newest["runsOrError"]["results"]
+    _until(lambda: _status(server, run["runId"]) in ENDED, seconds=180, what="the run to end")
+    assert _status(server, run["runId"]) == "SUCCESS"
+    return run
+
+
 def test_the_lineage_shows_every_group_and_its_assets(server, page):
     page.goto(f"{server.url}/asset-groups")
     for group in GROUPS:
@@ -285,19 +312,8 @@ def test_a_partition_says_how_many_rows_it_holds_and_their_hash(server, page):
 
 def test_a_partition_is_made_from_the_page(server, page):
     assert NOT_YET_COUNTED not in server.home.hashes("product_days")["product_days"]
-    page.goto(f"{server.url}/assets/product_days")
-    page.get_by_role("button", name="Materialize").first.click()
-    dialog = page.get_by_role("dialog")
-    days = dialog.get_by_placeholder("ex: 2025")
-    days.fill(NOT_YET_COUNTED)
-    days.press("Enter")
-    dialog.get_by_role("button", name="Launch 1 run").click()
-    page.get_by_text("Launched run").wait_for()
-    newest = server.ask("{ runsOrError(limit: 1) { ... on Runs { results { runId tags { key value } } } } }")
-    (run,) = newest["runsOrError"]["results"]
+    run = _materialize(server, page, "product_days", NOT_YET_COUNTED)
     assert {"key": "dagster/from_ui", "value": "true"} in run["tags"]
-    _until(lambda: _status(server, run["runId"]) in ENDED, seconds=180, what="the run to end")
-    assert _status(server, run["runId"]) == "SUCCESS"
     page.goto(f"{server.url}/runs/{run['runId']}")
     expect(page.get_by_text("Success", exact=True).first).to_be_visible()
     page.goto(f"{server.url}/assets/product_days?view=partitions&partition={NOT_YET_COUNTED}")
@@ -307,10 +323,8 @@ def test_a_partition_is_made_from_the_page(server, page):
 
 
 def test_the_failed_check_of_a_spoilt_day_is_found(server, shop, page):
-    page.goto(f"{server.url}/assets/events")
-    page.get_by_role("tab", name="Checks").click()
-    page.get_by_text("Failed", exact=True).first.click()
-    expect(page.get_by_text("quarantined_within_reject_budget", exact=True).last).to_be_visible()
+    page.goto(f"{server.url}/assets/events?view=checks&checkDetail=quarantined_within_reject_budget")
+    expect(page.get_by_text("Failed", exact=True).first).to_be_visible()
     expect(page.get_by_text("blocking")).to_be_visible()
     expect(page.get_by_role("row", name=f"quarantined {shop.spoilt}", exact=True)).to_be_visible()
     page.get_by_text("[Show Markdown]").click()
@@ -327,6 +341,40 @@ def test_a_refused_day_says_what_to_do_next(server, page):
     expect(page.get_by_text(f"1 source-days were not published ({SPOILT})").first).to_be_visible()
     expect(page.get_by_text("Next: `insight show quarantine`").first).to_be_visible()
     assert SPOILT not in server.home.hashes("events")["events"]
+
+
+def test_a_mended_contract_replays_what_was_quarantined(server, shop, page, tmp_path):
+    """The name of the event is mended in the contract; nothing is delivered again."""
+    contract_file = ROOT / "data_contracts" / "sources" / "segment.odcs.yaml"
+    written = contract_file.read_text(encoding="utf-8")
+    mended = written.replace("LOWER(event)", "REPLACE(LOWER(event), 'produkt', 'product')")
+    mended = re.sub(r"(?m)^version: .*$", "version: 99.0.0", mended)
+    (Path(shop.home.settings["INSIGHT_SOURCES"]) / contract_file.name).write_text(mended, encoding="utf-8")
+    before = _loaded_at(server)
+    page.goto(f"{server.url}/locations")
+    page.get_by_role("button", name="Reload").first.click()
+    _until(lambda: _loaded_at(server) > before, seconds=120, what="the code location to be loaded again")
+    _materialize(server, page, "raw_segment", SPOILT)
+    _materialize(server, page, "events", SPOILT)
+    page.goto(f"{server.url}/assets/events?view=checks&checkDetail=every_delivered_day_is_published")
+    expect(page.get_by_text("Passed", exact=True).first).to_be_visible()
+    clean = Home(tmp_path / "clean", {"PYTHONPATH": str(ROOT)})
+    for name in ("landing", "secrets"):
+        shutil.copytree(shop.home.path / name, clean.path / name)
+    shutil.copy(shop.home.path / "insight.env", clean.path)
+    _land_views_again(clean, SPOILT, name="Product Viewed")
+    clean.build("--from", SPOILT, "--to", SPOILT, "--select", ROWS)
+    assert _events(shop.home, SPOILT) == _events(clean, SPOILT) != []
+
+
+def _loaded_at(server: Server) -> float:
+    answer = server.ask(
+        "{ workspaceOrError { ... on Workspace { locationEntries {"
+        " updatedTimestamp loadStatus locationOrLoadError { __typename ... on PythonError { message } } } } } }"
+    )
+    (entry,) = answer["workspaceOrError"]["locationEntries"]
+    assert entry["locationOrLoadError"]["__typename"] != "PythonError", entry
+    return entry["updatedTimestamp"] if entry["loadStatus"] == "LOADED" else 0.0
 
 
 def test_a_picture_is_drawn(server, page):
