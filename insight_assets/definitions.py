@@ -15,8 +15,10 @@ from insight_assets.insights.lifetime_value import assets as lifetime_value
 from insight_assets.insights.recommendation import assets as recommendation
 from insight_assets.insights.segmentation import assets as segmentation
 from insight_assets.io_managers import LakeIOManager
+from insight_assets.people import assets as people
 from insight_assets.profiles import assets as profiles
 from insight_assets.profiles import checks as profile_checks
+from insight_assets.purposes import CONSENTED_PURPOSES
 from insight_assets.resources import LakeFolder, LandingFolder, ModelStore, PseudonymKey
 from insight_assets.settings import Settings, settings
 from insight_assets.validation import assets as validation
@@ -26,6 +28,7 @@ from insight_assets.validation.vault import IDENTITY_VAULT
 
 GROUPS: Mapping[str, ModuleType] = {
     "validated": validation,
+    "people": people,
     "features": features,
     "segmentation": segmentation,
     "churn": churn,
@@ -44,7 +47,7 @@ EXECUTOR = dg.in_process_executor
 def configured(shop: Settings) -> dict[str, object]:
     """Give the resources that follow from the settings."""
     return {
-        "lake": LakeIOManager(root=str(shop.lake)),
+        "lake": LakeIOManager(root=str(shop.lake), consent_without_record=shop.consent_without_record),
         "tables": LakeFolder(root=str(shop.lake)),
         "models": ModelStore(root=str(shop.models)),
         "landing": LandingFolder(
@@ -98,12 +101,21 @@ def versioned(asset: dg.AssetsDefinition, shop: Settings) -> dg.AssetsDefinition
             version = f"{version}-{judged}"
         if spec.key.to_user_string() == IDENTITY_VAULT:
             version = f"{version}-v{current_number(shop.key_file, VAULT)}"
+        if spec.group_name == "people" or spec.tags.get("purpose") in CONSENTED_PURPOSES:
+            version = f"{version}-{rules}"
+        if (agreed := shop.consent_without_record.get(spec.tags.get("purpose"))) is not None:
+            version = f"{version}-{'silence_is_consent' if agreed else 'silence_is_refusal'}"
         return spec.replace_attributes(code_version=f"{version}-{people}")
 
     shaped = f"h{shop.horizon_days}-s{shop.seed}-e{shop.max_epochs}-r{int(shop.repeat_recommendations)}"
     judged = f"l{shop.late_days}-d{shop.duplicate_days}-t{traffic_rules(shop.traffic).digest}"
     people = people_version(shop)
 
+    kinds = "".join(f"-{kind}.{since}" for kind, since in sorted(shop.identity_kinds.items()))
+    rules = (
+        f"d{shop.customers_per_device}-c{shop.customers_per_contact}-n{shop.identifiers_per_person}"
+        f"-p{shop.contact_reuse_days}{kinds}"
+    )
     return asset.map_asset_specs(with_settings)
 
 

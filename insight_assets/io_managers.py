@@ -18,7 +18,8 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import validate_frame
 from insight_assets.contracts.types import Contract
 from insight_assets.lake import DailyFrames, Lake, Partition
-from insight_assets.metadata import HASH_KEY, READ_KEY, ROWS_KEY, SINCE_KEY, PartitionState, partition_states
+from insight_assets.metadata import HASH_KEY, PEOPLE, READ_KEY, ROWS_KEY, SINCE_KEY, PartitionState, partition_states
+from insight_assets.purposes import LEFT_AS_DELIVERED, OPERATIONS, WITHOUT_RECORD, View
 
 
 class TableWriter:
@@ -79,9 +80,12 @@ class LakeIOManager(dg.ConfigurableIOManager):
 
     Attributes:
         root: folder of the lake.
+        consent_without_record: by purpose, whether people who never said anything are taken to agree.
     """
 
     root: str
+    consent_without_record: dict[str, bool] = dict(WITHOUT_RECORD)
+    _views: dict[str, View] = PrivateAttr(default_factory=dict)
     _writers: dict[str, TableWriter] = PrivateAttr(default_factory=dict)
 
     def handle_output(self, context: dg.OutputContext, obj: pl.LazyFrame | pl.DataFrame | DailyFrames) -> None:
@@ -94,11 +98,38 @@ class LakeIOManager(dg.ConfigurableIOManager):
             context.step_context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
 
     def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
-        """Read the mapped partitions of one table lazily; partitions never written hold no rows."""
+        """Read the mapped partitions of one table lazily; partitions never written hold no rows.
+
+        An asset with a purpose sees people, not actors, and only those who agreed as of its own day. That is done here,
+        on the way in, so that no asset can forget it.
+        """
         self._writer(context.step_context)
         of = contract(context.asset_key.path[-1])
         keys = [date.fromisoformat(key) for key in context.asset_partition_keys] if context.has_asset_partitions else []
-        return Lake(Path(self.root)).scan(of, keys)
+        rows = Lake(Path(self.root)).scan(of, keys)
+        if "customer_key" not in of.polars_schema() or _purpose(context.step_context) == OPERATIONS:
+            return rows
+        view = self._view(context.step_context)
+        metadata = context.definition_metadata or {}
+        return view.actors(rows) if LEFT_AS_DELIVERED.items() <= metadata.items() else view.people(rows)
+
+    def _view(self, step: Any) -> View:
+        """Give what a step may see of people, and record how many it may not see."""
+        name = f"{step.run_id} {step.step.key}"
+        if name not in self._views:
+            lake, as_of = Lake(Path(self.root)), date.fromisoformat(step.partition_key)
+            for table in PEOPLE if lake.exists("identity_links") else ():
+                if not partition_states(step.instance, table, [step.partition_key]):
+                    message = f"{table} as of {as_of} must be made before {step.step.key}. Next: materialize {table} of that day"
+                    raise dg.Failure(message, allow_retries=False)
+            identities, consents = (lake.scan(contract(table), [as_of]).collect().lazy() for table in PEOPLE)
+            view = View(_purpose(step), identities, consents, dict(WITHOUT_RECORD) | self.consent_without_record)
+            self._views.clear()
+            self._views[name] = view
+            left_out = view.without_consent()
+            for key in step.assets_def.keys if left_out is not None else ():
+                step.add_asset_metadata({"people_without_consent": left_out}, asset_key=key, partition_key=step.partition_key)
+        return self._views[name]
 
     def _writer(self, step: Any) -> TableWriter:
         """Give the writer of a step, which is made when the step's first input is read."""
@@ -106,6 +137,11 @@ class LakeIOManager(dg.ConfigurableIOManager):
         if name not in self._writers:
             self._writers[name] = TableWriter(Lake(Path(self.root)), step.instance)
         return self._writers[name]
+
+
+def _purpose(step: Any) -> str:
+    tags = next(iter(step.assets_def.tags_by_key.values()), {})
+    return tags.get("purpose", OPERATIONS)
 
 
 def _split(obj: pl.LazyFrame | pl.DataFrame, of: Contract) -> DailyFrames:

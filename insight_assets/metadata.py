@@ -15,8 +15,10 @@ import polars as pl
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.types import Contract
 from insight_assets.partitions import DAYS
+from insight_assets.purposes import CONSENTED_PURPOSES
 
 OWNER = "team:insight"
+PEOPLE = ("identities", "consents")
 CODE_VERSION_TAG = "dagster/code_version"
 HASH_KEY = "content_hash"
 SINCE_KEY = "content_since"
@@ -69,8 +71,10 @@ def table_asset(
     name: str,
     *,
     layer: str,
+    purpose: str,
     kinds: Iterable[str] = ("polars",),
     code_version: str = "1",
+    deps: Iterable[str] = (),
     of: Contract | None = None,
     needs_closed_origin: bool = False,
 ) -> dict[str, Any]:
@@ -79,8 +83,11 @@ def table_asset(
     Args:
         name: asset and table name.
         layer: place in the flow, shown as the tag `layer`.
+        purpose: what the asset uses data for, one of `purposes.PURPOSES`; shown as the tag `purpose`. Whatever it loads
+            is without the people who gave no consent to it.
         kinds: technologies shown in the UI; `deltalake` is added.
         code_version: raised by hand when the code changes what the rows hold.
+        deps: assets that it reads by itself, beside its inputs.
         of: the contract; by default the shipped one of that name.
         needs_closed_origin: whether the table cannot be made before a label horizon has closed.
 
@@ -92,7 +99,8 @@ def table_asset(
         "name": name,
         "description": table.description,
         "owners": [OWNER],
-        "tags": {"layer": layer},
+        "tags": {"layer": layer, "purpose": purpose},
+        "deps": reads(purpose, deps),
         "kinds": {*kinds, "deltalake"},
         "partitions_def": DAYS,
         "code_version": f"{code_version}-{table.version}",
@@ -112,22 +120,38 @@ def table_metadata(table: Contract) -> dict[str, Any]:
     }
 
 
-def table_out(name: str, *, layer: str, kinds: Iterable[str] = ("polars",), code_version: str = "1") -> dg.AssetSpec:
+def reads(purpose: str, deps: Iterable[str] = ()) -> list[dg.AssetDep]:
+    """Give the assets that an asset with a purpose reads beside its inputs.
+
+    Who is who, and who allowed what, decides what it sees of its inputs (see `io_managers`).
+
+    Args:
+        purpose: its purpose.
+        deps: names of further assets that it reads by itself.
+    """
+    people = PEOPLE if purpose in CONSENTED_PURPOSES else ()
+    return [dg.AssetDep(name) for name in (*people, *deps)]
+
+
+def table_out(
+    name: str, *, layer: str, purpose: str, kinds: Iterable[str] = ("polars",), code_version: str = "1"
+) -> dg.AssetSpec:
     """Give the spec of one table of a multi-asset that writes its tables itself."""
-    arguments = table_asset(name, layer=layer, kinds=kinds, code_version=code_version)
+    arguments = table_asset(name, layer=layer, purpose=purpose, kinds=kinds, code_version=code_version)
     manager = arguments.pop("io_manager_key")
     return dg.AssetSpec(key=arguments.pop("name"), **arguments).with_io_manager_key(manager)
 
 
 def model_asset(
-    name: str, *, layer: str = "model", kinds: Iterable[str], description: str, code_version: str = "1"
+    name: str, *, layer: str = "model", purpose: str, kinds: Iterable[str], description: str, code_version: str = "1"
 ) -> dict[str, Any]:
     """Give the arguments of an asset whose output is a model directory."""
     return {
         "name": name,
         "description": description,
         "owners": [OWNER],
-        "tags": {"layer": layer},
+        "tags": {"layer": layer, "purpose": purpose},
+        "deps": reads(purpose),
         "kinds": set(kinds),
         "partitions_def": DAYS,
         "code_version": code_version,

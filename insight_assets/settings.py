@@ -8,6 +8,7 @@ import os
 from datetime import date
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AwareDatetime, Field, field_validator
@@ -58,6 +59,23 @@ class Settings(BaseSettings):
     max_epochs: int = Field(default=12, ge=1, description="Upper bound on passes over the training data of a network")
     known_by: AwareDatetime | None = Field(
         default=None, description="Count only rows known by this moment; empty counts all. Set by `insight as-known`"
+    )
+    identity_kinds: dict[str, date | None] = Field(
+        default_factory=dict,
+        description="Kind of identity link to the first day on which it makes one person of identifiers; null for never",
+    )
+    customers_per_device: int = Field(default=1, ge=1, description="Most signed-in customers of a device that is not shared")
+    customers_per_contact: int = Field(
+        default=2, ge=1, description="Most customers of an e-mail address or telephone number that are one person"
+    )
+    identifiers_per_person: int = Field(default=200, ge=2, description="Most identifiers that one person may have")
+    contact_reuse_days: int = Field(
+        default=180, ge=1, description="Pause in days after which an address or number may have gone to somebody else"
+    )
+    consent_without_record: dict[Literal["analytics", "personalise", "marketing"], bool] = Field(
+        default_factory=dict,
+        description="Whether people who never said anything about a purpose are taken to agree; by default to analytics "
+        "and personalise, not to marketing",
     )
     key_path: Path | None = Field(default=None, description="File of the keys of pseudonyms; by default secrets/ in home")
 

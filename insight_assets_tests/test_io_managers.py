@@ -49,12 +49,12 @@ class Shop:
         self.make = seen
 
     def assets(self) -> list[dg.AssetsDefinition]:
-        @dg.asset(**table_asset("product_history", layer="validated"), backfill_policy=dg.BackfillPolicy.single_run())
+        @dg.asset(**table_asset("product_history", layer="validated", purpose="operations"), backfill_policy=dg.BackfillPolicy.single_run())
         def product_history() -> DailyFrames:
             return DailyFrames(self.make)
 
         @dg.asset(
-            **table_asset("products", layer="validated"), ins={"product_history": dg.AssetIn(partition_mapping=HISTORY)}
+            **table_asset("products", layer="validated", purpose="operations"), ins={"product_history": dg.AssetIn(partition_mapping=HISTORY)}
         )
         def products(context: dg.AssetExecutionContext, product_history: pl.LazyFrame) -> pl.LazyFrame:
             self.read.append(product_history.collect())
@@ -113,7 +113,7 @@ def test_a_frame_for_a_range_is_cut_into_its_days(shop):
     shop.make = lambda key: seen(key)
     frame = pl.concat([seen(day(n)) for n in range(3)])
 
-    @dg.asset(**table_asset("product_history", layer="validated"), backfill_policy=dg.BackfillPolicy.single_run())
+    @dg.asset(**table_asset("product_history", layer="validated", purpose="operations"), backfill_policy=dg.BackfillPolicy.single_run())
     def product_history() -> pl.DataFrame:
         return frame
 

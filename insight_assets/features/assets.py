@@ -14,13 +14,16 @@ from insight_assets.features import pictures
 from insight_assets.features.batches import build_in_batches
 from insight_assets.features.customer_days import build_customer_days
 from insight_assets.features.customer_features import build_customer_features
-from insight_assets.features.labels import HorizonOpenError, label_customers
+from insight_assets.features.labels import HorizonOpenError, label_customers, label_view
 from insight_assets.features.product_days import build_product_days
 from insight_assets.features.sequences import build_event_sequences
 from insight_assets.features.sessions import build_sessions, split_share
 from insight_assets.lake import DailyFrames
 from insight_assets.metadata import markdown_table, published_days, table_asset
 from insight_assets.partitions import HISTORY, WITH_DAY_BEFORE
+from insight_assets.people.assets import identity_rules
+from insight_assets.people.identities import IdentityHistory
+from insight_assets.purposes import LEFT_AS_DELIVERED
 from insight_assets.settings import settings
 
 # One asset cannot read another through two mappings, so labels take past and horizon as one range.
@@ -43,7 +46,7 @@ def _within(rows: pl.LazyFrame, first: date, last: date) -> pl.LazyFrame:
 
 
 @dg.asset(
-    **table_asset("sessions", layer="feature"),
+    **table_asset("sessions", layer="feature", purpose="operations"),
     ins={"events": dg.AssetIn(partition_mapping=WITH_DAY_BEFORE, input_manager_key="lake")},
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
@@ -61,7 +64,7 @@ def sessions(context: dg.AssetExecutionContext, events: pl.LazyFrame) -> DailyFr
 
 
 @dg.asset(
-    **table_asset("customer_days", layer="feature"),
+    **table_asset("customer_days", layer="feature", purpose="operations"),
     ins={"events": VALIDATED, "orders": VALIDATED, "order_lines": VALIDATED},
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
@@ -81,7 +84,7 @@ def customer_days(
 
 
 @dg.asset(
-    **table_asset("product_days", layer="feature"),
+    **table_asset("product_days", layer="feature", purpose="operations"),
     ins={"events": VALIDATED, "order_lines": VALIDATED},
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
@@ -96,7 +99,7 @@ def product_days(
 
 
 @dg.asset(
-    **table_asset("customer_features", layer="feature"),
+    **table_asset("customer_features", layer="feature", purpose="analytics"),
     ins={"customer_days": dg.AssetIn(partition_mapping=HISTORY)},
 )
 def customer_features(
@@ -123,7 +126,7 @@ def customer_features(
 
 
 @dg.asset(
-    **table_asset("event_sequences", layer="feature"),
+    **table_asset("event_sequences", layer="feature", purpose="analytics"),
     ins={"events": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake")},
 )
 def event_sequences(context: dg.AssetExecutionContext, events: pl.LazyFrame) -> pl.DataFrame:
@@ -141,8 +144,11 @@ def event_sequences(context: dg.AssetExecutionContext, events: pl.LazyFrame) -> 
 
 
 @dg.asset(
-    **table_asset("customer_labels", layer="feature"),
-    ins={"customer_days": dg.AssetIn(partition_mapping=HISTORY_AND_HORIZON)},
+    **table_asset("customer_labels", layer="feature", purpose="analytics"),
+    ins={
+        "customer_days": dg.AssetIn(partition_mapping=HISTORY_AND_HORIZON, metadata=LEFT_AS_DELIVERED),
+        "identity_links": dg.AssetIn(partition_mapping=HISTORY_AND_HORIZON, input_manager_key="lake"),
+    },
     check_specs=[
         dg.AssetCheckSpec(
             SOMEONE_LABELLED,
@@ -158,13 +164,15 @@ def event_sequences(context: dg.AssetExecutionContext, events: pl.LazyFrame) -> 
     ],
 )
 def customer_labels(
-    context: dg.AssetExecutionContext, customer_days: pl.LazyFrame
+    context: dg.AssetExecutionContext, customer_days: pl.LazyFrame, identity_links: pl.LazyFrame
 ) -> Iterator[dg.Output[pl.DataFrame] | dg.AssetCheckResult]:
     origin, shop = date.fromisoformat(context.partition_key), settings()
+    who = IdentityHistory(identity_links, identity_rules())
+    past, horizon = label_view(customer_days, who.as_of, origin=origin, horizon_days=shop.horizon_days)
     try:
         labels = label_customers(
-            customer_days,
-            customer_days,
+            past,
+            horizon,
             origin=origin,
             horizon_days=shop.horizon_days,
             published=published_days(context.instance, "customer_days"),

@@ -1,7 +1,8 @@
-"""What one customer did on one day: the partial sums that every longer window is added up from.
+"""What one actor did on one day: the partial sums that every longer window is added up from.
 
-Holds sums, extremes and short lists only, so that days can be merged without going back to events.
-Windows, rates and ages belong to `customer_features`.
+An actor is a signed-in customer, or a visitor while nobody is signed in; which customer a visitor is gets known later
+and is no business of a day. Holds sums, extremes and short lists only, so that days and actors can be merged without
+going back to events. Windows, rates and ages belong to `customer_features`.
 """
 
 import polars as pl
@@ -9,7 +10,7 @@ import polars as pl
 from insight_assets.features.money import in_base_currency
 from insight_assets.features.vocabulary import CHANNELS, DAY_PARTS, SHOP_EVENTS, by_persons, event_kinds
 
-KEYS = ("customer_key", "event_day")
+KEYS = ("actor_key", "event_day")
 COUNTED = {
     "page_views": "page_viewed",
     "searches": "products_searched",
@@ -52,29 +53,30 @@ def build_customer_days(
     *,
     timezone: str,
 ) -> pl.LazyFrame:
-    """Sum up what every known customer did on each day.
+    """Sum up what every actor did on each day.
 
     Purchases and refunds come from the ledger (`orders`, `order_lines`), all else from events and
     visits: some sources deliver nothing but the ledger.
 
     Args:
-        events: rows of the contract `events`, of any days; rows without a customer are ignored.
+        events: rows of the contract `events`, of any days; rows without an actor are ignored.
         orders: rows of the contract `orders` of the same days.
         order_lines: rows of the contract `order_lines` of the same days.
         sessions: rows of the contract `sessions` of the same days.
         timezone: the shop's time zone, for the parts of the day.
 
     Returns:
-        One row a customer and day with the columns of the contract `customer_days`, sorted by key.
+        One row an actor and day with the columns of the contract `customer_days`, sorted by key.
     """
-    acted = _of_customers(by_persons(events))
-    documents = _of_customers(orders)
-    known = pl.concat([acted.select(KEYS), documents.select(KEYS)]).unique()
+    acted = _of_actors(by_persons(events))
+    documents = _of_actors(orders)
+    who = [*KEYS, "customer_key"]
+    known = pl.concat([acted.select(who), documents.select(who)]).unique()
     parts = (
         _activity(acted, timezone),
         _ledger(documents),
-        _visits(_of_customers(sessions)),
-        *_baskets(_of_customers(order_lines)),
+        _visits(_of_actors(sessions)),
+        *_baskets(_of_actors(order_lines)),
         _each_once(acted.filter(pl.col("event") == "product_viewed"), "category").rename(
             {"category": "viewed_categories"}
         ),
@@ -92,7 +94,7 @@ def build_customer_days(
             *(
                 pl.col(name).fill_null(0)
                 for name, kind in schema.items()
-                if kind.is_numeric() and name != "max_order_value"
+                if kind.is_numeric() and name not in {"max_order_value", "customer_key"}
             ),
             *(
                 pl.col(name).fill_null([])
@@ -105,8 +107,46 @@ def build_customer_days(
     )
 
 
-def _of_customers(rows: pl.LazyFrame) -> pl.LazyFrame:
-    return rows.filter(pl.col("customer_key").is_not_null())
+def merge_actors(customer_days: pl.LazyFrame) -> pl.LazyFrame:
+    """Put the rows of several actors of one customer and day together, as if one actor had done it all.
+
+    Args:
+        customer_days: rows of the contract, `customer_key` being the person (see `purposes.as_people`).
+
+    Returns:
+        One row a customer and day.
+    """
+    several = customer_days.filter(pl.col("actor_key") != pl.col("customer_key")).select("customer_key").unique().collect()
+    if several.is_empty():
+        return customer_days
+    rows, schema = customer_days, customer_days.collect_schema()
+    day = ("customer_key", "event_day")
+    merged = []
+    for name, kind in schema.items():
+        value = pl.col(name)
+        if name in day:
+            continue
+        if name == "first_campaign_source":
+            value = value.sort_by("first_event_at", name).drop_nulls().first()
+        elif name == "last_campaign_source":
+            value = value.sort_by("last_event_at", name).drop_nulls().last()
+        elif isinstance(kind, pl.List):
+            merged.append(value.explode().drop_nulls().unique().sort())
+            continue
+        elif name.startswith("first_") or not kind.is_numeric():
+            value = value.min() if name.startswith("first_") else value.max()
+        elif name in {"actor_key", "account_key"}:
+            value = pl.col("customer_key").first()
+        else:
+            value = value.max() if name.startswith("max_") else value.sum()
+        merged.append(value.cast(kind).alias(name))
+    one = rows.join(several.lazy(), on="customer_key", how="anti", maintain_order="none")
+    more = rows.join(several.lazy(), on="customer_key", how="semi", maintain_order="none")
+    return pl.concat([one, more.group_by(day).agg(merged).select(schema.names())])
+
+
+def _of_actors(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.filter(pl.col("actor_key").is_not_null())
 
 
 def _activity(events: pl.LazyFrame, timezone: str) -> pl.LazyFrame:

@@ -11,6 +11,7 @@ from datetime import date
 import polars as pl
 
 from insight_assets.contracts.types import float_of
+from insight_assets.features.customer_days import merge_actors
 from insight_assets.features.vocabulary import CHANNELS, DAY_PARTS
 
 MONEY_SCALE = 10_000
@@ -104,7 +105,7 @@ def build_customer_features(customer_days: pl.LazyFrame, *, as_of: date) -> pl.L
         One row a customer with the columns of the contract `customer_features`, sorted by
         `customer_key`. Counts are 0 and ages, rates and means are null where nothing happened.
     """
-    days = customer_days.filter(pl.col("event_day") <= as_of).with_columns(
+    days = merge_actors(customer_days.filter(pl.col("event_day") <= as_of)).with_columns(
         age=(pl.lit(as_of) - pl.col("event_day")).dt.total_days().cast(pl.Int32)
     )
     return (

@@ -4,12 +4,14 @@ The only features module that looks past its as-of day, and only at the days of 
 task makes of the labels belongs to the task.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import date, timedelta
 
 import polars as pl
 
 from insight_assets.contracts.types import float_of
+from insight_assets.features.customer_days import merge_actors
+from insight_assets.purposes import as_people, as_people_before
 
 
 class HorizonOpenError(ValueError):
@@ -34,6 +36,28 @@ def horizon_of(origin: date, horizon_days: int) -> tuple[date, ...]:
     return tuple(origin + timedelta(days=ahead) for ahead in range(1, horizon_days + 1))
 
 
+def label_view(
+    customer_days: pl.LazyFrame, identities: Callable[[date], pl.LazyFrame], *, origin: date, horizon_days: int
+) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Tell past and horizon of the people who were known at an origin.
+
+    Whom a label is about is what was known at the origin: features join no browsing that a later login explained, which
+    would tell of the return that is to be foretold. What they did is what is known when the horizon closes: a purchase
+    as a guest, or with a second account, is a return of the same person.
+
+    Args:
+        customer_days: rows of the contract `customer_days`, actors as delivered.
+        identities: gives the rows of the contract `identities` as of a day.
+        origin: as-of day O.
+        horizon_days: length H of the horizon.
+
+    Returns:
+        The rows with the people of the origin, and those with what they turned out to have done.
+    """
+    before, now = identities(origin), identities(origin + timedelta(days=horizon_days))
+    return as_people(customer_days, before), as_people_before(as_people(customer_days, now), before=before, now=now)
+
+
 def label_customers(
     history: pl.LazyFrame,
     horizon: pl.LazyFrame,
@@ -45,9 +69,10 @@ def label_customers(
     """Label every customer who had bought by the origin with what they did in the horizon.
 
     Args:
-        history: rows of the contract `customer_days`; days after `origin` are ignored.
-        horizon: rows of the contract `customer_days`; days outside (origin, origin + horizon_days]
-            are ignored.
+        history: rows of the contract `customer_days` of the people known at the origin; days after `origin` are
+            ignored.
+        horizon: rows of the contract `customer_days` told of the same people with what is known at the end of the
+            horizon (see `label_view`); days outside (origin, origin + horizon_days] are ignored.
         origin: as-of day O.
         horizon_days: length H of the horizon, at least 1.
         published: days of `customer_days` that are published; None when the caller knows that the
@@ -73,7 +98,7 @@ def label_customers(
         .unique()
     )
     later = (
-        horizon.filter(pl.col("event_day").is_between(days[0], days[-1]))
+        merge_actors(horizon.filter(pl.col("event_day").is_between(days[0], days[-1])))
         .group_by("customer_key")
         .agg(
             pl.col("orders").cast(pl.Int64).sum().alias("purchases"),

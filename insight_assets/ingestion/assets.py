@@ -25,7 +25,7 @@ def landing_spec(source: SourceContract) -> dg.AssetSpec:
         owners=[OWNER],
         group_name="landing",
         kinds={source.format},
-        tags={"layer": "landing"},
+        tags={"layer": "landing", "purpose": "operations"},
     )
 
 
@@ -39,7 +39,10 @@ def raw_asset(source: SourceContract) -> dg.AssetsDefinition:
         An asset by event day; one run serves any range of days.
     """
     of, meaning = raw_contract(source), contract_digest(source)
-    arguments = table_asset(PREFIX + source.name, layer="raw", kinds={source.format}, of=of)
+    arguments = table_asset(
+        PREFIX + source.name, layer="raw", purpose="operations", kinds={source.format}, of=of,
+        deps=[LANDING_PREFIX + source.name],
+    )  # fmt: skip
     arguments.pop("io_manager_key")
     # Rows that stay as they are mean something else once their contract is mended: what follows from them is made anew.
     arguments["code_version"] += f"-{meaning}"
@@ -50,7 +53,6 @@ def raw_asset(source: SourceContract) -> dg.AssetsDefinition:
 
     @dg.asset(
         **arguments,
-        deps=[LANDING_PREFIX + source.name],
         check_specs=[readable],
         backfill_policy=dg.BackfillPolicy.single_run(),
     )

@@ -16,6 +16,7 @@ from insight_assets.partitions import HISTORY
 from insight_assets.profiles import checks, pictures
 from insight_assets.profiles.profiles import flag_counts, fuse_profiles
 from insight_assets.profiles.summary import summarise_segments
+from insight_assets.purposes import WITHOUT_RECORD
 from insight_assets.settings import settings
 
 OPTIONAL = {"metadata": {"allow_missing_partitions": True}}
@@ -23,7 +24,8 @@ OPTIONAL = {"metadata": {"allow_missing_partitions": True}}
 
 
 @dg.asset(
-    **table_asset("customer_profiles", layer="profile", kinds={"polars"}),
+    # Who is who and who allowed what are inputs here, which may not be named as deps once more.
+    **table_asset("customer_profiles", layer="profile", purpose="analytics") | {"deps": []},
     check_specs=checks.PROFILE_CHECKS,
     ins={
         "customer_days": dg.AssetIn(partition_mapping=HISTORY),
@@ -42,6 +44,9 @@ def customer_profiles(
     churn_scores: pl.LazyFrame,
     lifetime_value_scores: pl.LazyFrame,
     recommendations: pl.LazyFrame,
+    identities: pl.LazyFrame,
+    quarantined_links: pl.LazyFrame,
+    consents: pl.LazyFrame,
 ) -> Iterator[dg.AssetCheckResult | dg.Output[pl.DataFrame]]:
     fused = fuse_profiles(
         customer_features,
@@ -51,6 +56,10 @@ def customer_profiles(
         churn_scores=churn_scores,
         lifetime_value_scores=lifetime_value_scores,
         recommendations=recommendations,
+        identities=identities,
+        quarantined_links=quarantined_links,
+        consents=consents,
+        consent_without_record={**WITHOUT_RECORD, **settings().consent_without_record},
         as_of=date.fromisoformat(context.partition_key),
     )
     profiles = contract("customer_profiles").conform(fused).collect()
@@ -69,7 +78,7 @@ def customer_profiles(
 
 
 @dg.asset(
-    **table_asset("segment_summary", layer="profile", kinds={"polars"}),
+    **table_asset("segment_summary", layer="profile", purpose="analytics", kinds={"polars"}),
     check_specs=checks.SUMMARY_CHECKS,
 )
 def segment_summary(

@@ -10,6 +10,9 @@ from datetime import date, timedelta
 
 import polars as pl
 
+from insight_assets.features.customer_days import merge_actors
+from insight_assets.profiles.people import with_consents, with_identity
+
 FAVOURITE_DAYS = 365
 """Length in days of the window behind the favourite category."""
 
@@ -90,6 +93,10 @@ def fuse_profiles(
     churn_scores: pl.LazyFrame,
     lifetime_value_scores: pl.LazyFrame,
     recommendations: pl.LazyFrame,
+    identities: pl.LazyFrame,
+    quarantined_links: pl.LazyFrame,
+    consents: pl.LazyFrame,
+    consent_without_record: Mapping[str, bool],
     as_of: date,
 ) -> pl.LazyFrame:
     """Make one profile per customer of `customer_features`.
@@ -104,6 +111,10 @@ def fuse_profiles(
         churn_scores: Rows of that contract as of the day.
         lifetime_value_scores: Rows of that contract as of the day.
         recommendations: Rows of that contract as of the day.
+        identities: Rows of that contract as of the day.
+        quarantined_links: Rows of that contract as of the day.
+        consents: Rows of that contract as of the day.
+        consent_without_record: By purpose, whether customers who never said anything are taken to agree.
         as_of: The as-of day.
 
     Returns:
@@ -138,6 +149,7 @@ def fuse_profiles(
             value_tier=_tier(pl.col("value_decile")),
         )
     )
+    fused = with_consents(with_identity(fused, identities, quarantined_links), consents, consent_without_record)
     return (
         fused.with_columns(
             data_quality_flags=_flags(),
@@ -161,7 +173,7 @@ def favourite_categories(customer_days: pl.LazyFrame, *, as_of: date) -> pl.Lazy
     """
     since = as_of - timedelta(days=FAVOURITE_DAYS)
     return (
-        customer_days.filter(pl.col("event_day").is_between(since, as_of, closed="right"))
+        merge_actors(customer_days.filter(pl.col("event_day").is_between(since, as_of, closed="right")))
         .select("customer_key", favourite_category=pl.col("bought_categories"))
         .filter(pl.col("favourite_category").list.len() > 0)
         .explode("favourite_category")

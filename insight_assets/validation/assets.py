@@ -41,7 +41,10 @@ _DAYS_TOLD = 40
 
 @dg.multi_asset(
     name="validated",
-    specs=[table_out(name, layer="validated", code_version="3").merge_attributes(deps=DELIVERED) for name in PUBLISHED],
+    specs=[
+        table_out(name, layer="validated", purpose="operations", code_version="3").merge_attributes(deps=DELIVERED)
+        for name in PUBLISHED
+    ],
     check_specs=[
         dg.AssetCheckSpec(
             CONSERVED, asset="events", blocking=True,
@@ -222,7 +225,7 @@ def _account_table(accounts: Sequence[SourceAccount]) -> dg.MarkdownMetadataValu
 
 
 @dg.asset(
-    **table_asset("products", layer="validated"), ins={"product_history": dg.AssetIn(partition_mapping=HISTORY)}
+    **table_asset("products", layer="validated", purpose="operations"), ins={"product_history": dg.AssetIn(partition_mapping=HISTORY)}
 )
 def products(context: dg.AssetExecutionContext, product_history: pl.LazyFrame) -> pl.LazyFrame:
     """Give each product as last described on or before the as-of day."""

@@ -14,6 +14,7 @@ from insight_assets.features.vocabulary import CHANNELS, SHOP_EVENTS, event_kind
 from insight_assets_tests.features.shop import (
     ZONE,
     Shop,
+    actor_days,
     at,
     broken_rules,
     content,
@@ -142,7 +143,7 @@ def test_row_order_and_split_by_day_change_nothing(shop: Shop, order: Random) ->
     shuffled = Shop(
         *(order.sample(rows, len(rows)) for rows in (shop.events, shop.orders, shop.order_lines))
     )
-    together = customer_days(shuffled)
+    together = actor_days(shuffled)
     inputs = {**shop.tables(), "sessions": visits(shop)}
     day_by_day = [
         build_customer_days(

@@ -51,8 +51,8 @@ def features(*given: Mapping[str, object]) -> pl.LazyFrame:
 
 
 def days(*given: Mapping[str, object]) -> pl.LazyFrame:
-    """Rows of customer_days."""
-    return rows("customer_days", given).lazy()
+    """Rows of customer_days, all of signed-in customers."""
+    return rows("customer_days", [{"actor_key": row.get("customer_key"), **row} for row in given]).lazy()
 
 
 def segments(*given: tuple[int, str]) -> pl.LazyFrame:

@@ -1,4 +1,4 @@
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -16,6 +16,7 @@ from insight_assets.profiles.profiles import (
     scores_out_of_bounds,
     unmatched_customers,
 )
+from insight_assets.purposes import WITHOUT_RECORD
 from insight_assets_tests.profiles.people import (
     AS_OF,
     VERSION,
@@ -24,6 +25,7 @@ from insight_assets_tests.profiles.people import (
     days,
     features,
     lists,
+    rows,
     segments,
     value,
 )
@@ -41,7 +43,9 @@ def fuse(
     worth=None,
     recommended=None,
     as_of=AS_OF,
+    **who,
 ):
+    people = {name: rows(name, who.get(name, ())).lazy() for name in ("identities", "quarantined_links", "consents")}
     fused = fuse_profiles(
         known,
         days() if activity is None else activity,
@@ -50,6 +54,8 @@ def fuse(
         churn_scores=churn() if leaving is None else leaving,
         lifetime_value_scores=value() if worth is None else worth,
         recommendations=lists() if recommended is None else recommended,
+        **people,
+        consent_without_record=WITHOUT_RECORD,
         as_of=as_of,
     )
     return contract("customer_profiles").conform(fused).collect()
@@ -325,3 +331,24 @@ def test_rare_flags_are_not_told():
 def test_copied_and_counted_columns_are_in_the_contract():
     names = contract("customer_profiles").polars_schema().names()
     assert set(COPIED_FEATURES) | set(FULL_PROFILE) <= set(names)
+
+
+def identifier(number, kind, confidence=0.9, person=BUYER):
+    return {"identifier_key": number, "identifier_type": kind, "customer_key": person, "confidence": confidence}
+
+
+def test_a_profile_says_who_the_customer_is_and_how_surely():
+    who = [identifier(BUYER, "customer", 1.0), identifier(7, "customer"), identifier(8, "visitor"), identifier(9, "email", 0.6)]
+    shared = {"kind": "login", "identifier_type": "visitor", "linked_key": 7, "linked_type": "customer", "reason": "shared_device"}
+    profiles = fuse(features({"customer_key": BUYER}, {"customer_key": VISITOR}), identities=who, quarantined_links=[shared])
+    columns = ["id_cluster_size", "id_customers", "id_visitors", "id_emails", "id_phones", "id_devices"]
+    assert profiles.select(columns).rows() == [(4, 2, 1, 1, 0, 0), (1, 1, 0, 0, 0, 0)]
+    sure = profiles.select("identity_confidence", "is_known", "shared_device_flag").rows()
+    assert sure == [(0.6, True, True), (1.0, False, False)]
+
+
+def test_a_profile_says_what_the_customer_allowed_and_what_silence_means():
+    said = {"customer_key": BUYER, "purpose": "marketing", "granted": True, "given_at": datetime(2025, 2, 3, 23, tzinfo=UTC)}
+    profiles = fuse(features({"customer_key": BUYER}, {"customer_key": VISITOR}), consents=[said])
+    columns = ["consent_analytics", "consent_personalise", "consent_marketing", "consent_as_of"]
+    assert profiles.select(columns).rows() == [(True, True, True, date(2025, 2, 3)), (True, True, False, None)]

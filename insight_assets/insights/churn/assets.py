@@ -30,6 +30,9 @@ from insight_assets.insights.churn.scoring import choose_method, score_churn
 from insight_assets.metadata import markdown_table, model_asset, table_asset
 from insight_assets.ml.referee import scorecard_markdown
 from insight_assets.partitions import HISTORY, ONE_HORIZON_AGO
+from insight_assets.people.assets import identity_rules
+from insight_assets.people.identities import IdentityHistory
+from insight_assets.purposes import LEFT_AS_DELIVERED
 from insight_assets.resources import ModelStore
 from insight_assets.settings import settings
 
@@ -41,19 +44,21 @@ LABELS_CHECK = "labels_are_plausible"
 
 
 @dg.asset(
-    **table_asset("churn_examples", layer="feature", needs_closed_origin=True),
+    **table_asset("churn_examples", layer="feature", purpose="analytics", needs_closed_origin=True),
     ins={
-        "customer_days": dg.AssetIn(partition_mapping=HISTORY),
-        "events": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake"),
+        "customer_days": dg.AssetIn(partition_mapping=HISTORY, metadata=LEFT_AS_DELIVERED),
+        "events": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake", metadata=LEFT_AS_DELIVERED),
+        "identity_links": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake"),
     },
 )
 def churn_examples(
-    context: dg.AssetExecutionContext, customer_days: pl.LazyFrame, events: pl.LazyFrame
+    context: dg.AssetExecutionContext, customer_days: pl.LazyFrame, events: pl.LazyFrame, identity_links: pl.LazyFrame
 ) -> pl.DataFrame:
     shop = settings()
     examples = build_churn_examples(
         customer_days,
         events,
+        IdentityHistory(identity_links, identity_rules()).as_of,
         as_of=date.fromisoformat(context.partition_key),
         horizon_days=shop.horizon_days,
         spacing_days=shop.origin_spacing_days,
@@ -73,6 +78,7 @@ def churn_examples(
 @dg.asset(
     **model_asset(
         MODELS,
+        purpose="analytics",
         kinds={"pytorch", "scikitlearn"},
         description=(
             "Recency rule, logistic regression, gradient boosting and sequence network for churn, "
@@ -104,8 +110,7 @@ def churn_models(
 
 
 @dg.asset(
-    **table_asset(SCORECARD, layer="insight", kinds={"polars"}),
-    deps=[dg.AssetDep(MODELS)],
+    **table_asset(SCORECARD, layer="insight", purpose="analytics", kinds={"polars"}, deps=[MODELS]),
     check_specs=[
         dg.AssetCheckSpec(
             TOO_GOOD_CHECK,
@@ -147,8 +152,7 @@ def churn_scorecard(
 
 
 @dg.asset(
-    **table_asset("churn_scores", layer="insight", kinds={"polars"}),
-    deps=[dg.AssetDep(MODELS)],
+    **table_asset("churn_scores", layer="insight", purpose="analytics", kinds={"polars"}, deps=[MODELS]),
     ins={
         SCORECARD: dg.AssetIn(
             partition_mapping=ONE_HORIZON_AGO, metadata={"allow_missing_partitions": True}

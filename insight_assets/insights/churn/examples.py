@@ -4,16 +4,17 @@ Puts features, sequences and labels of several origins together and says which c
 from and which are kept apart. Nothing after the as-of day is read. No model belongs here.
 """
 
-from collections.abc import Sequence
-from datetime import date, timedelta
+from collections.abc import Callable, Sequence
+from datetime import date
 
 import numpy as np
 import polars as pl
 
 from insight_assets.features.customer_features import build_customer_features
-from insight_assets.features.labels import label_customers
+from insight_assets.features.labels import label_customers, label_view
 from insight_assets.features.sequences import build_event_sequences
 from insight_assets.ml.splits import closed_origins, customer_groups, mixed_keys
+from insight_assets.purposes import as_people
 
 FIT, STOP, CALIBRATE = "fit", "stop", "calibrate"
 
@@ -38,6 +39,7 @@ NOT_FEATURES = frozenset(
 def build_churn_examples(
     customer_days: pl.LazyFrame,
     events: pl.LazyFrame,
+    identities: Callable[[date], pl.LazyFrame],
     *,
     as_of: date,
     horizon_days: int,
@@ -55,8 +57,10 @@ def build_churn_examples(
     the days to come; the others, who are learnt from, stand at all of them.
 
     Args:
-        customer_days: Rows of the contract `customer_days`; days after `as_of` are ignored.
-        events: Rows of the contract `events`; days after `as_of` are ignored.
+        customer_days: Rows of the contract `customer_days`, actors as delivered; days after `as_of` are ignored.
+        events: Rows of the contract `events`, actors as delivered; days after `as_of` are ignored.
+        identities: Gives the rows of the contract `identities` as of a day. Each origin sees the people known then: a
+            login that came later would tell which customers came back.
         as_of: As-of day T.
         horizon_days: Length H of the label window.
         spacing_days: Days between origins.
@@ -85,13 +89,11 @@ def build_churn_examples(
     )
     if not origins:
         return pl.DataFrame()
-    roles = customer_roles(_buyers(past, origins[0]), max_customers=max_customers).lazy()
-    past = past.join(roles, on="customer_key", how="semi")
-    events = events.filter(pl.col("event_day") <= origins[0]).join(
-        roles, on="customer_key", how="semi"
-    )
+    buyers = _buyers(as_people(past, identities(origins[0])), origins[0])
+    roles = customer_roles(buyers, max_customers=max_customers).lazy()
+    events = events.filter(pl.col("event_day") <= origins[0])
     at_origins = [
-        _examples_at(origin, past, events, roles, horizon_days, sequence_length)
+        _examples_at(origin, past, events, identities, roles, horizon_days, sequence_length)
         for origin in sorted(origins)
     ]
     return (
@@ -156,23 +158,23 @@ def _examples_at(
     origin: date,
     past: pl.LazyFrame,
     events: pl.LazyFrame,
+    identities: Callable[[date], pl.LazyFrame],
     roles: pl.LazyFrame,
     horizon_days: int,
     sequence_length: int,
 ) -> pl.DataFrame:
-    end = origin + timedelta(days=horizon_days)
-    labels = label_customers(
-        past,
-        past.filter(pl.col("event_day") <= end),
-        origin=origin,
-        horizon_days=horizon_days,
+    history, horizon = (
+        rows.join(roles, on="customer_key", how="semi")
+        for rows in label_view(past, identities, origin=origin, horizon_days=horizon_days)
     )
+    seen = as_people(events, identities(origin)).join(roles, on="customer_key", how="semi")
+    labels = label_customers(history, horizon, origin=origin, horizon_days=horizon_days)
     return (
         labels.select("customer_key", "horizon_days", "churned")
         .join(roles, on="customer_key")
-        .join(build_customer_features(past, as_of=origin).drop("as_of"), on="customer_key")
+        .join(build_customer_features(history, as_of=origin).drop("as_of"), on="customer_key")
         .join(
-            build_event_sequences(events, as_of=origin, length=sequence_length).drop("as_of"),
+            build_event_sequences(seen, as_of=origin, length=sequence_length).drop("as_of"),
             on="customer_key",
             how="left",
         )

@@ -27,6 +27,7 @@ _REPEATS_TOLERANCE = 0.2
 @dg.asset(
     **model_asset(
         MODELS,
+        purpose="analytics",
         kinds={"scipy"},
         description=(
             "BG/NBD and Gamma-Gamma as fitted on all purchases up to the as-of day, by maximum a "
@@ -92,8 +93,7 @@ def _repeats_as_observed(model: LifetimeValueModel, customers: Buyers) -> dg.Ass
 
 
 @dg.asset(
-    **table_asset("lifetime_value_scorecard", layer="insight", kinds={"polars"}),
-    deps=[dg.AssetDep(MODELS)],
+    **table_asset("lifetime_value_scorecard", layer="insight", purpose="analytics", kinds={"polars"}, deps=[MODELS]),
 )
 def lifetime_value_scorecard(
     context: dg.AssetExecutionContext,
@@ -124,8 +124,7 @@ def lifetime_value_scorecard(
 
 
 @dg.asset(
-    **table_asset("lifetime_value_scores", layer="insight", kinds={"polars"}),
-    deps=[dg.AssetDep(MODELS)],
+    **table_asset("lifetime_value_scores", layer="insight", purpose="analytics", kinds={"polars"}, deps=[MODELS]),
     ins={
         "lifetime_value_scorecard": dg.AssetIn(
             partition_mapping=ONE_HORIZON_AGO, metadata={"allow_missing_partitions": True}

@@ -26,6 +26,9 @@ from insight_assets.insights.recommendation.ranking import Policy
 from insight_assets.metadata import markdown_table, model_asset, published_days, table_asset
 from insight_assets.ml.referee import scorecard_markdown
 from insight_assets.partitions import CLOSED_HORIZON, HISTORY, ONE_HORIZON_AGO
+from insight_assets.people.assets import identity_rules
+from insight_assets.people.identities import IdentityHistory
+from insight_assets.purposes import LEFT_AS_DELIVERED, as_people, as_people_before
 from insight_assets.resources import ModelStore
 from insight_assets.settings import settings
 
@@ -40,9 +43,18 @@ HISTORY_AND_HORIZON = dg.TimeWindowPartitionMapping(
 """Every day up to the end of the horizon: an asset cannot read one table under two mappings."""
 
 
+def _contacts(
+    order_lines: pl.LazyFrame, events: pl.LazyFrame, identities: pl.LazyFrame, *, as_of: date
+) -> pl.DataFrame:
+    """Give what people had to do with products up to a day, people being who was known then."""
+    people = (as_people(rows, identities) for rows in (order_lines, events))
+    return interactions(*people, as_of=as_of).collect(engine="streaming")
+
+
 @dg.asset(
     **model_asset(
         MODELS,
+        purpose="personalise",
         kinds={"numpy", "scipy"},
         description=(
             "Popularity, item neighbours and the item-item ridge (EASE) as fitted on all contacts "
@@ -51,25 +63,29 @@ HISTORY_AND_HORIZON = dg.TimeWindowPartitionMapping(
         ),
     ),
     ins={
-        "order_lines": dg.AssetIn(partition_mapping=HISTORY),
-        "events": dg.AssetIn(partition_mapping=HISTORY),
+        "order_lines": dg.AssetIn(partition_mapping=HISTORY, metadata=LEFT_AS_DELIVERED),
+        "events": dg.AssetIn(partition_mapping=HISTORY, metadata=LEFT_AS_DELIVERED),
+        "identity_links": dg.AssetIn(partition_mapping=HISTORY),
     },
 )
 def recommendation_models(
     context: dg.AssetExecutionContext,
     order_lines: pl.LazyFrame,
     events: pl.LazyFrame,
+    identity_links: pl.LazyFrame,
     models: ModelStore,
 ) -> dg.MaterializeResult:
     as_of = date.fromisoformat(context.partition_key)
     before = as_of - timedelta(days=settings().horizon_days)
+    who = IdentityHistory(identity_links, identity_rules()).as_of
+    bought = as_people_before(as_people(order_lines, who(as_of)), before=who(before), now=who(as_of))
     tunings = methods.tune(
-        interactions(order_lines, events, as_of=before).collect(engine="streaming"),
-        purchases(order_lines, after=before, until=as_of).collect(engine="streaming"),
+        _contacts(order_lines, events, who(before), as_of=before),
+        purchases(bought, after=before, until=as_of).collect(engine="streaming"),
         as_of=before,
         policy=POLICY,
     )
-    contacts = interactions(order_lines, events, as_of=as_of).collect(engine="streaming")
+    contacts = _contacts(order_lines, events, who(as_of), as_of=as_of)
     fitted = methods.fit(contacts, as_of=as_of, tunings=tunings)
     with models.writing(MODELS, as_of) as writing:
         model_files.save(fitted, writing.directory)
@@ -85,17 +101,18 @@ def recommendation_models(
 
 
 @dg.asset(
-    **table_asset("recommendation_scorecard", layer="insight", kinds={"polars"}),
-    deps=[dg.AssetDep(MODELS)],
+    **table_asset("recommendation_scorecard", layer="insight", purpose="personalise", kinds={"polars"}, deps=[MODELS]),
     ins={
-        "order_lines": dg.AssetIn(partition_mapping=HISTORY_AND_HORIZON),
-        "events": dg.AssetIn(partition_mapping=HISTORY),
+        "order_lines": dg.AssetIn(partition_mapping=HISTORY_AND_HORIZON, metadata=LEFT_AS_DELIVERED),
+        "events": dg.AssetIn(partition_mapping=HISTORY, metadata=LEFT_AS_DELIVERED),
+        "identity_links": dg.AssetIn(partition_mapping=HISTORY_AND_HORIZON),
     },
 )
 def recommendation_scorecard(
     context: dg.AssetExecutionContext,
     order_lines: pl.LazyFrame,
     events: pl.LazyFrame,
+    identity_links: pl.LazyFrame,
     models: ModelStore,
 ) -> pl.DataFrame:
     origin = date.fromisoformat(context.partition_key)
@@ -103,9 +120,11 @@ def recommendation_scorecard(
     if open_days := tuple(sorted(set(horizon) - published_days(context.instance, "order_lines"))):
         raise HorizonOpenError(origin=origin, closes=horizon[-1], missing=open_days)
     fitted = model_files.load(models.reading(MODELS, origin))
-    contacts = interactions(order_lines, events, as_of=origin).collect(engine="streaming")
+    who = IdentityHistory(identity_links, identity_rules()).as_of
+    contacts = _contacts(order_lines, events, who(origin), as_of=origin)
     history = history_of(contacts, fitted.catalogue)
-    bought = purchases(order_lines, after=origin, until=horizon[-1]).collect(engine="streaming")
+    later = as_people_before(as_people(order_lines, who(horizon[-1])), before=who(origin), now=who(horizon[-1]))
+    bought = purchases(later, after=origin, until=horizon[-1]).collect(engine="streaming")
     truth = grading.truth_of(bought, history, fitted.catalogue)
     scorecard = grading.grade_lists(
         fitted.rankers,
@@ -130,8 +149,7 @@ def recommendation_scorecard(
 
 
 @dg.asset(
-    **table_asset("recommendations", layer="insight", kinds={"polars"}),
-    deps=[dg.AssetDep(MODELS)],
+    **table_asset("recommendations", layer="insight", purpose="personalise", kinds={"polars"}, deps=[MODELS]),
     ins={
         "order_lines": dg.AssetIn(partition_mapping=HISTORY),
         "events": dg.AssetIn(partition_mapping=HISTORY),

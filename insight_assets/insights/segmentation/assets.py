@@ -11,19 +11,19 @@ import polars as pl
 
 from insight_assets.charts import chart_markdown
 from insight_assets.insights.segmentation import clusters, descriptions, pictures, rfm
-from insight_assets.metadata import markdown_table, table_asset
+from insight_assets.metadata import markdown_table, reads, table_asset
 from insight_assets.partitions import DAYS
 from insight_assets.settings import settings
 
 
 def _table_out(name: str, **arguments: object) -> dg.AssetOut:
-    given = table_asset(name, layer="insight", **arguments)
+    given = table_asset(name, layer="insight", purpose="analytics", **arguments)
     return dg.AssetOut(
-        **{key: value for key, value in given.items() if key not in {"name", "partitions_def"}}
+        **{key: value for key, value in given.items() if key not in {"name", "partitions_def", "deps"}}
     )
 
 
-@dg.asset(**table_asset("rfm_segments", layer="insight", kinds={"polars"}))
+@dg.asset(**table_asset("rfm_segments", layer="insight", purpose="analytics", kinds={"polars"}))
 def rfm_segments(
     context: dg.AssetExecutionContext, customer_features: pl.LazyFrame
 ) -> pl.DataFrame:
@@ -45,6 +45,7 @@ def rfm_segments(
         name: _table_out(name, kinds={"scikitlearn"})
         for name in ("customer_clusters", "cluster_descriptions")
     },
+    deps=reads("analytics"),
     partitions_def=DAYS,
 )
 def customer_clusters(

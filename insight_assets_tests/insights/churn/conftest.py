@@ -36,6 +36,7 @@ def examples_of(orders: pl.DataFrame, *, as_of: date = ORIGIN) -> pl.DataFrame:
     return build_churn_examples(
         shop.customer_days_of(orders),
         shop.events_of(orders),
+        shop.nobody_linked,
         as_of=as_of,
         horizon_days=shop.HORIZON,
         spacing_days=14,

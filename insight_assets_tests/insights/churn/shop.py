@@ -67,6 +67,7 @@ def customer_days_of(orders: pl.DataFrame) -> pl.LazyFrame:
     """The orders as rows of the contract `customer_days`."""
     value = pl.col("value").cast(pl.Decimal(18, 4))
     known = orders.group_by("customer_key", "event_day").agg(
+        pl.col("customer_key").first().alias("actor_key"),
         *(pl.len().alias(name) for name in ("events", "orders", "order_lines", "units")),
         *(pl.len().alias(name) for name in ("events_morning", "events_web")),
         sessions=pl.lit(1),
@@ -80,6 +81,11 @@ def customer_days_of(orders: pl.DataFrame) -> pl.LazyFrame:
         currencies=pl.lit(["EUR"]),
     )
     return _filled(known, "customer_days").sort("customer_key", "event_day").lazy()
+
+
+def nobody_linked(day: date) -> pl.LazyFrame:
+    """The identities of a shop that knows of no links."""
+    return contract("identities").empty().lazy()
 
 
 def _filled(known: pl.DataFrame, table: str) -> pl.DataFrame:

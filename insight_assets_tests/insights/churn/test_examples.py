@@ -68,10 +68,11 @@ def test_row_order_does_not_matter():
     days, events = shop.customer_days_of(orders).collect(), shop.events_of(orders).collect()
     options = {"as_of": ORIGIN, "horizon_days": 30, "spacing_days": 14, "min_history_days": 14}
     assert_frame_equal(
-        build_churn_examples(days.lazy(), events.lazy(), **options),
+        build_churn_examples(days.lazy(), events.lazy(), shop.nobody_linked, **options),
         build_churn_examples(
             days.sample(fraction=1, shuffle=True, seed=1).lazy(),
             events.sample(fraction=1, shuffle=True, seed=2).lazy(),
+            shop.nobody_linked,
             **options,
         ),
     )

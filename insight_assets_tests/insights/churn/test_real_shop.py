@@ -62,6 +62,7 @@ def test_the_champion_of_a_real_shop_is_good_and_honest(real_data, tmp_path):
         build_churn_examples(
             days,
             events,
+            shop.nobody_linked,
             as_of=ORIGIN,
             horizon_days=HORIZON,
             spacing_days=28,

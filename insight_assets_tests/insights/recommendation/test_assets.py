@@ -89,16 +89,16 @@ class Shop:
         }
         single_run = dg.BackfillPolicy.single_run()
 
-        @dg.asset(**table_asset("order_lines", layer="validated"), backfill_policy=single_run)
+        @dg.asset(**table_asset("order_lines", layer="validated", purpose="operations"), backfill_policy=single_run)
         def order_lines() -> pl.DataFrame:
             return lines
 
         # Never materialized: a shop without events.
-        @dg.asset(**table_asset("events", layer="validated"), backfill_policy=single_run)
+        @dg.asset(**table_asset("events", layer="validated", purpose="operations"), backfill_policy=single_run)
         def events() -> pl.DataFrame:
             return contract("events").empty()
 
-        @dg.asset(**table_asset("products", layer="validated"))
+        @dg.asset(**table_asset("products", layer="validated", purpose="operations"))
         def products(context: dg.AssetExecutionContext) -> pl.DataFrame:
             return products_of(lines, date.fromisoformat(context.partition_key))
 
