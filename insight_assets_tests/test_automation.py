@@ -100,14 +100,14 @@ def test_the_newest_whole_day_is_made_once_and_in_order(daemon):
     assert {day for _, day in asked} == {NEWEST}
     assert {"customer_features", "rfm_segments", "customer_profiles", "segment_summary", "products"} <= dict(asked).keys()
     place = {name: tick for tick, wanted in enumerate(ticks) for name in wanted}
-    assert place["customer_features"] < place["rfm_segments"] < place["customer_profiles"] < place["segment_summary"]
+    assert place["identities"] < place["consents"] < place["customer_features"] < place["rfm_segments"] < place["customer_profiles"] < place["segment_summary"]
     assert daemon.tick() == {}
 
 
 def test_a_day_that_is_not_over_is_left_alone(daemon):
     daemon.make_rows(DAYS)
     noon = AFTER - timedelta(days=1)
-    assert set(asked_of([daemon.tick(noon)])) >= {("customer_features", DAYS[-2])}
+    assert set(asked_of([daemon.tick(noon)])) >= {("identities", DAYS[-2]), ("products", DAYS[-2])}
     assert NEWEST not in {day for _, day in asked_of([daemon.tick(noon)])}
 
 
@@ -184,22 +184,22 @@ def start_run(daemon: Daemon, name: str) -> dg.DagsterRun:
 
 def test_nothing_is_asked_for_while_a_run_makes_it(daemon):
     daemon.make_rows(DAYS)
-    assert "customer_features" in daemon.tick()
-    run = start_run(daemon, "customer_features")
-    assert "customer_features" not in daemon.tick()
+    assert "products" in daemon.tick()
+    run = start_run(daemon, "products")
+    assert "products" not in daemon.tick()
     daemon.instance.report_run_failed(run)
 
 
 def test_what_failed_is_asked_for_again_only_when_its_inputs_are_made_again(daemon):
     daemon.make_rows(DAYS)
-    assert "customer_features" in daemon.tick()
-    run = start_run(daemon, "customer_features")
+    assert "products" in daemon.tick()
+    run = start_run(daemon, "products")
     daemon.tick()
     daemon.instance.report_run_failed(run)
-    assert "customer_features" not in daemon.tick()
-    assert "customer_features" not in daemon.tick()
+    assert "products" not in daemon.tick()
+    assert "products" not in daemon.tick()
     daemon.make_rows([NEWEST], content="mended")
-    assert "customer_features" in daemon.tick()
+    assert "products" in daemon.tick()
 
 
 def test_the_sensor_is_off_until_somebody_switches_it_on():

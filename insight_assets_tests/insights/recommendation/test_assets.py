@@ -98,11 +98,15 @@ class Shop:
         def events() -> pl.DataFrame:
             return contract("events").empty()
 
+        @dg.asset(**table_asset("identity_links", layer="validated", purpose="operations"), backfill_policy=single_run)
+        def identity_links() -> pl.DataFrame:
+            return contract("identity_links").empty()
+
         @dg.asset(**table_asset("products", layer="validated", purpose="operations"))
         def products(context: dg.AssetExecutionContext) -> pl.DataFrame:
             return products_of(lines, date.fromisoformat(context.partition_key))
 
-        self.tables = [order_lines, events, products]
+        self.tables = [order_lines, events, identity_links, products]
         self.insights = [
             assets.recommendation_models,
             assets.recommendation_scorecard,
