@@ -128,7 +128,8 @@ def automated(asset: dg.AssetsDefinition) -> dg.AssetsDefinition:
 
 automation_sensor = dg.AutomationConditionSensorDefinition(
     name="late_and_new_days",
-    target=dg.AssetSelection.all() - dg.AssetSelection.groups("raw", "validated") | dg.AssetSelection.assets("products"),
+    target=dg.AssetSelection.all() - dg.AssetSelection.groups("raw", "validated")
+    | dg.AssetSelection.assets("products", "payment_settlement"),
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.STOPPED,
     use_user_code_server=True,

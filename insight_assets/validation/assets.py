@@ -28,9 +28,11 @@ from insight_assets.validation.ledger import describe_products
 from insight_assets.validation.lookback import Lookback
 from insight_assets.validation.pseudonyms import pseudonymiser
 from insight_assets.validation.publishing import TABLES, SourceAccount, ValidatedDay, validate_day
+from insight_assets.validation.settlement import UNEXPLAINED, summarise_settlement
 from insight_assets.validation.vault import IDENTITY_VAULT, Witness, seal_identifiers
 
 CONSERVED = "read_is_accepted_duplicate_quarantined_or_suppressed"
+EXPLAINED = "payments_agree_or_are_explained"
 WITHIN_BUDGET = "quarantined_within_reject_budget"
 EVERY_DAY_PUBLISHED = "every_delivered_day_is_published"
 PUBLISHED = (*TABLES, IDENTITY_VAULT)
@@ -230,3 +232,30 @@ def _account_table(accounts: Sequence[SourceAccount]) -> dg.MarkdownMetadataValu
 def products(context: dg.AssetExecutionContext, product_history: pl.LazyFrame) -> pl.LazyFrame:
     """Give each product as last described on or before the as-of day."""
     return describe_products(product_history, as_of=date.fromisoformat(context.partition_key))
+
+
+@dg.asset(
+    **table_asset("payment_settlement", layer="validated"),
+    check_specs=[
+        dg.AssetCheckSpec(
+            EXPLAINED, asset="payment_settlement",
+            description="Payments agree with goods, tax and shipping of each order, or the difference has a known reason",
+        )
+    ],
+    ins={name: dg.AssetIn(partition_mapping=HISTORY) for name in ("order_lines", "payments")},
+)
+def payment_settlement(
+    context: dg.AssetExecutionContext, order_lines: pl.LazyFrame, payments: pl.LazyFrame
+) -> Iterator[dg.AssetCheckResult | dg.Output[pl.DataFrame]]:
+    """Hold the payments of all orders up to the as-of day against their lines."""
+    found = summarise_settlement(order_lines, payments, as_of=date.fromisoformat(context.partition_key))
+    settlement = contract("payment_settlement").conform(found).collect()
+    orders = dict(settlement.group_by("reason").agg(pl.col("orders").sum()).iter_rows())
+    unexplained = sum(orders.get(reason, 0) for reason in UNEXPLAINED)
+    advice = {"next": "ask who keeps the payments: a discount, fee or refund is not delivered"} if unexplained else {}
+    yield dg.AssetCheckResult(
+        check_name=EXPLAINED, passed=not unexplained, severity=dg.AssetCheckSeverity.WARN,
+        metadata={"orders": sum(orders.values()), "unexplained": unexplained} | advice,
+    )
+    table = markdown_table(settlement.drop("as_of")) if settlement.height else "no source delivers payments"
+    yield dg.Output(settlement, metadata={"reasons": dg.MetadataValue.md(table)})
