@@ -1,14 +1,20 @@
 """Olist's eight related files, in a little bundle of our own. The published sample is in `test_olist_published`."""
 
+import hashlib
+import re
+from collections.abc import Mapping
 from decimal import Decimal
 
 import polars as pl
 import pytest
+from hypothesis import given, settings, strategies
 
 from insight_assets.contracts.sources import source_contracts
+from insight_assets.ingestion.readers import Delivery
+from insight_assets.validation.mapping import MappedRows, map_rows
 from insight_assets.validation.settlement import settle_orders
 from insight_assets_tests.bundles import LITTLE_OLIST, delivered
-from insight_assets_tests.validation.judging import totals, validate, verdicts
+from insight_assets_tests.validation.judging import PSEUDONYM, raw_rows, totals, validate, verdicts
 
 OLIST = source_contracts()["olist"]
 BRAZIL = "America/Sao_Paulo"
@@ -128,3 +134,62 @@ def test_payments_of_the_little_bundle_agree_or_are_explained(little):
         "two-goods": "agrees", "voucher": "agrees", "given-back": "agrees", "on-its-way": "interest",
         "unpaid": "no_goods", "no-goods": "no_goods",
     }  # fmt: skip
+
+
+NAMES = sorted(LITTLE_OLIST)
+SPOILING = {
+    "gone": lambda _: [],
+    "twice": lambda line: [line, line],
+    "cut": lambda line: [line[: len(line) // 2] + "\n"],
+    "empty cells": lambda line: ["," * line.count(",") + "\n"],
+    "other numbers": lambda line: [re.sub("[0-9]", "9", line)],
+    "no numbers": lambda line: [re.sub("[0-9]", "x", line)],
+    "a quote too many": lambda line: [line.replace(",", ',"', 1)],
+}
+one_change = strategies.tuples(
+    strategies.sampled_from(NAMES), strategies.integers(1, 8), strategies.sampled_from(list(SPOILING))
+)
+spoilt = strategies.lists(one_change, min_size=1, max_size=6)
+
+
+def mapped_at_once(files: Mapping[str, str]) -> MappedRows:
+    """Map the rows of all days together, which is faster than day by day."""
+    parts = tuple(Delivery(name, name, text.encode()) for name, text in files.items())
+    content = hashlib.sha256("".join(files.values()).encode()).hexdigest()
+    raw = raw_rows(OLIST, Delivery("bundle.zip", content, b"", parts), shop=BRAZIL)
+    return map_rows(raw, OLIST, pseudonym=PSEUDONYM, shop_timezone=BRAZIL)
+
+
+def content(frame: pl.DataFrame) -> list[tuple]:
+    """Give the rows of a table, leaving out where they stood."""
+    return sorted(frame.drop("file_hash", "line").rows(), key=repr)
+
+
+@settings(max_examples=25)
+@given(spoilt)
+def test_however_lines_are_spoilt_each_row_is_counted_once(changes):
+    files = {name: text.splitlines(keepends=True) for name, text in LITTLE_OLIST.items()}
+    for name, place, how in changes:
+        if place < len(files[name]):
+            files[name][place : place + 1] = SPOILING[how](files[name][place])
+    found = mapped_at_once({name: "".join(lines) for name, lines in files.items()})
+    assert found.read == found.accepted + found.duplicate + found.quarantined
+    where = [frame.select("line") for frame in found.tables.values()]
+    assert pl.concat(where).unique().height == found.accepted
+    assert found.rejected["line"].is_unique().all()
+    assert not set(found.rejected["line"]) & set(pl.concat(where)["line"])
+
+
+@settings(max_examples=10)
+@given(strategies.randoms(use_true_random=False))
+def test_the_order_of_lines_decides_nothing(random):
+    # The review of three lines has to stay whole.
+    reviews = "olist_order_reviews_dataset.csv"
+    files = {name: text for name, text in LITTLE_OLIST.items() if name != reviews}
+    for name, text in files.items():
+        header, *lines = text.splitlines(keepends=True)
+        random.shuffle(lines)
+        files[name] = header + "".join(lines)
+    plain, found = mapped_at_once(LITTLE_OLIST), mapped_at_once(files | {reviews: LITTLE_OLIST[reviews]})
+    for name, frame in plain.tables.items():
+        assert content(found.tables[name]) == content(frame), name
