@@ -46,7 +46,10 @@ def raw_contract(source: SourceContract) -> Contract:
     columns = (
         _column("file_hash", pl.String(), "SHA-256 of the file's decompressed bytes, first 32 hex digits"),
         _column("file_name", pl.String(), "Name under which the file was landed"),
-        _column("line", pl.Int64(), "1-based line of its file on which the row begins; in Parquet the row"),
+        _column(
+            "line", pl.Int64(),
+            "1-based line of its file on which the row begins; in Parquet the row; in a bundle after its member",
+        ),
         _column("event_day", pl.Date(), "Event day; the file's first readable day when the row's time cannot be read"),
         _column("known_at", _MOMENT, "When the shop could have known the row, UTC", required=False),
         _column("landed_at", _MOMENT, "When the content of the row's file first landed, UTC"),

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from insight_assets.contracts.catalogue import contract
-from insight_assets.contracts.sources import SourceContract
+from insight_assets.contracts.sources import MEMBER, SourceContract
 from insight_assets.ingestion.landing import locate_rows
 from insight_assets.ingestion.readers import FileRefused, decode_rows, read_delivery, read_rows
 from insight_assets.validation.mapping import map_rows
@@ -27,6 +27,8 @@ _FIXES = {
     "too_late": "the row came later than late_days allows: raise it in the contract, or INSIGHT_LATE_DAYS",
     "naive_timestamp": "the time has no offset: deliver one, or name the zone as timezone in the contract",
     "nonexistent_time": "daylight saving skips that time: mend the clock, or the timezone in the contract",
+    "not_found": "a row that it names is not in the bundle: deliver the files of one moment together",
+    "ambiguous": "rows that it names contradict each other: mend the export",
     "not_mapped": "no mapping of the contract takes the row: widen its `where`",
     "type": "a value is not written as its type: mend the export or the transformLogic",
     "required": "a value is missing: deliver it, or map another column",
@@ -43,6 +45,8 @@ _MEANINGS = {
     "naive_timestamp": "the time says its offset from UTC",
     "nonexistent_time": "the time is one that the zone's clocks showed",
     "not_mapped": "a mapping of the contract takes the row",
+    "not_found": "what the row names is in the same bundle",
+    "ambiguous": "the rows that it names agree",
     "type": "what is written can be read as the type of its column",
 }
 
@@ -147,7 +151,6 @@ def check_source(
     # Identities only have to be told apart here, so any key will do.
     mapped = map_rows(raw, source, pseudonym=pseudonymiser(b"check"), shop_timezone=shop_timezone)
     decoded = decode_rows(raw, source)
-    shares = decoded.select(pl.col(c.name).is_null().mean() for c in source.delivered if not c.items)
     rules = mapped.rejected.group_by("rule").len().sort(["len", "rule"], descending=[True, False])
     by_day = raw.join(mapped.rejected.select("file_hash", "line", rejected=True), on=["file_hash", "line"], how="left")
     over = (
@@ -161,11 +164,25 @@ def check_source(
         path.name, source.name, rows=raw.height, first=raw["event_day"].min(), last=raw["event_day"].max(),
         accepted=mapped.accepted, duplicate=mapped.duplicate, quarantined=mapped.quarantined,
         budget=budget, refused_days=tuple(str(day) for day in over["event_day"]),
-        missing=shares.row(0, named=True),
+        missing=_missing(decoded, source),
         broken=tuple(
-            BrokenRule(rule, rows, meanings.get(rule) or _MEANINGS.get(rule, _MEANINGS["type"]), _fix(rule)) for rule, rows in rules.iter_rows()
+            BrokenRule(rule, rows, meanings.get(rule) or _meaning(rule), _fix(rule)) for rule, rows in rules.iter_rows()
         ),
     )
+
+
+def _missing(decoded: pl.DataFrame, source: SourceContract) -> dict[str, float]:
+    """Give the share of rows without a value, by column; in a bundle by file and column."""
+    parts = [("", source.delivered, decoded)]
+    if source.members:
+        files = [member for member in source.members if member.reads is None]
+        parts = [(f"{m.name}.", m.columns, decoded.filter(pl.col(MEMBER) == m.name)) for m in files]
+    return {
+        before + column.name: rows[column.name].is_null().mean()
+        for before, columns, rows in parts
+        for column in columns
+        if not column.items and rows.height
+    }
 
 
 def _meanings(source: SourceContract) -> dict[str, str]:
@@ -174,6 +191,10 @@ def _meanings(source: SourceContract) -> dict[str, str]:
         for table in dict.fromkeys(mapping.table for mapping in source.mappings)
         for rule in contract(table).row_rules()
     }
+
+
+def _meaning(rule: str) -> str:
+    return _MEANINGS.get(rule) or _MEANINGS.get(rule.rsplit(".", 1)[-1]) or _MEANINGS["type"]
 
 
 def _fix(rule: str) -> str:

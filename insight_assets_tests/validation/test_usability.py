@@ -6,6 +6,7 @@ import pytest
 
 from insight_assets.contracts.sources import source_contracts
 from insight_assets.validation.usability import Usability, check_source
+from insight_assets_tests.bundles import LITTLE_OLIST, packed
 from insight_assets_tests.deliveries import ORDERS_HEADER, UCI_HEADER, call, lines, orders_row, uci_row
 
 SOURCES = source_contracts()
@@ -58,6 +59,18 @@ def test_broken_rules_are_counted_with_what_to_do(look):
     told = "\n".join(found.lines())
     assert "not publishable: 2025-01-01" in told
     assert "time_format" in told
+
+
+def test_a_bundle_is_told_file_by_file(look):
+    found = look("olist", packed(LITTLE_OLIST))
+    assert (found.rows, found.quarantined) == (45, 4)
+    assert found.missing["orders.approved_at"] == 1 / 7
+    assert found.missing["items.order_id"] == 0
+    assert not any(name.startswith("places.") for name in found.missing)
+    assert {broken.rule: broken.rows for broken in found.broken} == {"orders.not_found": 3, "customers.not_found": 1}
+    told = "\n".join(found.lines())
+    assert "column products.category: 33.3% missing" in told
+    assert "rule orders.not_found: 3 rows. what the row names is in the same bundle." in told
 
 
 @pytest.mark.parametrize(
