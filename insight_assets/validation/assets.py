@@ -235,7 +235,7 @@ def products(context: dg.AssetExecutionContext, product_history: pl.LazyFrame) -
 
 
 @dg.asset(
-    **table_asset("payment_settlement", layer="validated"),
+    **table_asset("payment_settlement", layer="validated", purpose="operations"),
     check_specs=[
         dg.AssetCheckSpec(
             EXPLAINED, asset="payment_settlement",
