@@ -5,6 +5,7 @@ from datetime import date
 import dagster as dg
 
 from insight_assets.contracts.sources import SourceContract, source_contracts
+from insight_assets.discretion import without_values
 from insight_assets.ingestion.landing import contract_digest
 from insight_assets.ingestion.raw import PREFIX, RawLoader, raw_contract, sources_in_use
 from insight_assets.io_managers import TableWriter
@@ -59,10 +60,12 @@ def raw_asset(source: SourceContract) -> dg.AssetsDefinition:
     def raw(context: dg.AssetExecutionContext, tables: LakeFolder, landing: LandingFolder) -> dg.MaterializeResult:
         store = tables.open()
         inventory = landing.open()
-        inventory.refresh(source)
+        with without_values(f"reading the files of {source.name}"):
+            inventory.refresh(source)
         loader = RawLoader(source, inventory, store)
         days = [date.fromisoformat(key) for key in context.partition_keys]
-        recorded = TableWriter(store, context.instance).write(of, days, DailyFrames(loader.rows_of), meaning=meaning)
+        with without_values(f"loading {source.name}"):
+            recorded = TableWriter(store, context.instance).write(of, days, DailyFrames(loader.rows_of), meaning=meaning)
         for key, metadata in recorded.items():
             context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
         refused = [file for file in inventory.files(source.name) if file.status == "refused"]

@@ -14,6 +14,7 @@ import dagster as dg
 import polars as pl
 
 from insight_assets.contracts.catalogue import contract
+from insight_assets.discretion import without_values
 from insight_assets.contracts.traffic import BOT, INTERNAL, traffic_rules
 from insight_assets.ingestion.assets import SOURCES
 from insight_assets.ingestion.raw import PREFIX, raw_contract, rows_in_force
@@ -80,23 +81,24 @@ def validated(context: dg.AssetExecutionContext, tables: LakeFolder, key: Pseudo
     batch: dict[date, ValidatedDay] = {}
     in_force = partial(rows_in_force, known_by=shop.known_by)
     lookback = Lookback(store, SOURCES, days=shop.duplicate_days, in_force=in_force)
-    for day in sorted(date.fromisoformat(each) for each in context.partition_keys):
-        raw = {
-            name: in_force(store.scan(raw_contract(source), [day])).collect() for name, source in SOURCES.items()
-        }
-        witness = Witness(pseudonymiser(pseudonym_key.secret))
-        batch[day] = validate_day(
-            day, raw, SOURCES, pseudonym=witness, shop_timezone=shop.timezone, budgets=shop.reject_budgets,
-            suppressed=suppressed.recogniser(ring), earlier=lookback.rows_before(day, raw),
-            late_days=shop.late_days, traffic=traffic_rules(shop.traffic),
-        )
-        vault = seal_identifiers(witness.seen, day, pseudonym_key=pseudonym_key.id, vault_key=ring.current(VAULT))
-        batch[day] = replace(batch[day], tables={**batch[day].tables, IDENTITY_VAULT: vault})
-        accounts += batch[day].accounts
-        if sum(account.read for each in batch.values() for account in each.accounts) >= _ROWS_AT_ONCE:
-            publisher.publish(batch)
-            batch = {}
-    publisher.publish(batch)
+    with without_values("validating"):
+        for day in sorted(date.fromisoformat(each) for each in context.partition_keys):
+            raw = {
+                name: in_force(store.scan(raw_contract(source), [day])).collect() for name, source in SOURCES.items()
+            }
+            witness = Witness(pseudonymiser(pseudonym_key.secret))
+            batch[day] = validate_day(
+                day, raw, SOURCES, pseudonym=witness, shop_timezone=shop.timezone, budgets=shop.reject_budgets,
+                suppressed=suppressed.recogniser(ring), earlier=lookback.rows_before(day, raw),
+                late_days=shop.late_days, traffic=traffic_rules(shop.traffic),
+            )
+            vault = seal_identifiers(witness.seen, day, pseudonym_key=pseudonym_key.id, vault_key=ring.current(VAULT))
+            batch[day] = replace(batch[day], tables={**batch[day].tables, IDENTITY_VAULT: vault})
+            accounts += batch[day].accounts
+            if sum(account.read for each in batch.values() for account in each.accounts) >= _ROWS_AT_ONCE:
+                publisher.publish(batch)
+                batch = {}
+        publisher.publish(batch)
     yield from _check_results(accounts)
     yield _standing_refusals(context, accounts)
     refused = [account for account in accounts if not (account.conserved and account.within_budget)]
