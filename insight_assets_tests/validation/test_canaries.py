@@ -7,6 +7,7 @@ byte it wrote is looked through, Parquet also by what its pages hold.
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import dagster as dg
@@ -167,6 +168,16 @@ def test_a_defect_that_quotes_a_row_tells_its_place_only(kept_home, capfd, monke
     assert sightings(told.encode()) == set()
     assert found_in(kept_home) == {}
     assert sightings("".join(capfd.readouterr()).encode()) == set()
+
+
+def test_the_search_sees_what_an_unguarded_error_leaves_behind(kept_home, monkeypatch):
+    monkeypatch.setattr(validation, "validate_day", lambda *_, **__: int(SAID))
+    monkeypatch.setattr(validation, "without_values", lambda _: nullcontext())
+    land_canaries(kept_home)
+    kept_home.build(DAY, sources=["segment"], check=False)
+    places = {Path(each).suffix: seen for each, seen in found_in(kept_home).items()}
+    assert set(places) == {".db", ".err"}
+    assert places[".db"] >= {"email", "phone", "card"}
 
 
 def test_a_frame_that_breaks_its_contract_is_refused_without_its_values(kept_home, capfd, monkeypatch):
