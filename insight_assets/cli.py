@@ -294,12 +294,17 @@ def sources(home: Home = None, as_json: AsJson = False) -> None:
 
 @app.command("check-source")
 def check_source_command(
-    source: Annotated[str, typer.Argument(help="Source contract")],
-    path: Annotated[Path, typer.Argument(help="File to check")],
+    source: Annotated[str, typer.Argument(help="Source contract; or, alone, a file for which one is to be proposed")],
+    path: Annotated[Path | None, typer.Argument(help="File to check")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of a proposed source (default: of the file)")] = None,
+    folder: Annotated[Path, typer.Option("--out", help="Folder to write a proposed contract to")] = Path(),
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read a file against a contract and report how usable it is; writes nothing."""
+    """Read a file against a contract and report how usable it is; of a file alone, propose a contract for it."""
+    if path is None:
+        _propose_source(Path(source), name, folder, _home(home), as_json=as_json)
+        return
     from insight_assets.validation.usability import check_source
 
     shop = _home(home)
@@ -316,6 +321,37 @@ def check_source_command(
         for line in report.lines():
             out.print(line, highlight=False, markup=False)
     if not report.usable:
+        raise typer.Exit(FAILED)
+
+
+def _propose_source(path: Path, name: str | None, folder: Path, shop: Settings, *, as_json: bool) -> None:
+    from insight_assets.contracts.sources import load_source
+    from insight_assets.ingestion.readers import read_delivery
+    from insight_assets.validation.proposals import propose, source_name
+    from insight_assets.validation.unknown_files import look_into
+    from insight_assets.validation.usability import check_source
+
+    if not path.is_file():
+        raise _refuse(f"{path} is not a file; to check one against a contract: insight check-source SOURCE FILE")
+    target = folder / f"{name or source_name(path.name)}.odcs.yaml"
+    if target.exists():
+        raise _refuse(f"{target} exists already; next: give another --name or --out, or remove it")
+    proposal = propose(look_into(read_delivery(path, max_bytes=shop.max_file_bytes)), target.name.partition(".")[0])
+    told, report = proposal.as_dict(), None
+    if proposal.text:
+        folder.mkdir(parents=True, exist_ok=True)
+        target.write_text(proposal.text, encoding="utf-8")
+        contract = load_source(target, linted=True)
+        report = check_source(path, contract, shop_timezone=shop.timezone, max_file_bytes=shop.max_file_bytes)
+        told |= {"contract": str(target), "check": report.as_dict()}
+    if as_json:
+        out.print_json(json.dumps(told))
+    else:
+        next_step = f"written {target}; next: decide its TODOs, move it to INSIGHT_SOURCES, and check the file again"
+        found = [*report.findings(), next_step] if report else ["no contract written"]
+        for line in [*proposal.lines(), *found]:
+            out.print(line, highlight=False, markup=False)
+    if report is None:
         raise typer.Exit(FAILED)
 
 

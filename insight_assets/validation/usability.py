@@ -106,7 +106,15 @@ class Usability:
         return plain | {"first": str(self.first or ""), "last": str(self.last or "")}
 
     def lines(self) -> Iterator[str]:
-        """Tell the report to a person."""
+        """Tell the report to a person, and what to do next."""
+        yield from self.findings()
+        if self.refused_days:
+            yield f"not publishable: {', '.join(self.refused_days[:10])} above the budget"
+        elif self.usable:
+            yield f"usable; next: insight land {self.source} {self.file}"
+
+    def findings(self) -> Iterator[str]:
+        """Tell what was found."""
         if self.refused:
             yield f"{self.file}: refused: {self.refused}"
             return
@@ -120,10 +128,6 @@ class Usability:
                 yield f"  column {name}: {share:.1%} missing"
         for broken in self.broken:
             yield f"  rule {broken.rule}: {broken.rows:,} rows. {broken.meaning}. Fix: {broken.fix}"
-        if self.refused_days:
-            yield f"not publishable: {', '.join(self.refused_days[:10])} above the budget"
-        else:
-            yield f"usable; next: insight land {self.source} {self.file}"
 
 
 def check_source(
