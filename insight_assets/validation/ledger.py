@@ -35,14 +35,15 @@ def complete_amounts(lines: pl.DataFrame, *, taxed: bool, nested: bool) -> pl.Da
     Args:
         lines: typed lines with the canonical columns that the source maps.
         taxed: whether delivered prices include tax.
-        nested: whether one delivered row holds a whole document; else lines of one order and kind make one.
+        nested: whether one delivered row holds whole documents, one a kind; else lines of one order and kind make one.
 
     Returns:
         The lines with all `AMOUNTS`, and the columns `OF_DOCUMENT`; base amounts are `settle_lines`' business.
     """
     missing = {name: pl.lit(None, dtype=kind) for name, kind in _TOLD.items() if name not in lines.columns}
     given = {name: pl.col(name) if name in lines.columns else pl.lit(None, dtype=MONEY) for name in AMOUNTS[1:-1]}
-    named = pl.format("{}:{}", *(("file_hash", "line") if nested else ("order_id", "kind")))
+    # An order that holds its refunds makes a document of each kind.
+    named = pl.concat_str(*(("file_hash", "line") if nested else ("order_id",)), "kind", separator=":")
     lines = lines.with_columns(
         **missing, **{name: value if taxed and name == "tax" else value.fill_null(0) for name, value in given.items()}, document=named
     )

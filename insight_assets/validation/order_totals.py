@@ -38,7 +38,8 @@ def spread(amount: pl.Expr, weight: pl.Expr, *, over: str, ties: tuple[str, ...]
     unit = pl.when(in_cents).then(_PER_CENT).otherwise(1).cast(_INT)
     total, size = part.sum().over(over), whole.abs() // unit
     share, rest = size * part // total, size * part % total
-    place = pl.struct(-rest, -part, *ties).rank("ordinal").over(over)
+    # Polars negates no 128 bits, but takes them from 0.
+    place = pl.struct((0 - rest).alias("rest"), (0 - part).alias("part"), *ties).rank("ordinal").over(over)
     missing = size - share.sum().over(over)
     share = share + (place <= missing).cast(_INT)
     sign = pl.when(whole < 0).then(-1).otherwise(1).cast(_INT)

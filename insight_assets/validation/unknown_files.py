@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from insight_assets.contracts.sources import EPOCHS, Format, SourceContract
+from insight_assets.contracts.sources import DEFAULTS, EPOCHS, Format, SourceContract
 from insight_assets.ingestion.lines import is_blank, split_cells, split_header, split_lines
 from insight_assets.ingestion.readers import Delivery, FileRefused, read_rows
 from insight_assets.ingestion.times import parse_time
@@ -30,10 +30,8 @@ TIME_FORMATS = (
 _HEAD = 4_000_000
 _MOST = 0.8
 _BARE = SourceContract(
-    name="unknown", version="0.0.0", description="", owner="", format="ndjson", delimiter=",", encoding="utf-8",
-    header=True, time_column="", timezone="UTC", time_format="iso", known_at="event_time", clock_sent=None,
-    clock_received=None, clock_created=None, late_days=None, reject_budget=1.0, carry_down=None, delivered=(),
-    mappings=(), path=Path("unknown"),
+    **{**DEFAULTS, "format": "ndjson", "time_column": ""}, name="unknown", version="0.0.0", description="", owner="",
+    delivered=(), mappings=(), path=Path("unknown"),
 )  # fmt: skip
 
 

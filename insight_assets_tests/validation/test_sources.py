@@ -117,7 +117,8 @@ EXPECTED = {
             ("4501", "sale", "POT", 1, "30", "3", "0", "27", "USD"),
             ("4502", "refund", "refund", -1, "0", "0", "10", "-10", "USD"),
             ("4502", "sale", "Tea", 1, "20", "0", "0", "20", "USD"),
-            ("4503", "sale", "CUP", 3, "12", "0", "12", "0", "USD"),
+            ("4503", "cancellation", "voided", -1, "0", "0", "0", "-12", "USD"),
+            ("4503", "sale", "CUP", 3, "12", "0", "0", "12", "USD"),
             ("4504", "sale", "POT", 1, "30", "0", "0", "30", "USD"),
             ("4505", "refund", "refund", -1, "0", "0", "8", "-8", "USD"),
             ("4505", "sale", "CUP", 2, "8", "0", "0", "8", "USD"),
@@ -142,8 +143,8 @@ EXPECTED = {
         2, ("2025-03-05 10:00:00.123000+00:00", "2025-03-05 17:00:00.123000+00:00"),
         (
             ("R-1", "refund", "refund", -1, "0", "0", "5.5", "-5.5", "EUR"),
-            ("R-1", "sale", "b1", 1, "20", "2", "0", "18", "EUR"),
-            ("R-1", "sale", "b2", 2, "11", "0", "0", "11", "EUR"),
+            ("R-1", "sale", "b1", 1, "18", "1.24", "0", "16.76", "EUR"),
+            ("R-1", "sale", "b2", 2, "11", "0.76", "0", "10.24", "EUR"),
         ),
     ),
     "taobao_user_behavior": Expected(
@@ -187,7 +188,8 @@ EXPECTED = {
             ("303", "refund", "refund", -1, "0", "0", "10", "-10", "EUR"),
             ("303", "refund", "refund", -1, "0", "0", "10", "-10", "EUR"),
             ("303", "sale", "KAN", 1, "20", "0", "0", "20", "EUR"),
-            ("304", "sale", "KAN", 1, "20", "0", "20", "0", "EUR"),
+            ("304", "cancellation", "KAN", -1, "0", "0", "0", "-20", "EUR"),
+            ("304", "sale", "KAN", 1, "20", "0", "0", "20", "EUR"),
         ),
     ),
     "yoochoose": Expected(
@@ -319,13 +321,29 @@ def test_a_full_refund_leaves_no_money(judged):
     lines = rows(judged["shopify_orders"], "order_lines").vstack(rows(judged["woocommerce_orders"], "order_lines"))
     left = dict(lines.group_by("order_id").agg(pl.col("net").sum()).rows())
     assert (left["4505"], left["303"]) == (0, 0)
-    # A voided order, and a cancelled one, were never paid.
-    assert (left["4503"], left["304"]) == (0, 0)
 
 
-def test_an_order_discount_is_shared_to_the_cent(judged):
-    order = rows(judged["shopify_orders"], "order_lines").filter(pl.col("order_id") == "4501")
-    assert (order["discount"].sum(), order["net"].sum()) == (Decimal("5"), Decimal("45"))
+def test_an_order_that_was_never_paid_leaves_nothing_at_all(judged):
+    for name, order, goods in (("shopify_orders", "4503", 12), ("woocommerce_orders", "304", 20)):
+        lines = rows(judged[name], "order_lines").filter(pl.col("order_id") == order)
+        assert lines.select(pl.col("net", "tax", "shipping", "cancelled").sum()).row(0) == (0, 0, 0, goods)
+
+
+@pytest.mark.parametrize(
+    ("name", "order", "tax", "shipping", "discount"),
+    [
+        ("ga4", "T-1", "5.1", "4.9", "0"),
+        ("snowplow_ecommerce", "R-1", "3", "4", "2"),
+        ("shopify_orders", "4501", "1", "5", "5"),
+        ("shopify_webhooks", "7001", "0", "4", "2"),
+        ("shopify_webhooks", "7002", "2", "4", "0"),
+        ("woocommerce_orders", "301", "9", "5", "5"),
+    ],
+)
+def test_what_an_order_says_as_a_whole_is_shared_by_its_lines(name, order, tax, shipping, discount, judged):
+    lines = rows(judged[name], "order_lines").filter((pl.col("order_id") == order) & (pl.col("kind") == "sale"))
+    found = lines.select(pl.col("tax", "shipping", "discount").sum()).row(0)
+    assert found == (Decimal(tax), Decimal(shipping), Decimal(discount))
 
 
 def test_an_unknown_visitor_is_known_once_signed_in(judged):
