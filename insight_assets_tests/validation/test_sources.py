@@ -368,6 +368,7 @@ def test_what_a_parameter_list_says_is_taken_by_key(judged):
     assert set(events.filter(pl.col("event") == "order_completed")["coupon"]) == {"SPRING"}
 
 
+CLICKS = "yoochoose_100k/yoochoose-clicks-100k"
 TAOBAO = {"product_viewed": 3_926, "product_added": 190, "product_added_to_wishlist": 128}
 
 
@@ -376,9 +377,9 @@ TAOBAO = {"product_viewed": 3_926, "product_added": 190, "product_added_to_wishl
     ("name", "file", "events", "purchases", "repeated"),
     [
         ("taobao_user_behavior", "taobao_samples/UserBehavior_head.csv", TAOBAO, 77, 0),
-        ("yoochoose_sessions", "yoochoose_100k/yoochoose-clicks-100k_test.txt", {"product_viewed": 13_568}, 0, 0),
+        ("yoochoose_sessions", f"{CLICKS}_test.txt", {"product_viewed": 13_568}, 0, 0),
         # One click stands there twice, equal to the millisecond.
-        ("yoochoose_sessions", "yoochoose_100k/yoochoose-clicks-100k_train_full.txt.gz", {"product_viewed": 70_277}, 0, 1),
+        ("yoochoose_sessions", f"{CLICKS}_train_full.txt.gz", {"product_viewed": 70_277}, 0, 1),
     ],
 )
 def test_real_files_reconcile_with_what_their_publishers_count(name, file, events, purchases, repeated, real_data):
