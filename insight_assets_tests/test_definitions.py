@@ -13,6 +13,8 @@ from insight_assets.contracts.catalogue import contracts
 from insight_assets.definitions import build_defs
 from insight_assets.ingestion.assets import LANDING_PREFIX, SOURCES
 from insight_assets.ingestion.raw import PREFIX
+from insight_assets.metadata import PEOPLE
+from insight_assets.purposes import CONSENTED_PURPOSES, PURPOSES
 
 PACKAGE = Path(__file__).parents[1] / "insight_assets"
 HEAVY = {"torch", "pytorch_lightning", "lightning", "sklearn", "pandera", "great_expectations", "altair", "pandas", "skops"}
@@ -44,6 +46,28 @@ def test_every_asset_says_what_it_is(defs):
         assert spec.kinds, name
         assert "layer" in spec.tags, name
         assert spec.group_name not in {None, "default"}, name
+
+
+def test_no_asset_is_without_a_purpose(defs):
+    for spec in defs.resolve_all_asset_specs():
+        assert spec.tags.get("purpose") in PURPOSES, spec.key.to_user_string()
+
+
+def test_who_reads_of_people_for_a_purpose_reads_who_they_are_and_what_they_allowed(defs):
+    graph = defs.resolve_asset_graph()
+    for spec in defs.resolve_all_asset_specs():
+        if spec.tags["purpose"] in CONSENTED_PURPOSES:
+            parents = {key.to_user_string() for key in graph.get(spec.key).parent_keys}
+            assert set(PEOPLE) <= parents, spec.key.to_user_string()
+
+
+def test_every_table_about_people_as_of_a_day_has_a_purpose_that_needs_consent(defs):
+    graph = defs.resolve_asset_graph()
+    keeps_the_books = {"identities", "consents"}
+    for name, of in contracts().items():
+        snapshot = graph.get(dg.AssetKey(name)).backfill_policy is None
+        if snapshot and "customer_key" in of.polars_schema() and name not in keeps_the_books:
+            assert graph.get(dg.AssetKey(name)).tags["purpose"] in CONSENTED_PURPOSES, name
 
 
 def test_tables_and_contracts_match_one_to_one(defs):

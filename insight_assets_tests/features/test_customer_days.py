@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight_assets.contracts.catalogue import contract
-from insight_assets.features.customer_days import COUNTED, build_customer_days
+from insight_assets.features.customer_days import COUNTED, build_customer_days, merge_actors
 from insight_assets.features.vocabulary import CHANNELS, SHOP_EVENTS, event_kinds
+from insight_assets.purposes import as_people
 from insight_assets_tests.features.shop import (
     ZONE,
     Shop,
@@ -172,3 +173,40 @@ def test_sums_over_days_equal_the_ledger_and_the_events(shop: Shop) -> None:
     ]
     assert frame["events"].sum() == len(own)
     assert frame["product_views"].sum() == sum(row["event"] == "product_viewed" for row in own)
+
+
+def known_as(shop: Shop, *actors: int, person: int = 1) -> pl.LazyFrame:
+    """Give the days of the shop's people once some actors are known to be one person."""
+    who = [{"identifier_key": actor, "identifier_type": "visitor", "customer_key": person} for actor in actors]
+    return as_people(actor_days(shop), table("identities", who)).drop("account_key")
+
+
+def told(days: pl.LazyFrame) -> str:
+    return content("customer_days", merge_actors(days).with_columns(actor_key=pl.col("customer_key")))
+
+
+def test_browsing_before_signing_in_adds_to_the_day_of_the_customer() -> None:
+    sale, lines = document("sale", "o1", "2025-03-02 12:10", 1, ("a1", 2, "10"))
+    before = {"visitor_key": 77, "product_id": "b1", "category": "b"}
+    events = [
+        event("product_viewed", "2025-03-02 11:00", None, campaign_source="ads", **before),
+        event("product_viewed", "2025-03-02 12:00", product_id="a1", category="a", campaign_source="mail"),
+    ]
+    days = known_as(Shop(events, [sale], lines), 77)
+    (day,) = merge_actors(days).collect().rows(named=True)
+    assert (day["customer_key"], day["product_views"], day["orders"], day["sessions"]) == (1, 2, 1, 2)
+    assert (day["viewed_categories"], day["bought_products"]) == (["a", "b"], ["a1"])
+    assert (day["net"], day["max_order_value"]) == (Decimal(20), Decimal(20))
+    assert (day["first_campaign_source"], day["last_campaign_source"]) == ("ads", "mail")
+    assert day["first_event_at"] == at("2025-03-02 11:00").astimezone(UTC)
+
+
+@settings(max_examples=15, deadline=None)
+@given(shop=shops(on=[0, 1]), order=st.randoms(use_true_random=False))
+def test_merged_actors_depend_on_no_order_and_keep_every_sum(shop: Shop, order: Random) -> None:
+    shuffled = Shop(*(order.sample(rows, len(rows)) for rows in (shop.events, shop.orders, shop.order_lines)))
+    assert told(known_as(shop, 77, 2)) == told(known_as(shuffled, 77, 2))
+    sums = ["events", "orders", "sessions", "net", "refunded", "lines"]
+    sums = [name for name in sums if name in contract("customer_days").polars_schema()]
+    every = known_as(shop, 77, 2).select(pl.col(sums).sum()).collect()
+    assert merge_actors(known_as(shop, 77, 2)).select(pl.col(sums).sum()).collect().rows() == every.rows()
