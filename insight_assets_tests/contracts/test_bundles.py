@@ -95,7 +95,7 @@ def test_a_member_is_read_like_a_source_of_its_own() -> None:
     olist = load_source(OLIST_FILE)
     reviews = next(member for member in olist.members if member.name == "reviews")
     reading = olist.of_member(reviews)
-    assert (reading.format, reading.delimiter, reading.encoding, reading.members) == ("csv", ",", "utf-8", ())
+    assert (reading.format, reading.delimiter, reading.encoding, reading.members) == ("csv", ",", olist.encoding, ())
     assert [column.path for column in reading.delivered][:3] == ["review_id", "order_id", "review_score"]
 
 
