@@ -37,7 +37,8 @@ def without_values(what: str) -> Iterator[None]:
         frames = [each for each in traceback.extract_tb(error.__traceback__) if _PACKAGE in Path(each.filename).parents]
         place = f"{Path(frames[-1].filename).relative_to(_PACKAGE)}:{frames[-1].lineno}"
         message = (
-            f"{what} failed with {type(error).__name__} at {place}; its message may hold values of people and is not kept. "
-            "This is a defect: report kind and place. Next: take the newest files out of the landing folder to go on without them"
+            f"{what} failed with {type(error).__name__} at {place}; its message may hold values of people and is not "
+            "kept. This is a defect: report kind and place. Next: take the newest files out of the landing folder to "
+            "go on without them"
         )
         raise UntoldError(message) from None

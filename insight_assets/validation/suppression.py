@@ -119,7 +119,8 @@ def rows_naming(rows: pl.DataFrame, source: SourceContract, recognised: Callable
     texts = [name for name in text_columns(source) if name in {"payload", "broken", "extra"}]
     for name in texts:
         of = rows if name == "extra" else unread
-        words = of.select(*place, pl.col(name).str.extract_all(_WORD).alias("word")).explode("word", empty_as_null=False)
+        split = of.select(*place, pl.col(name).str.extract_all(_WORD).alias("word"))
+        words = split.explode("word", empty_as_null=False)
         named.append(words.with_columns(pl.col("word").str.strip_chars(".:=!?")))
     words = pl.concat(named).filter(pl.col("word").str.strip_chars() != "")
     distinct = words["word"].unique()

@@ -26,7 +26,15 @@ def land(folder: Path) -> None:
             rows += [call(f"{day} {who} {n}", f"{day}T1{number}:{n:02}:00Z", **seen) for n in range(3)]
             if number != place:
                 bought = product("p1", number + 1, 5.0 + place)
-                rows.append(order(f"{day} {who} order", f"{day}T1{number}:30:00Z", bought, **seen, properties={"order_id": f"{day} {who}"}))
+                rows.append(
+                    order(
+                        f"{day} {who} order",
+                        f"{day}T1{number}:30:00Z",
+                        bought,
+                        **seen,
+                        properties={"order_id": f"{day} {who}"},
+                    )
+                )
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{day}.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -69,7 +77,9 @@ def test_a_rotated_key_and_a_suppressed_person_leave_no_trace_in_any_current_tab
     report = home.build("--as-of", DAYS[1], "--as-of", DAYS[2])
     assert report["failures"] == []
     before, who = tables(home), keys_of(home)
-    assert sorted(who.values()) == sorted([f"customer {each}" for each in PEOPLE] + [f"visitor device of {each}" for each in PEOPLE])
+    assert sorted(who.values()) == sorted(
+        [f"customer {each}" for each in PEOPLE] + [f"visitor device of {each}" for each in PEOPLE]
+    )
     pseudonymous = holders(before, set(who))
     assert {"events", "orders", "identity_vault", "customer_features", "customer_profiles"} <= pseudonymous
     assert set(before["customer_profiles"]["as_of"].cast(pl.String)) == set(DAYS[1:])
@@ -87,7 +97,9 @@ def test_a_rotated_key_and_a_suppressed_person_leave_no_trace_in_any_current_tab
     assert said_of_people(after, renamed) == said_of_people(before, who)
     assert home.build()["runs"] == 0
     # Exports made with the old key can still be told apart, until it is dropped.
-    assert pseudonymiser(read_ring(home.path / "secrets" / "pseudonym.key").find(old.id).secret)(CUSTOMER, "anna") in who
+    assert (
+        pseudonymiser(read_ring(home.path / "secrets" / "pseudonym.key").find(old.id).secret)(CUSTOMER, "anna") in who
+    )
 
     home.run("suppress", "anna")
     home.run("suppress", "device of anna")

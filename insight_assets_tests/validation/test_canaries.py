@@ -1,4 +1,4 @@
-"""Personal values planted in good and bad rows are found nowhere but in raw, in quarantine and, encrypted, in the vault.
+"""Personal values planted in good and bad rows are found nowhere but in raw, in quarantine and, sealed, in the vault.
 
 A home is filled with rows that fail in every way that rows can, and built with a Dagster instance on disk. Then every
 byte it wrote is looked through, Parquet also by what its pages hold.
@@ -39,8 +39,8 @@ CANARIES = {
     "card": "4929 4177 3612 5366",
 }
 SAID = (
-    f"Hello, my name is {CANARIES['name']}, I live at {CANARIES['address']}, order number {CANARIES['order']} is late; call "
-    f"{CANARIES['phone']} or write to {CANARIES['email']}, card {CANARIES['card']}"
+    f"Hello, my name is {CANARIES['name']}, I live at {CANARIES['address']}, order number {CANARIES['order']} is late; "
+    f"call {CANARIES['phone']} or write to {CANARIES['email']}, card {CANARIES['card']}"
 )
 MAY_HOLD = ("quarantine", *(PREFIX + source for source in SOURCES))
 WHO = {"userId": CANARIES["customer"], "anonymousId": CANARIES["device"]}
@@ -64,7 +64,13 @@ def bad_rows() -> list[str]:
         call("event", TIME, CANARIES["name"], **WHO),
         call("time", CANARIES["phone"], **WHO),
         call("late", "1971-01-01T00:00:00Z", **WHO),
-        call("rating", TIME, "Product Reviewed", **WHO, properties=WRITTEN | {"rating": CANARIES["phone"], "review_id": "r"}),
+        call(
+            "rating",
+            TIME,
+            "Product Reviewed",
+            **WHO,
+            properties=WRITTEN | {"rating": CANARIES["phone"], "review_id": "r"},
+        ),
         call("channel", TIME, **WHO, context={"channel": CANARIES["name"]}),
         call(None, TIME, **WHO, properties=WRITTEN),
         order("currency", TIME, product(), **WHO, properties={"currency": CANARIES["name"]}),
@@ -88,10 +94,29 @@ def land_canaries(home: ShopHome) -> None:
     home.land_calls("good.ndjson", [*good_rows(DAY), *good_rows(NEXT)])
     home.land("segment", "bad.ndjson", lines(*bad_rows()))
     csv = [orders_row(f"o{n}", f"{DAY} 10:00", customer_id=CANARIES["email"]) for n in range(40)]
-    home.land("generic_orders_csv", "orders.csv", lines(ORDERS_HEADER + ",note", *(row + "," for row in csv), orders_row("bad", f"{DAY} 10:00", quantity=CANARIES["phone"]) + "," + CANARIES["email"], csv[0] + ",too,many," + CANARIES["name"]))  # fmt: skip
+    home.land(
+        "generic_orders_csv",
+        "orders.csv",
+        lines(
+            ORDERS_HEADER + ",note",
+            *(row + "," for row in csv),
+            orders_row("bad", f"{DAY} 10:00", quantity=CANARIES["phone"]) + "," + CANARIES["email"],
+            csv[0] + ",too,many," + CANARIES["name"],
+        ),
+    )
     home.land("generic_orders_csv", "no-header.csv", lines(csv[0].replace("o0", CANARIES["phone"]), csv[1]))
-    home.land("generic_orders_csv", "no-column.csv", lines("order_id,customer_id", f"{CANARIES['phone']},{CANARIES['email']}"))
-    home.land("rees46", "r.csv", lines(REES46_HEADER, f"{DAY} 00:00:00 UTC,view,p,c,,b,1.0,{CANARIES['customer']},s", f"{DAY} 00:00:00 UTC,purchase,p,c,,b,{CANARIES['email']},{CANARIES['customer']},"))  # fmt: skip
+    home.land(
+        "generic_orders_csv", "no-column.csv", lines("order_id,customer_id", f"{CANARIES['phone']},{CANARIES['email']}")
+    )
+    home.land(
+        "rees46",
+        "r.csv",
+        lines(
+            REES46_HEADER,
+            f"{DAY} 00:00:00 UTC,view,p,c,,b,1.0,{CANARIES['customer']},s",
+            f"{DAY} 00:00:00 UTC,purchase,p,c,,b,{CANARIES['email']},{CANARIES['customer']},",
+        ),
+    )
 
 
 def sightings(data: bytes) -> set[str]:
@@ -138,7 +163,8 @@ def test_canaries_are_found_only_in_raw_and_quarantine(kept_home, capfd, monkeyp
     assert {CANARIES["customer"], CANARIES["device"], CANARIES["email"]} <= set(vault["identifier"])
     said = kept_home.table("events").filter(pl.col("event_id") == f"{DAY} good").row(0, named=True)["review_text"]
     assert said == (
-        "Hello, my name is [name], I live at [address], order number [order] is late; call [phone] or write to [email], card [bank_card]"
+        "Hello, my name is [name], I live at [address], order number [order] is late; "
+        "call [phone] or write to [email], card [bank_card]"
     )
     # And nowhere else.
     assert found_in(kept_home) == {}
@@ -207,9 +233,7 @@ def test_errors_of_files_keep_their_words_and_others_lose_them():
 
 
 def test_personal_columns_are_only_where_they_may_be():
-    personal = {
-        of.name for of in contracts().values() for column in of.columns if column.classification == "personal"
-    }
+    personal = {of.name for of in contracts().values() for column in of.columns if column.classification == "personal"}
     assert personal == {"quarantine", IDENTITY_VAULT}
     raw = {name: raw_contract(source) for name, source in SOURCES.items()}
     for name, source in SOURCES.items():

@@ -56,7 +56,9 @@ def test_keys_that_others_may_read_are_refused(tmp_path, mode):
         read_ring(tmp_path / "key")
 
 
-@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: bytes(31), lambda data: data[:-30], lambda data: b"{}"])
+@pytest.mark.parametrize(
+    "damage", [lambda data: b"", lambda data: bytes(31), lambda data: data[:-30], lambda data: b"{}"]
+)
 def test_a_damaged_file_is_refused_and_its_content_not_told(tmp_path, damage):
     secret = read_ring(tmp_path / "key").keys[0].secret.hex()
     (tmp_path / "key").write_bytes(damage((tmp_path / "key").read_bytes()))

@@ -1,4 +1,4 @@
-"""People who are left out: who is recognised, where they may stand in a delivered row, and that nothing of them stays."""
+"""People who are left out: who is recognised, where in a delivered row, and that nothing of them stays."""
 
 import json
 from dataclasses import replace
@@ -66,8 +66,11 @@ def test_nobody_is_recognised_by_an_empty_list_and_everybody_through_a_rotation(
     assert {made_by for made_by, _ in read_suppressed(tmp_path / "list").hashes} == {"suppression-1", "suppression-2"}
     assert before.hashes < read_suppressed(tmp_path / "list").hashes
     assert [each for each in ("c1", "c2", "c3", "C1", "8613812345678", "+8613812345678") if recognised(each)] == [
-        "c1", "c2", "8613812345678", "+8613812345678",
-    ]  # fmt: skip
+        "c1",
+        "c2",
+        "8613812345678",
+        "+8613812345678",
+    ]
 
 
 @pytest.mark.parametrize("content", ["", "{", '["a"]', '[{"key": "suppression-1"}]'])
@@ -79,10 +82,16 @@ def test_a_damaged_list_is_refused(tmp_path, content):
 
 def test_rows_of_a_suppressed_person_are_in_no_table_and_not_quarantined(tmp_path):
     rows = [
-        call("a", TIME, userId=GONE), call("b", TIME), call("c", TIME, "No Event", userId=GONE.upper()),
-        call("d", "never", anonymousId="device-9"), order("e", TIME, product(), userId=GONE), call("f", TIME, "No Event"),
-    ]  # fmt: skip
-    content = lines(*map(json.dumps, rows), '{"messageId": "g", "userId": "' + GONE + '", broken', '{"messageId": "h", broken')
+        call("a", TIME, userId=GONE),
+        call("b", TIME),
+        call("c", TIME, "No Event", userId=GONE.upper()),
+        call("d", "never", anonymousId="device-9"),
+        order("e", TIME, product(), userId=GONE),
+        call("f", TIME, "No Event"),
+    ]
+    content = lines(
+        *map(json.dumps, rows), '{"messageId": "g", "userId": "' + GONE + '", broken', '{"messageId": "h", broken'
+    )
     found = mapped(tmp_path, "segment", content, GONE, "device-9")
     assert (found.read, found.accepted, found.duplicate, found.quarantined, found.suppressed) == (8, 1, 0, 2, 5)
     assert found.tables["events"]["event_id"].to_list() == ["b"]
@@ -90,19 +99,28 @@ def test_rows_of_a_suppressed_person_are_in_no_table_and_not_quarantined(tmp_pat
 
 
 def test_who_is_named_by_what_the_contract_makes_of_a_column_is_recognised(tmp_path):
-    content = lines(UCI_HEADER, uci_row("1", "2011-01-04 10:00:00", CustomerID="17850.0"), uci_row("2", "2011-01-04 10:00:00", CustomerID="17851.0"))
+    content = lines(
+        UCI_HEADER,
+        uci_row("1", "2011-01-04 10:00:00", CustomerID="17850.0"),
+        uci_row("2", "2011-01-04 10:00:00", CustomerID="17851.0"),
+    )
     assert mapped(tmp_path, "uci_online_retail", content, "17850").suppressed == 1
 
 
 def test_undelivered_columns_and_broken_lines_are_looked_through(tmp_path):
     rows = [orders_row(f"o{n}", f"{DAY} 10:00") for n in range(3)]
-    content = lines(ORDERS_HEADER + ",note", rows[0] + f",ask {GONE}!", rows[1] + ",fine", rows[2] + f",{GONE},too,many")
+    content = lines(
+        ORDERS_HEADER + ",note", rows[0] + f",ask {GONE}!", rows[1] + ",fine", rows[2] + f",{GONE},too,many"
+    )
     found = mapped(tmp_path, "generic_orders_csv", content, GONE)
     assert (found.read, found.accepted, found.suppressed) == (3, 1, 2)
 
 
 @settings(max_examples=25)
-@given(people=st.lists(st.sampled_from(["a", "b", "c", "d@x.org", None]), min_size=1, max_size=8), gone=st.sets(st.sampled_from(["a", "b", "d@x.org", "z"])))
+@given(
+    people=st.lists(st.sampled_from(["a", "b", "c", "d@x.org", None]), min_size=1, max_size=8),
+    gone=st.sets(st.sampled_from(["a", "b", "d@x.org", "z"])),
+)
 def test_nobody_else_is_left_out(tmp_path_factory, people, gone):
     calls = [call(f"m{n}", TIME, userId=who) for n, who in enumerate(people)]
     found = mapped(tmp_path_factory.mktemp("list"), "segment", lines(*map(json.dumps, calls)), *gone)
@@ -114,7 +132,9 @@ def test_nobody_else_is_left_out(tmp_path_factory, people, gone):
 def test_personal_values_in_lists_are_looked_for_too(tmp_path):
     segment = SOURCES["segment"]
     products = next(column for column in segment.delivered if column.name == "products")
-    telling = replace(products, items=(products.items[0], replace(products.items[1], classification="personal"), *products.items[2:]))
+    telling = replace(
+        products, items=(products.items[0], replace(products.items[1], classification="personal"), *products.items[2:])
+    )
     source = replace(segment, delivered=tuple(telling if each is products else each for each in segment.delivered))
     content = lines(json.dumps(order("m", TIME, product() | {"name": GONE})), json.dumps(order("n", TIME, product())))
     recognised = listed(tmp_path, GONE).recogniser(read_ring(tmp_path / "key"))
@@ -131,7 +151,13 @@ def test_a_suppressed_customer_leaves_the_tables_when_their_days_are_made_again(
     assert home.states("quarantine")[DAY].rows == 1
     suppress(list_beside(key), "u1", read_ring(key))
     counted = accounts(home.build(DAY))
-    assert counted | {"suppressed": 11} == {"delivered": 31, "accepted": 20, "duplicate": 0, "quarantined": 0, "suppressed": 11}
+    assert counted | {"suppressed": 11} == {
+        "delivered": 31,
+        "accepted": 20,
+        "duplicate": 0,
+        "quarantined": 0,
+        "suppressed": 11,
+    }
     assert home.table("quarantine").is_empty()
     for table in ("events", "identity_vault", "identity_links"):
         numbers = home.table(table).select(pl.col(pl.Int64))

@@ -30,12 +30,12 @@ def sealed(key_file, *seen: tuple[str, str]) -> pl.DataFrame:
     witness = Witness(pseudonymiser(ring.current(ANALYTICS).secret))
     for kind, identifier in seen:
         witness(kind, identifier)
-    return seal_identifiers(
-        witness.seen, DAY, pseudonym_key=ring.current(ANALYTICS).id, vault_key=ring.current(VAULT)
-    )
+    return seal_identifiers(witness.seen, DAY, pseudonym_key=ring.current(ANALYTICS).id, vault_key=ring.current(VAULT))
 
 
-@given(identifiers=st.sets(st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=1, max_size=20)))
+@given(
+    identifiers=st.sets(st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=1, max_size=20))
+)
 def test_who_holds_the_key_finds_everybody_again(tmp_path_factory, identifiers):
     key_file = tmp_path_factory.mktemp("keys") / "key"
     rows = sealed(key_file, *((CUSTOMER, each) for each in identifiers), (VISITOR, "device"), (IDENTITY, "row:1"))
@@ -79,7 +79,14 @@ def test_rows_of_a_retired_key_are_opened_until_it_is_dropped(key_file):
 
 def test_the_vault_of_a_built_day_holds_exactly_the_people_its_rows_named(home):
     day, time = "2025-01-01", "2025-01-01T10:00:00Z"
-    home.land_calls("a.ndjson", [call("1", time, userId="anna", anonymousId="v1"), order("2", time, product(), userId=" anna", anonymousId=None), call("3", time, userId=None, anonymousId="v2")])  # fmt: skip
+    home.land_calls(
+        "a.ndjson",
+        [
+            call("1", time, userId="anna", anonymousId="v1"),
+            order("2", time, product(), userId=" anna", anonymousId=None),
+            call("3", time, userId=None, anonymousId="v2"),
+        ],
+    )
     home.build(day)
     ring = read_ring(home.root / "pseudonym.key")
     found = open_identifiers(home.table(IDENTITY_VAULT, day), ring)
