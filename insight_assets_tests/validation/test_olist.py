@@ -1,10 +1,14 @@
 """Olist's eight related files, in a little bundle of our own. The published sample is in `test_olist_published`."""
 
 import hashlib
+import json
+import os
 import re
+import shutil
 from collections.abc import Mapping
 from decimal import Decimal
 
+import dagster as dg
 import polars as pl
 import pytest
 from hypothesis import given, settings, strategies
@@ -13,7 +17,8 @@ from insight_assets.contracts.sources import source_contracts
 from insight_assets.ingestion.readers import Delivery
 from insight_assets.validation.mapping import MappedRows, map_rows
 from insight_assets.validation.settlement import settle_orders
-from insight_assets_tests.bundles import LITTLE_OLIST, delivered
+from insight_assets_tests.bundles import LITTLE_OLIST, delivered, packed
+from insight_assets_tests.shop_home import ShopHome
 from insight_assets_tests.validation.judging import PSEUDONYM, raw_rows, totals, validate, verdicts
 
 OLIST = source_contracts()["olist"]
@@ -165,7 +170,7 @@ def content(frame: pl.DataFrame) -> list[tuple]:
     return sorted(frame.drop("file_hash", "line").rows(), key=repr)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(spoilt)
 def test_however_lines_are_spoilt_each_row_is_counted_once(changes):
     files = {name: text.splitlines(keepends=True) for name, text in LITTLE_OLIST.items()}
@@ -180,7 +185,7 @@ def test_however_lines_are_spoilt_each_row_is_counted_once(changes):
     assert not set(found.rejected["line"]) & set(pl.concat(where)["line"])
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(strategies.randoms(use_true_random=False))
 def test_the_order_of_lines_decides_nothing(random):
     # The review of three lines has to stay whole.
@@ -193,3 +198,28 @@ def test_the_order_of_lines_decides_nothing(random):
     plain, found = mapped_at_once(LITTLE_OLIST), mapped_at_once(files | {reviews: LITTLE_OLIST[reviews]})
     for name, frame in plain.tables.items():
         assert content(found.tables[name]) == content(frame), name
+
+
+def test_a_mended_bundle_takes_the_place_of_the_spoilt_one(home, tmp_path, kept_environment):
+    os.environ["INSIGHT_REJECT_BUDGETS"] = json.dumps({"olist": 0.5})
+    home.timezone = BRAZIL
+    home.land("olist", "olist.zip", packed(LITTLE_OLIST))
+    home.build("2017-03-01", "2017-03-03", sources=["olist"])
+    assert home.table("quarantine").height == 3
+    customers, orders = "olist_customers_dataset.csv", "olist_orders_dataset.csv"
+    mended = LITTLE_OLIST | {
+        customers: LITTLE_OLIST[customers] + "c9,eva,50000,recife,PE\nc10,eva,50000,recife,PE\n",
+        orders: LITTLE_OLIST[orders] + "nowhere,c10,delivered,2017-03-02 13:00:00,2017-03-02 13:05:00,,,2017-03-24\n",
+    }
+    home.land("olist", "olist.zip", packed(mended))
+    home.build("2017-03-01", "2017-03-03", sources=["olist"])
+    assert home.table("quarantine").is_empty()
+    assert home.table("payments")["value"].sum() == Decimal("418.50")
+    with dg.DagsterInstance.ephemeral() as instance:
+        fresh = ShopHome(tmp_path / "fresh", instance, timezone=BRAZIL)
+        fresh.land("olist", "olist.zip", packed(mended))
+        # Pseudonyms are compared too.
+        shutil.copy(home.root / "pseudonym.key", fresh.root)
+        fresh.build("2017-03-01", "2017-03-03", sources=["olist"])
+        for name in ("order_lines", "payments", "reference_rows"):
+            assert home.content(name).equals(fresh.content(name)), name
