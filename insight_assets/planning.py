@@ -267,7 +267,8 @@ def need_snapshots(
     def want(name: str, day: date) -> None:
         if reason(name, day) or name in wanted.get(day, set()):
             return
-        wanted.setdefault(day, set()).add(name)
+        # One step makes them all: none of them can be made alone.
+        wanted.setdefault(day, set()).update(by_name[name].together & by_name.keys())
         for edge in by_name[name].edges:
             parent = by_name.get(edge.parent)
             if parent is not None and not parent.by_event_day:
@@ -308,7 +309,8 @@ def plan_snapshots(
             elif is_stale(node, day, states) or any(e.parent in stale and e.first == e.last == 0 for e in node.edges):
                 stale.append(name)
         if stale:
-            return Step(tuple(stale), (day,))
+            made = set().union(*(by_name[name].together for name in stale))
+            return Step(tuple(name for name in names if name in made), (day,))
     return None
 
 

@@ -1,5 +1,6 @@
 """Labels: who has one, what it says, and that an open horizon has none."""
 
+from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight_assets.contracts.catalogue import contract
-from insight_assets.features.labels import HorizonOpenError, horizon_of, label_customers
+from insight_assets.features.labels import HorizonOpenError, horizon_of, label_customers, label_view
 from insight_assets_tests.features.shop import (
     FIRST_DAY,
     Shop,
@@ -120,3 +121,52 @@ def test_days_outside_change_no_byte(shop: Shop, cut: int) -> None:
     buyers = days.filter((pl.col("event_day") <= origin) & (pl.col("orders") > 0))
     expected = sorted(buyers.collect()["customer_key"].unique().to_list())
     assert split.collect()["customer_key"].to_list() == expected
+
+
+def who(**of: dict[int, int]) -> Callable[[date], pl.LazyFrame]:
+    """Give identities at the origin and at the end of the horizon from actor to person."""
+    days = {ORIGIN: of["before"], ORIGIN + timedelta(days=H): of["now"]}
+
+    def identities(day: date) -> pl.LazyFrame:
+        kinds = {actor: "customer" if actor < 50 else "visitor" for actor in days[day]}
+        return table("identities", [
+            {"identifier_key": actor, "identifier_type": kinds[actor], "customer_key": person}
+            for actor, person in days[day].items()
+        ])  # fmt: skip
+
+    return identities
+
+
+def seen_labels(rows: list[dict], identities: Callable[[date], pl.LazyFrame]) -> dict[int, int]:
+    days = table("customer_days", rows)
+    past, horizon = label_view(days, identities, origin=ORIGIN, horizon_days=H)
+    built = label_customers(past, horizon, origin=ORIGIN, horizon_days=H).collect()
+    return dict(built.select("customer_key", "purchases").rows())
+
+
+def guest(ahead: int, visitor: int, orders: int = 1) -> dict:
+    return day(ahead, orders=orders) | {"customer_key": None, "actor_key": visitor}
+
+
+def signed_in(ahead: int, customer: int) -> dict:
+    return day(ahead, customer) | {"actor_key": customer}
+
+
+def test_a_purchase_as_a_guest_is_a_return_once_it_is_known_whose_it_was() -> None:
+    rows = [signed_in(-5, 1), guest(3, 77)]
+    unknown = who(before={1: 1}, now={1: 1})
+    assert seen_labels(rows, unknown) == {1: 0}
+    assert seen_labels(rows, who(before={1: 1}, now={1: 1, 77: 1})) == {1: 1}
+
+
+def test_what_becomes_known_after_the_origin_adds_nobody_to_its_past() -> None:
+    rows = [guest(-5, 77), signed_in(3, 1)]
+    later = who(before={}, now={1: 1, 77: 1})
+    assert seen_labels(rows, later) == {}
+    past, _ = label_view(table("customer_days", rows), later, origin=ORIGIN, horizon_days=H)
+    assert past.filter(pl.col("event_day") <= ORIGIN).collect().is_empty()
+
+
+def test_two_customers_who_turn_out_to_be_one_both_came_back() -> None:
+    rows = [signed_in(-5, 1), signed_in(-4, 2), signed_in(3, 2)]
+    assert seen_labels(rows, who(before={1: 1, 2: 2}, now={1: 1, 2: 1})) == {1: 1, 2: 1}
