@@ -208,10 +208,12 @@ def build(
 def _build(shop: Settings, first: date | None, last: date | None, as_of: list[date] | None, select: str | None) -> Any:
     from insight_assets.ingestion.landing import Inventory, wait_for_arrivals
     from insight_assets.contracts.sources import source_contracts
+    from insight_assets.validation.base_currency import first_currency
 
-    # The first partition is fixed when the definitions load, so it is settled before they are imported.
+    # The first partition and the currency are fixed when the definitions load, so they are settled before.
     inventory = Inventory.of(shop)
-    wait_for_arrivals(inventory, source_contracts(shop.sources).values())
+    known = source_contracts(shop.sources)
+    wait_for_arrivals(inventory, known.values())
     days = {day for file in inventory.files() for day in file.days}
     start = min([first] if first else days, default=shop.start_date)
     if start < shop.start_date or (days and not (shop.home / "lake").exists() and start != shop.start_date):
@@ -219,6 +221,9 @@ def _build(shop: Settings, first: date | None, last: date | None, as_of: list[da
         console.print(f"the first partition is now {start} (kept in {shop.home / 'insight.env'})", highlight=False)
     if shop.end_date is not None and days and max(days) > shop.end_date:
         shop.remember(end_date=max(days))
+    if not shop.base_currency and (currency := first_currency(inventory, known)):
+        shop.remember(base_currency=currency)
+        console.print(f"money is counted in {currency} (kept in {shop.home / 'insight.env'})", highlight=False)
     from insight_assets import building
 
     shop = settings()

@@ -108,7 +108,7 @@ def versioned(asset: dg.AssetsDefinition, shop: Settings) -> dg.AssetsDefinition
         return spec.replace_attributes(code_version=f"{version}-{people}")
 
     shaped = f"h{shop.horizon_days}-s{shop.seed}-e{shop.max_epochs}-r{int(shop.repeat_recommendations)}"
-    judged = f"l{shop.late_days}-d{shop.duplicate_days}-t{traffic_rules(shop.traffic).digest}"
+    judged = f"c{shop.base_currency}-l{shop.late_days}-d{shop.duplicate_days}-t{traffic_rules(shop.traffic).digest}"
     people = people_version(shop)
 
     kinds = "".join(f"-{kind}.{since}" for kind, since in sorted(shop.identity_kinds.items()))

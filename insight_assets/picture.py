@@ -16,6 +16,8 @@ from insight_assets.ingestion.raw import PREFIX, pending_days
 from insight_assets.lake import Lake
 from insight_assets.metadata import partition_states
 from insight_assets.planning import Edge, Made, Node, Step, plan_rows
+from insight_assets.settings import settings
+from insight_assets.validation.rate_files import RATES, changed_days
 
 
 def read_nodes(graph: AssetGraph) -> list[Node]:
@@ -52,7 +54,7 @@ def read_nodes(graph: AssetGraph) -> list[Node]:
                 edges=tuple(edges),
                 together=frozenset(together),
                 needs_closed_origin=bool(asset.metadata.get("needs_closed_origin")),
-                is_raw=name.startswith(PREFIX),
+                is_raw=name.startswith(PREFIX) or name == RATES,
             )
         )
     return nodes
@@ -118,6 +120,11 @@ class Picture:
             for source in sources
             if any(file.rows for file in inventory.files(source.name))
         }
+        if any(node.name == RATES for node in nodes):
+            published = {date.fromisoformat(key): state.content_hash for key, state in partition_states(self.instance, RATES).items()}
+            landed[RATES] = changed_days(
+                inventory.root / RATES, published, days, max_age_days=settings().rate_max_age_days
+            )
         wanted = {node.name for node in self.nodes if node.by_event_day} if touched is None else touched
         return plan_rows(nodes, days, self.read_states(wanted), landed, failed)
 

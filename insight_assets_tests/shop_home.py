@@ -22,8 +22,9 @@ from insight_assets.metadata import PartitionState, partition_states
 from insight_assets.resources import LakeFolder, LandingFolder, PseudonymKey
 from insight_assets.settings import settings
 from insight_assets.validation import assets as validation
+from insight_assets.validation.rate_files import RATES
 
-_MADE_HERE = (validation.validated, validation.products)
+_MADE_HERE = (validation.currency_rates, validation.validated, validation.products)
 DEFS = dg.Definitions(
     assets=[*ingestion.landing_specs, *ingestion.raw_assets, *(versioned(asset, settings()) for asset in _MADE_HERE)],
 )
@@ -41,12 +42,14 @@ class ShopHome:
         instance: where its runs are recorded.
         timezone: the shop's time zone.
         first_day: first day of its history, ISO; empty for none.
+        base_currency: currency it counts in; empty for the only one it meets.
     """
 
     root: Path
     instance: dg.DagsterInstance
     timezone: str = settings().timezone
     first_day: str = ""
+    base_currency: str = ""
 
     @property
     def lake(self) -> Lake:
@@ -76,9 +79,10 @@ class ShopHome:
     ) -> dg.ExecuteInProcessResult:
         """Make raw and validated tables of days in one run."""
         keys = [dg.AssetKey(PREFIX + source) for source in sources] + [dg.AssetKey(name) for name in validation.PUBLISHED]
+        keys += [dg.AssetKey(RATES)] if (self.root / "landing" / RATES).is_dir() else []
         defs = dg.Definitions.merge(DEFS, dg.Definitions(resources=self.resources()))
         job = defs.resolve_implicit_global_asset_job_def()
-        with mock.patch.dict(os.environ, {"INSIGHT_TIMEZONE": self.timezone}):
+        with mock.patch.dict(os.environ, {"INSIGHT_TIMEZONE": self.timezone, "INSIGHT_BASE_CURRENCY": self.base_currency}):
             result = job.execute_in_process(
                 instance=self.instance,
                 asset_selection=keys,

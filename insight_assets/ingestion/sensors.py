@@ -16,6 +16,7 @@ from insight_assets.metadata import RANGE_END, RANGE_START
 from insight_assets.picture import Picture
 from insight_assets.resources import LakeFolder, LandingFolder
 from insight_assets.settings import settings
+from insight_assets.validation.rate_files import RATES, rate_signature
 
 LANDING_TAG = "insight/landing"
 _UNDER_WAY = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
@@ -54,6 +55,7 @@ def landed_files(
         return dg.SkipReason("nothing has landed since INSIGHT_START_DATE")
     # Once all is built, only new content or another run can change that; no need to look at the history again.
     contents = sorted((file.source, file.name, file.content_hash) for file in files)
+    contents += rate_signature(inventory.root / RATES)
     seen = hashlib.sha256(json.dumps([contents, context.instance.get_runs_count()]).encode()).hexdigest()[:16]
     if context.cursor == seen:
         return dg.SkipReason("nothing new has landed and every landed row is built")
@@ -65,7 +67,7 @@ def landed_files(
     tags = {LANDING_TAG: "true", RANGE_START: step.days[0].isoformat(), RANGE_END: step.days[-1].isoformat()}
     # The same step is asked for again only when what it would read has changed. A file that is put back as it was
     # before is a change, too: what raw holds has moved on.
-    raw = [name for name in step.assets if name.startswith(PREFIX)]
+    raw = [name for name in step.assets if name.startswith(PREFIX) or name == RATES]
     reads = [picture.newest(step), contents if raw else [], [store.versions(name) for name in raw]]
     key = hashlib.sha256(json.dumps([step.assets, tags, reads]).encode()).hexdigest()[:16]
     return dg.SensorResult(

@@ -5,10 +5,11 @@ source's budget, keeps its old tables; only its quarantine is stored, so that a 
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import date
 from functools import partial
+from pathlib import Path
 
 import dagster as dg
 import polars as pl
@@ -16,19 +17,22 @@ import polars as pl
 from insight_assets.contracts.catalogue import contract
 from insight_assets.discretion import without_values
 from insight_assets.contracts.traffic import BOT, INTERNAL, traffic_rules
+from insight_assets.contracts.types import ContractError
 from insight_assets.ingestion.assets import SOURCES
 from insight_assets.ingestion.raw import PREFIX, raw_contract, rows_in_force
 from insight_assets.io_managers import TableWriter
 from insight_assets.lake import DailyFrames, Lake
 from insight_assets.metadata import CODE_VERSION_TAG, markdown_table, partition_states, table_asset, table_out
 from insight_assets.partitions import HISTORY, WITH_REPEATS
-from insight_assets.resources import LakeFolder, PseudonymKey
+from insight_assets.resources import LakeFolder, LandingFolder, PseudonymKey
 from insight_assets.settings import settings
+from insight_assets.validation.currencies import BaseCurrencyUnknown, Exchange, rates_in_force
 from insight_assets.validation.key_ring import ANALYTICS, VAULT
 from insight_assets.validation.ledger import describe_products
 from insight_assets.validation.lookback import Lookback
 from insight_assets.validation.pseudonyms import pseudonymiser
 from insight_assets.validation.publishing import TABLES, SourceAccount, ValidatedDay, validate_day
+from insight_assets.validation.rate_files import RATES, read_quotes
 from insight_assets.validation.settlement import UNEXPLAINED, summarise_settlement
 from insight_assets.validation.vault import IDENTITY_VAULT, Witness, seal_identifiers
 
@@ -38,14 +42,36 @@ WITHIN_BUDGET = "quarantined_within_reject_budget"
 EVERY_DAY_PUBLISHED = "every_delivered_day_is_published"
 PUBLISHED = (*TABLES, IDENTITY_VAULT)
 DELIVERED = [dg.AssetDep(PREFIX + source, partition_mapping=WITH_REPEATS) for source in SOURCES]
+RATES_READABLE = "every_quoted_rate_is_usable"
 _ROWS_AT_ONCE = 500_000
 _DAYS_TOLD = 40
+
+
+@dg.asset(
+    **table_asset(RATES, layer="validated", purpose="operations"),
+    check_specs=[
+        dg.AssetCheckSpec(
+            RATES_READABLE, asset=RATES, description="Every line of the rate files holds a date, two currencies and a rate above 0"
+        )
+    ],
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def currency_rates(
+    context: dg.AssetExecutionContext, landing: LandingFolder
+) -> Iterator[dg.Output[DailyFrames] | dg.AssetCheckResult]:
+    """Give each day the rates in force, from the files of landing/currency_rates."""
+    quotes, shop = read_quotes(Path(landing.root) / RATES), settings()
+    rates = quotes.rates.lazy()
+    yield dg.Output(DailyFrames(lambda day: rates_in_force(rates, day, max_age_days=shop.rate_max_age_days)))
+    told = {"quoted": quotes.rates.height, "unusable": quotes.refused_lines, "which": dg.MetadataValue.json(list(quotes.refused))}
+    advice = {"next": "mend the lines in a new file and land it in landing/currency_rates"} if quotes.refused else {}
+    yield dg.AssetCheckResult(check_name=RATES_READABLE, passed=not quotes.refused, metadata=told | advice)
 
 
 @dg.multi_asset(
     name="validated",
     specs=[
-        table_out(name, layer="validated", purpose="operations", code_version="3").merge_attributes(deps=DELIVERED)
+        table_out(name, layer="validated", purpose="operations", code_version="3").merge_attributes(deps=[*DELIVERED, RATES])
         for name in PUBLISHED
     ],
     check_specs=[
@@ -76,7 +102,7 @@ def validated(context: dg.AssetExecutionContext, tables: LakeFolder, key: Pseudo
     ring = key.ring()
     pseudonym_key, suppressed = ring.current(ANALYTICS), key.suppressed()
     keyed = {"pseudonym_key": pseudonym_key.id, "suppression_list": suppressed.digest or "empty"}
-    publisher = _Publisher(context, store, keyed)
+    publisher = _Publisher(context, store, keyed, {shop.base_currency} if shop.base_currency else _counted_in(store))
     accounts: list[SourceAccount] = []
     batch: dict[date, ValidatedDay] = {}
     in_force = partial(rows_in_force, known_by=shop.known_by)
@@ -91,6 +117,7 @@ def validated(context: dg.AssetExecutionContext, tables: LakeFolder, key: Pseudo
                 day, raw, SOURCES, pseudonym=witness, shop_timezone=shop.timezone, budgets=shop.reject_budgets,
                 suppressed=suppressed.recogniser(ring), earlier=lookback.rows_before(day, raw),
                 late_days=shop.late_days, traffic=traffic_rules(shop.traffic),
+                exchange=_exchange(store, day, shop.base_currency),
             )
             vault = seal_identifiers(witness.seen, day, pseudonym_key=pseudonym_key.id, vault_key=ring.current(VAULT))
             batch[day] = replace(batch[day], tables={**batch[day].tables, IDENTITY_VAULT: vault})
@@ -111,8 +138,11 @@ def validated(context: dg.AssetExecutionContext, tables: LakeFolder, key: Pseudo
 class _Publisher:
     """Writes the tables of validated days and remembers what to record of them."""
 
-    def __init__(self, context: dg.AssetExecutionContext, store: Lake, keyed: Mapping[str, str]) -> None:
-        """Take what each partition's metadata says of the keys that it was made with."""
+    def __init__(
+        self, context: dg.AssetExecutionContext, store: Lake, keyed: Mapping[str, str], counted_in: Set[str]
+    ) -> None:
+        """Take what each partition's metadata says of its keys, and the currencies that money is counted in so far."""
+        self.counted_in = set(counted_in)
         self.context = context
         self.keyed = keyed
         self.writer = TableWriter(store, context.instance)
@@ -120,6 +150,10 @@ class _Publisher:
 
     def publish(self, batch: dict[date, ValidatedDay]) -> None:
         good = [day for day, validated_day in batch.items() if validated_day.publishable]
+        for validated_day in batch.values():
+            self.counted_in |= set(validated_day.tables["order_lines"]["base_currency"])
+        if len(self.counted_in) > 1:
+            raise dg.Failure(description=str(BaseCurrencyUnknown(self.counted_in)), allow_retries=False)
         for name in PUBLISHED:
             days = sorted(batch) if name == "quarantine" else good
             if days:
@@ -157,6 +191,19 @@ def _told_of_events(day: ValidatedDay) -> dict[str, object]:
         "bot_events": day.traffic.get(BOT, 0),
         "internal_events": day.traffic.get(INTERNAL, 0),
     }
+
+
+def _exchange(store: Lake, day: date, base: str) -> Exchange:
+    rates = store.scan(contract(RATES), [day]).filter(pl.col("base_currency") == base)
+    return Exchange(base, rates.select("currency", "exchange_rate").collect())
+
+
+def _counted_in(store: Lake) -> set[str]:
+    """Give the base currencies of the published ledger; none where it was published before there were any."""
+    try:
+        return set(store.scan(contract("order_lines")).select(pl.col("base_currency").drop_nulls().unique()).collect()["base_currency"])
+    except ContractError:
+        return set()
 
 
 def _check_results(accounts: Sequence[SourceAccount]) -> Iterator[dg.AssetCheckResult]:
@@ -202,11 +249,13 @@ def _refusal(refused: Sequence[SourceAccount]) -> str:
     worst = max(refused, key=lambda account: account.quarantined / account.read)
     rules = ", ".join(f"{rule} ({count})" for rule, count in list(worst.rules.items())[:3])
     days = ", ".join(sorted({account.day.isoformat() for account in refused})[:10])
+    no_rate = any("currency.no_rate" in account.rules for account in refused)
+    rates = "land a file with date,currency,base_currency,rate in landing/currency_rates; " if no_rate else ""
     return (
         f"{len(refused)} source-days were not published ({days}). Worst: {worst.source} on {worst.day}: "
         f"{worst.quarantined} of {worst.read} rows quarantined, above the budget of {worst.budget:.1%}; "
         f"rules: {rules}; files: {', '.join(worst.files[:3])}. "
-        f"Next: `insight show quarantine`, then mend the file or the contract {worst.source} and build again; "
+        f"Next: {rates}`insight show quarantine`, then mend the file or the contract {worst.source} and build again; "
         f'to accept the loss, set INSIGHT_REJECT_BUDGETS=\'{{"{worst.source}": {_rounded_up(worst)}}}\''
     )
 

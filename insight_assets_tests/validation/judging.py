@@ -10,6 +10,7 @@ from insight_assets.contracts.sources import SourceContract
 from insight_assets.ingestion.landing import locate_rows
 from insight_assets.ingestion.raw import raw_contract, stamp_rows
 from insight_assets.ingestion.readers import Delivery, read_rows
+from insight_assets.validation.currencies import Exchange
 from insight_assets.validation.pseudonyms import pseudonymiser
 from insight_assets.validation.publishing import ValidatedDay, validate_day
 
@@ -43,22 +44,25 @@ def _delivery(name: str, content: str | bytes) -> Delivery:
 
 
 def validate(
-    source: SourceContract, *files: str | bytes | Delivery, shop: str = SHOP, order: Iterable[int] | None = None
+    source: SourceContract, *files: str | bytes | Delivery, shop: str = SHOP, order: Iterable[int] | None = None,
+    exchange: Exchange = Exchange(),
 ) -> dict[date, ValidatedDay]:
     """Validate the days of files; `order` shuffles the raw rows first."""
     raw = raw_rows(source, *files, shop=shop)
     if order is not None:
         raw = raw.with_columns(pl.Series("shuffled", list(order)[: raw.height])).sort("shuffled").drop("shuffled")
-    return validate_raw(source, raw, shop=shop)
+    return validate_raw(source, raw, shop=shop, exchange=exchange)
 
 
-def validate_raw(source: SourceContract, raw: pl.DataFrame, *, shop: str = SHOP) -> dict[date, ValidatedDay]:
+def validate_raw(
+    source: SourceContract, raw: pl.DataFrame, *, shop: str = SHOP, exchange: Exchange = Exchange()
+) -> dict[date, ValidatedDay]:
     """Validate the days of raw rows, each with a look back at the days before it."""
     days = {key[0]: rows for key, rows in raw.partition_by("event_day", as_dict=True).items()}
     return {
         day: validate_day(
             day, {source.name: rows}, {source.name: source}, pseudonym=PSEUDONYM, shop_timezone=shop, budgets={},
-            earlier={source.name: _before(raw, day, rows["identity"])},
+            exchange=exchange, earlier={source.name: _before(raw, day, rows["identity"])},
         )
         for day, rows in days.items()
     }  # fmt: skip

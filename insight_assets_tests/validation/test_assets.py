@@ -196,7 +196,7 @@ def test_a_source_that_is_spoilt_holds_its_day_back(home):
 
 def test_sources_of_one_day_come_together(home):
     land_days(home, FIRST)
-    home.land("generic_orders_csv", "o.csv", lines(ORDERS_HEADER, orders_row("o1", f"{FIRST} 10:00")))
+    home.land("generic_orders_csv", "o.csv", lines(ORDERS_HEADER, orders_row("o1", f"{FIRST} 10:00", currency="CNY")))
     home.build(FIRST, sources=["segment", "generic_orders_csv"])
     assert home.table("orders").select("order_id", "source").rows() == [("o1", "generic_orders_csv"), ("o1", "segment")]
     derived = home.table("events").filter(pl.col("file_hash") == "derived")
