@@ -31,9 +31,9 @@ def currency_of_file(inventory: Inventory, file: LandedFile, source: SourceContr
     mappings = [mapping for mapping in source.mappings if mapping.table == "order_lines"]
     if not mappings:
         return None
-    fixed = {pl.sql_expr(mapping.expressions["currency"]) for mapping in mappings}
+    fixed = [pl.sql_expr(mapping.expressions["currency"]) for mapping in mappings]
     if all(not written.meta.root_names() for written in fixed):
-        return pl.select(next(iter(fixed)).cast(pl.String)).item()
+        return pl.select(fixed[0].cast(pl.String)).item()
     path = inventory.root / source.name / file.name
     try:
         delivery = read_delivery(path, max_bytes=inventory.max_file_bytes)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from insight_assets.contracts.catalogue import contract, contracts
 from insight_assets.contracts.sources import source_contracts
+from insight_assets.lake import hash_frame
 from insight_assets.validation.currencies import MONEY, RATE, RATES, Exchange, convert, rates_in_force
 from insight_assets.validation.rate_files import changed_days, read_quotes
 from insight_assets_tests.deliveries import ORDERS_HEADER, lines, order, orders_row, product
@@ -48,11 +49,11 @@ def test_a_book_of_several_currencies_reconciles_to_the_last_digit(rows, order):
     written = [
         orders_row(
             f"o{number}", "2025-01-04 10:00", order_line_id="1", currency=currency, quantity=str(units), unit_price=str(price),
-            status="refunded" if back else "paid", tax=f"{tax}.05",
-        )
+            status="refunded" if back else "paid",
+        ) + f",{tax}.05"
         for number, (currency, units, price, back, tax) in enumerate(rows)
     ]  # fmt: skip
-    text = lines(f"{ORDERS_HEADER},tax", *(row for row in written))
+    text = lines(f"{ORDERS_HEADER},tax", *written)
     days = validate(ORDERS, text, order=order, exchange=exchange("GBP", **quoted))
     found = pl.concat([day.tables["orders"] for day in days.values()])
     gross = refunded = taxed = Decimal(0)
@@ -117,8 +118,6 @@ def test_lines_that_are_no_rate_are_named_and_left_out(tmp_path):
 
 
 def test_a_corrected_rate_changes_exactly_the_days_on_which_it_is_in_force(tmp_path):
-    from insight_assets.lake import hash_frame
-
     days = [date(2025, 1, day) for day in range(1, 11)]
     of = contract("currency_rates")
     (tmp_path / "a.csv").write_text(f"{HEADER}2025-01-03,USD,EUR,0.90\n2025-01-06,USD,EUR,0.95\n")
@@ -135,7 +134,7 @@ def test_rates_reach_the_ledger_through_dagster(home):
     home.land_calls("a.ndjson", [order("m1", "2025-01-04T02:00:00Z", product(price=80))])
     home.build("2025-01-04")
     assert home.table("orders").select("net", "net_base", "base_currency").row(0) == (80, 10, "EUR")
-    home.land_calls("a.ndjson", [order("m1", "2025-01-14T02:00:00Z", product(price=80))])
+    home.land_calls("b.ndjson", [order("m2", "2025-01-14T02:00:00Z", product(price=80))])
     (told,) = failures(home.build("2025-01-14", check=False))
     assert "currency.no_rate" in told
     assert "landing/currency_rates" in told
