@@ -12,7 +12,6 @@ from typing import Any
 
 import polars as pl
 
-from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.documents import SNAKE_CASE
 from insight_assets.contracts.sources import BESIDE_DELIVERED, ENGINE_FILLED, POSITION
 from insight_assets.validation.unknown_files import UnknownColumn, UnknownFile
@@ -625,7 +624,7 @@ class _Writer:
         if quantity and self.chosen["quantity"].column.filled < 1:
             units = f"COALESCE({units}, 1)"
         each = f"TRY_CAST({price} AS DECIMAL(18,4))" if price else "1"
-        off = f"COALESCE(TRY_CAST({discount} AS DECIMAL(18,4)), 0)" if discount and self.items is None else "0"
+        off = f"COALESCE(TRY_CAST({discount} AS DECIMAL(18,4)), 0)" if discount and self.items is None else None
         order = self.sql("order")
         who = self.sql("customer") or self.sql("visitor") or self.sql("session")
         if self.items is None:
@@ -649,14 +648,12 @@ class _Writer:
             ("quantity", units, ""),
             ("unit_price", each, comment),
             ("gross", f"CASE WHEN {taken_back} THEN 0 ELSE {units} * {each} END", ""),
-            ("discount", f"CASE WHEN {taken_back} THEN 0 ELSE {off} END", ""),
+            *((("discount", f"CASE WHEN {taken_back} THEN 0 ELSE {off} END", ""),) if off else ()),
             ("refunded", f"CASE WHEN {taken_back} THEN -1 * {units} * {each} ELSE 0 END", ""),
-            ("net", f"{units} * {each} - CASE WHEN {taken_back} THEN 0 ELSE {off} END", ""),
             ("currency", *self._currency()),
             ("channel", "'web'", self.ask("the channel is set to web")),
             *((role, self.sql(role), "") for role in ("country", "coupon") if role in self.chosen),
         ]  # fmt: skip
-        rows += [(name, sql, "") for name, sql in _required_money() if name not in {each[0] for each in rows}]
         yield from self._mapping("order_lines", where, "items_list" if self.items else None, rows)
 
     def _mapping(
@@ -681,13 +678,6 @@ _SWAPPED = {each for each in ("%d/%m/%Y", "%m/%d/%Y") for each in (each, f"{each
 def _both_ways(column: UnknownColumn) -> bool:
     parts = column.texts.drop_nulls().str.extract_groups(r"^(\d+)/(\d+)/").struct.unnest()
     return parts.select(pl.all().cast(pl.Int64, strict=False).max() <= 12).row(0) == (True, True)
-
-
-def _required_money() -> Iterator[tuple[str, str]]:
-    """Give what every order line needs and few files hold: amounts are 0 until somebody maps them."""
-    for column in contract("order_lines").columns:
-        if column.required and column.name not in ENGINE_FILLED and column.dtype.is_numeric():
-            yield column.name, "0"
 
 
 def _classification(column: UnknownColumn, roles: Sequence[str]) -> str:
