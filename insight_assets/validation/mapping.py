@@ -137,7 +137,7 @@ def map_rows(
     # A delivered row that feeds two tables is one row in which its identifiers were seen together.
     seen = [*ROW, "event_day", "event_time", "source", *KEYS]
     met = pl.concat([frame.select(seen) for frame in tables.values()]).unique()
-    accepted = today.rows.join(met, on=ROW, how="semi")
+    accepted = today.rows.select(*ROW, "event_day", "known_at", "clock_skew").join(met, on=ROW, how="semi")
     return MappedRows(
         tables={table: frame.select(contract(table).polars_schema().names()) for table, frame in tables.items()},
         rejected=rejected,
@@ -186,7 +186,7 @@ def _judge_rows(
         source=pl.lit(source.name),
     )
     broken = pl.col("malformed")
-    timeless = decoded.filter(~broken).join(delivered.filter(pl.col("event_time").is_null()), on=ROW, how="semi")
+    timeless = decoded.filter(delivered["event_time"].is_null() & ~delivered["malformed"])
     waited = pl.col("known_at") - pl.col("event_time")
     fault = (
         pl.when(pl.col("event_time").is_null()).then(None)
@@ -223,7 +223,7 @@ def _judge_rows(
         reached.append(judged.select(ROW))
         verdicts.append(judged.filter(pl.col("rule").is_not_null()).select(*ROW, "rule", "column", "rules"))
         mapped.setdefault(mapping.table, []).append(judged.drop("rule", "column", "rules"))
-    stranded = rows.join(pl.concat(reached).unique(), on=ROW, how="anti")
+    stranded = rows.select(ROW).join(pl.concat(reached).unique(), on=ROW, how="anti")
     verdicts.append(stranded.select(*ROW, **_verdict("not_mapped", None)))
     made = {table: pl.concat(frames) for table, frames in mapped.items()}
     for table, frame in made.items():

@@ -4,13 +4,15 @@ import json
 import random
 from datetime import date
 
+import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight_assets.contracts.sources import source_contracts
+from insight_assets.validation.mapping import map_rows
 from insight_assets.validation.publishing import TABLES
 from insight_assets_tests.deliveries import ORDERS_HEADER, call, lines, order, orders_row, product
-from insight_assets_tests.validation.judging import content, totals, validate, verdicts
+from insight_assets_tests.validation.judging import PSEUDONYM, content, raw_rows, totals, validate, verdicts
 
 SEGMENT, ORDERS = (source_contracts()[name] for name in ("segment", "generic_orders_csv"))
 TIME = "2025-01-0{}T1{}:{:02}:00Z"
@@ -179,3 +181,101 @@ def test_bad_lines_of_csv_change_no_verdict_on_another(rows, poison):
     for name in PUBLISHED:
         assert set(content(clean, name)) <= set(content(spoilt, name))
     assert verdicts(clean).items() <= verdicts(spoilt).items()
+
+
+POISON = st.sampled_from(
+    [
+        "NaN", "Infinity", "-Infinity", "1e308", "-0", "1000000000000000000", '""', '"\\u0000"', '"😀"', '"\u202eabc"', '"\\ud800"',
+        '"1,299.00"', '"￥12"', '"open', "null", "[]", "{}", '"１２"', "true", '"\t"',
+    ]
+)  # fmt: skip
+PLACES = st.sampled_from(["price", "quantity", "product_id", "category", "messageId", "timestamp", "receivedAt", "sentAt", "userId", "event"])
+# Values are put into the text of a row, as a broken exporter would.
+POISONED = st.builds(
+    lambda place, value, number: json.dumps(
+        call(f"p{number}", "2025-01-02T10:00:00Z", originalTimestamp="2025-01-02T10:00:00Z", sentAt="2025-01-02T10:00:01Z", userId="u9")
+        | {"properties": {"product_id": "p1", "price": 9.5, "quantity": 1, "category": "tea"}}
+    ).replace(f'"{place}": ', f'"{place}": {value}, "was {place}": ', 1),
+    PLACES, POISON, st.integers(0, 5),
+)  # fmt: skip
+CUT = st.builds(lambda row, place: row[: place % (len(row) + 1)], POISONED, st.integers(0, 400))
+CLEAN = [call(f"good-{n}", f"2025-01-02T{n:02}:00:00Z", userId=f"u{n % 3}") for n in range(6)]
+
+
+@settings(max_examples=40)
+@given(poison=st.lists(POISONED | CUT | NOISE, max_size=20), places=st.randoms(use_true_random=False), gone=st.sampled_from(["", "u0", "u9"]))
+def test_whatever_is_delivered_every_row_is_accounted_for_and_good_rows_stay_as_they_are(poison, places, gone):
+    good = [json.dumps(one) for one in CLEAN]
+    mixed = [*good, *poison]
+    places.shuffle(mixed)
+    raw = raw_rows(SEGMENT, lines(GOOD, *mixed))
+    mapped = [
+        map_rows(rows, SEGMENT, pseudonym=PSEUDONYM, shop_timezone="Asia/Shanghai", suppressed=(lambda word: word == gone) if gone else None)
+        for rows in raw.partition_by("event_day")
+    ]
+    assert sum(each.read for each in mapped) == 1 + filled(mixed)
+    for each in mapped:
+        assert each.read == each.accepted + each.duplicate + each.quarantined + each.suppressed
+        assert each.quarantined == each.rejected.height
+    assert (sum(each.suppressed for each in mapped) >= 2) == (gone == "u0") or gone == "u9"
+    events = pl.concat([each.tables["events"] for each in mapped])
+    kept = events.filter(pl.col("event_id").str.starts_with("good-")).drop("file_hash", "line").sort("event_id")
+    alone = validate(SEGMENT, lines(*(json.dumps(one) for one in CLEAN if one["userId"] != gone)))
+    wanted = pl.concat([day.tables["events"] for day in alone.values()]).drop("file_hash", "line").sort("event_id")
+    assert kept.equals(wanted)
+
+
+PRICES = st.one_of(
+    st.decimals(-10, 10**6, places=2).map(str), st.sampled_from(["1,299.00", "￥12", "1.299,00", "12 CNY", "", " ", "１２", "1e3", "0x1F", "--1"])
+)  # fmt: skip
+
+
+@settings(max_examples=30)
+@given(prices=st.lists(PRICES, min_size=1, max_size=15))
+def test_a_price_that_was_written_is_read_or_quarantined_and_never_lost(prices):
+    rows = [json.dumps(call(f"m{n}", "2025-01-01T10:00:00Z", properties={"price": price})) for n, price in enumerate(prices)]
+    days = validate(SEGMENT, lines(*rows))
+    events = pl.concat([day.tables["events"] for day in days.values()])
+    nulls = set(events.filter(pl.col("price").is_null())["event_id"])
+    assert nulls == {f"m{n}" for n, price in enumerate(prices) if not price.strip()}
+    assert set(verdicts(days).values()) <= {"price.type", "price.minimum"}
+    assert len(verdicts(days)) + events.height == len(prices)
+
+
+def work_of(rows: list[str], monkeypatch) -> tuple[int, int]:
+    """Count the cells that sorting, joining and exploding were given while rows were validated, and the rows accepted."""
+    cells = 0
+    for name in ("join", "sort", "explode", "group_by"):
+        plain = getattr(pl.DataFrame, name)
+
+        def counting(frame, *given, plain=plain, **named):
+            nonlocal cells
+            made = plain(frame, *given, **named)
+            cells += frame.height * frame.width + (made.height * made.width if isinstance(made, pl.DataFrame) else 0)
+            return made
+
+        monkeypatch.setattr(pl.DataFrame, name, counting)
+    accepted = totals(validate(SEGMENT, lines(*rows)))[1]
+    monkeypatch.undo()
+    return cells, accepted
+
+
+def test_a_customer_with_two_fifths_of_all_rows_costs_no_more_than_any_other(monkeypatch):
+    def shop(count: int, share: float) -> list[str]:
+        times = [f"2025-01-01T{n // 60 % 15:02}:{n % 60:02}:00Z" for n in range(count)]
+        return [json.dumps(call(f"m{n}", at, userId="one" if n < share * count else f"u{n}")) for n, at in enumerate(times)]
+
+    even, accepted = work_of(shop(1_000, 0), monkeypatch)
+    heavy, same = work_of(shop(1_000, 0.4), monkeypatch)
+    assert accepted == same == 1_000
+    assert heavy <= 1.1 * even
+
+
+def test_an_order_of_many_items_costs_in_line_with_its_items(monkeypatch):
+    def shop(items: int) -> list[str]:
+        # Delivered twice, so that its lines are compared too.
+        return [json.dumps(order("o", "2025-01-01T10:00:00Z", *(product(f"p{n}") for n in range(items))))] * 2
+
+    few, many = (work_of(shop(items), monkeypatch) for items in (500, 5_000))
+    assert few[1] == many[1] == 1
+    assert many[0] <= 11 * few[0]
