@@ -15,11 +15,13 @@ from insight_assets.insights.lifetime_value import assets as lifetime_value
 from insight_assets.insights.recommendation import assets as recommendation
 from insight_assets.insights.segmentation import assets as segmentation
 from insight_assets.io_managers import LakeIOManager
+from insight_assets.monitoring import assets as monitoring
+from insight_assets.monitoring import checks as monitoring_checks
 from insight_assets.people import assets as people
 from insight_assets.profiles import assets as profiles
 from insight_assets.profiles import checks as profile_checks
 from insight_assets.purposes import CONSENTED_PURPOSES
-from insight_assets.resources import LakeFolder, LandingFolder, ModelStore, PseudonymKey
+from insight_assets.resources import DataDocsFolder, LakeFolder, LandingFolder, ModelStore, PseudonymKey
 from insight_assets.settings import Settings, settings
 from insight_assets.validation import assets as validation
 from insight_assets.validation.key_ring import ANALYTICS, VAULT, current_number
@@ -35,6 +37,7 @@ GROUPS: Mapping[str, ModuleType] = {
     "lifetime_value": lifetime_value,
     "recommendation": recommendation,
     "profiles": profiles,
+    "monitoring": monitoring,
 }
 
 LEARNING = frozenset({"segmentation", "churn", "lifetime_value", "recommendation"})
@@ -49,6 +52,7 @@ def configured(shop: Settings) -> dict[str, object]:
     return {
         "lake": LakeIOManager(root=str(shop.lake), consent_without_record=shop.consent_without_record),
         "tables": LakeFolder(root=str(shop.lake)),
+        "docs": DataDocsFolder(root=str(shop.data_docs)),
         "models": ModelStore(root=str(shop.models)),
         "landing": LandingFolder(
             root=str(shop.landing), timezone=shop.timezone, max_file_bytes=shop.max_file_bytes, max_ratio=shop.max_ratio,
@@ -70,14 +74,16 @@ def build_defs(
     """
     shop = settings()
     assets = [
-        automated(versioned(asset, shop))
+        automated(monitoring.documented(versioned(asset, shop), shop.data_docs))
         for group, module in GROUPS.items()
         for asset in dg.load_assets_from_modules([module], group_name=group)
     ]
     raw = dg.load_assets_from_modules([ingestion], group_name="raw")
     return dg.Definitions(
         assets=[*ingestion.landing_specs, *raw, *assets],
-        asset_checks=dg.load_asset_checks_from_modules([churn, lifetime_value, recommendation, profile_checks]),
+        asset_checks=dg.load_asset_checks_from_modules(
+            [churn, lifetime_value, recommendation, profile_checks, monitoring_checks]
+        ),
         sensors=[*ingestion_sensors.sensors, automation_sensor],
         resources={**configured(shop), **(resources or {})},
         executor=EXECUTOR,

@@ -33,6 +33,16 @@ class LakeFolder(dg.ConfigurableResource):
         return Lake(Path(self.root))
 
 
+class DataDocsFolder(dg.ConfigurableResource):
+    """Where the pages of Great Expectations lie.
+
+    Attributes:
+        root: folder of the pages.
+    """
+
+    root: str
+
+
 class ModelStore(dg.ConfigurableResource):
     """Model directories by name and as-of day.
 

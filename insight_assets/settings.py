@@ -85,6 +85,12 @@ class Settings(BaseSettings):
         description="Whether people who never said anything about a purpose are taken to agree; by default to analytics "
         "and personalise, not to marketing",
     )
+    drift_relearn_from: dict[str, date] = Field(
+        default_factory=dict, description="Table to the first day of a change that is to stay; drift is learned anew"
+    )
+    drift_blocks: bool = Field(
+        default=False, description="Whether a drift of severity ERROR stops what the run would make of the tables"
+    )
     key_path: Path | None = Field(default=None, description="File of the keys of pseudonyms; by default secrets/ in home")
 
     @field_validator("timezone")
@@ -135,6 +141,11 @@ class Settings(BaseSettings):
     def models(self) -> Path:
         """Folder of the trained models, one subfolder a model and as-of day."""
         return self.home / "models"
+
+    @property
+    def data_docs(self) -> Path:
+        """Folder of Great Expectations' pages."""
+        return self.home / "data_docs"
 
     @property
     def dagster_home(self) -> Path:

@@ -1,11 +1,12 @@
 """Great Expectations suites of table contracts, their reports and their Data Docs.
 
 Meant for small published tables: a suite costs 4 to 6 s per million rows, and rows reach it through
-pandas. Rows are guarded by `pandera_schemas`. No result kept here holds a value of the table.
+pandas. Rows are guarded by `pandera_schemas`; large tables meet Great Expectations in one row of
+figures (`monitoring.suites`). No result kept here holds a value of a row.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +16,7 @@ import polars as pl
 
 from insight_assets.contracts.pandera_schemas import PRIMARY_KEY
 from insight_assets.contracts.types import Column, Contract
+from insight_assets.whole_files import write_whole
 
 if TYPE_CHECKING:
     import great_expectations as gx
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from great_expectations.expectations.expectation import Expectation
 
 COLUMN_SET, ROW_COUNT = "column_set", "row_count"
+INDEX = "index"
 LARGEST_FLOAT = 1.7976931348623157e308
 # The pages ask other hosts for styles and scripts; ours must open without a network.
 REMOTE = re.compile(
@@ -207,20 +210,33 @@ def run_expectations(contract: Contract, frame: pl.DataFrame) -> ExpectationRepo
         contract: The table's contract.
         frame: All rows of the table, or of one partition, in the contract's types.
     """
+    result = hold_against(suite_of(contract), _batch(contract, frame))
+    return ExpectationReport(contract.name, contract.version, frame.height, outcomes_of(result), result)
+
+
+def hold_against(suite: "gx.ExpectationSuite", batch: "pd.DataFrame") -> "ExpectationSuiteValidationResult":
+    """Hold a small batch against a suite; the result tells no value of a row and is in the suite's order.
+
+    Args:
+        suite: Every expectation carries its `name`, unique in the suite, in `meta`.
+        batch: What is judged.
+    """
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
     context.enable_analytics(enable=False)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    asset = context.data_sources.add_pandas("insight").add_dataframe_asset(contract.name)
+    asset = context.data_sources.add_pandas("insight").add_dataframe_asset(suite.name)
     definition = asset.add_batch_definition_whole_dataframe("rows")
-    batch = definition.get_batch({"dataframe": _batch(contract, frame)})
-    suite = suite_of(contract)
-    result = batch.validate(suite, result_format={"result_format": "BASIC", "exclude_unexpected_values": True})
+    whole = definition.get_batch({"dataframe": batch})
+    result = whole.validate(suite, result_format={"result_format": "BASIC", "exclude_unexpected_values": True})
     order = {expectation.meta["name"]: i for i, expectation in enumerate(suite.expectations)}
     result.results.sort(key=lambda one: order[one.expectation_config.meta["name"]])
     for one in result.results:
+        if hasattr(one.result.get("observed_value"), "item"):
+            # The pages cannot write NumPy's numbers.
+            one.result["observed_value"] = one.result["observed_value"].item()
         if one.exception_info and one.exception_info.get("raised_exception") is not False:
             # A traceback may quote a value.
             message = "could not be computed"
@@ -229,7 +245,12 @@ def run_expectations(contract: Contract, frame: pl.DataFrame) -> ExpectationRepo
                 "exception_message": message,
                 "exception_traceback": message,
             }
-    outcomes = tuple(
+    return result
+
+
+def outcomes_of(result: "ExpectationSuiteValidationResult") -> tuple[Outcome, ...]:
+    """Give what became of each expectation, without values."""
+    return tuple(
         Outcome(
             one.expectation_config.meta["name"],
             one.expectation_config.meta.get("column"),
@@ -238,35 +259,35 @@ def run_expectations(contract: Contract, frame: pl.DataFrame) -> ExpectationRepo
         )
         for one in result.results
     )
-    return ExpectationReport(contract.name, contract.version, frame.height, outcomes, result)
 
 
-def render_data_docs(reports: Sequence[ExpectationReport], folder: Path) -> Path:
-    """Write one page a report and an index, readable without a network, and return the index.
-
-    The pages are Great Expectations' own, less the scripts, styles and pictures that they would
-    fetch from other hosts.
-    """
+def render_page(report: ExpectationReport) -> str:
+    """Give Great Expectations' own page of a report, without what it would fetch from other hosts."""
     from great_expectations.render.renderer import ValidationResultsPageRenderer
     from great_expectations.render.view import DefaultJinjaPageView
 
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = []
-    for report in reports:
-        page = DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(report.result))
-        page = REMOTE.sub("", page).replace("</head>", f"{STYLE}</head>", 1)
-        (folder / f"{report.table}.html").write_text(page, encoding="utf-8")
-        broken = sum(not outcome.success for outcome in report.outcomes)
-        lines.append(
-            f'<tr><td><a href="{report.table}.html">{report.table}</a></td>'
-            f"<td>{report.version}</td><td>{report.rows}</td><td>{len(report.outcomes)}</td>"
-            f"<td>{broken}</td></tr>"
-        )
-    head = "".join(f"<th>{name}</th>" for name in ("table", "version", "rows", "demands", "broken"))
-    index = folder / "index.html"
-    index.write_text(
+    page = DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(report.result))
+    return REMOTE.sub("", page).replace("</head>", f"{STYLE}</head>", 1)
+
+
+def render_data_docs(reports: Mapping[str, ExpectationReport], folder: Path) -> Path:
+    """Write one page a report, and an index of all pages of the folder; each file appears whole.
+
+    Args:
+        reports: Page name to report; a page of that name is replaced.
+        folder: Where the pages lie; they are readable without a network.
+
+    Returns:
+        The index.
+    """
+    for name, report in reports.items():
+        write_whole(folder / f"{name}.html", render_page(report))
+    names = sorted(path.stem for path in folder.glob("*.html") if path.stem != INDEX)
+    lines = "".join(f'<li><a href="{name}.html">{name}</a></li>' for name in names)
+    index = folder / f"{INDEX}.html"
+    write_whole(
+        index,
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Data Docs</title>{STYLE}'
-        f"</head><body><h1>Data Docs</h1><table><tr>{head}</tr>{''.join(lines)}</table></body></html>",
-        encoding="utf-8",
+        f"</head><body><h1>Data Docs</h1><ul>{lines}</ul></body></html>\n",
     )
     return index

@@ -33,7 +33,7 @@ from insight_assets.contracts.types import (
     physical_type,
 )
 
-STAGES = ("validated", "features", "insights", "profiles")
+STAGES = ("validated", "features", "insights", "profiles", "monitoring")
 NUMBER_LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 OPTIONS = {
     "string": ("pattern", "minLength", "maxLength"),

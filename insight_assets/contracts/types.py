@@ -135,7 +135,7 @@ class Contract:
     Attributes:
         name: Table name, unique in the project.
         version: Semantic version of the contract.
-        stage: Folder of the contract: validated, features, insights or profiles.
+        stage: Folder of the contract: validated, features, insights, profiles or monitoring.
         description: What one row means.
         owner: Team that answers for the table.
         columns: In the table's order.

@@ -16,7 +16,7 @@ from insight_assets.profiles.profiles import scores_out_of_bounds, unmatched_cus
 ONE_ROW_PER_CUSTOMER = "one_row_per_customer"
 SCORES_WITHIN_BOUNDS = "scores_within_bounds"
 NO_SMALL_GROUP = "no_small_group"
-EXPECTATIONS = "expectations"
+MEETS_ITS_CONTRACT = "meets_its_contract"
 
 EXPECTED_ROWS = 20_000
 """Rows that Great Expectations sees: 15 s for 20,000 rows on a busy machine. Keys are keyed
@@ -36,7 +36,7 @@ PROFILE_CHECKS = (
         description="Probabilities and shares lie between 0 and 1",
     ),
     dg.AssetCheckSpec(
-        EXPECTATIONS,
+        MEETS_ITS_CONTRACT,
         asset="customer_profiles",
         blocking=True,
         description="The contract's Great Expectations suite holds",
@@ -51,7 +51,7 @@ SUMMARY_CHECKS = (
         description="No row speaks of fewer customers than the shop's smallest group",
     ),
     dg.AssetCheckSpec(
-        EXPECTATIONS,
+        MEETS_ITS_CONTRACT,
         asset="segment_summary",
         blocking=True,
         description="The contract's Great Expectations suite holds",
@@ -85,7 +85,7 @@ def check_profiles(
         passed=not any(outside.values()),
         metadata=dict(outside),
     )
-    yield check_expectations("customer_profiles", profiles)
+    yield check_contract("customer_profiles", profiles)
 
 
 def check_summary(summary: pl.DataFrame, *, smallest_group: int) -> Iterator[dg.AssetCheckResult]:
@@ -105,10 +105,10 @@ def check_summary(summary: pl.DataFrame, *, smallest_group: int) -> Iterator[dg.
         passed=small == 0,
         metadata={"rows": summary.height, "small_groups": small, "smallest_group": smallest_group},
     )
-    yield check_expectations("segment_summary", summary)
+    yield check_contract("segment_summary", summary)
 
 
-def check_expectations(table: str, rows: pl.DataFrame) -> dg.AssetCheckResult:
+def check_contract(table: str, rows: pl.DataFrame) -> dg.AssetCheckResult:
     """Hold a table's rows against the Great Expectations suite of its contract.
 
     Args:
@@ -116,18 +116,18 @@ def check_expectations(table: str, rows: pl.DataFrame) -> dg.AssetCheckResult:
         rows: Rows about to be published, sorted by key.
 
     Returns:
-        The result of the check `expectations`, with the names of the demands that are not met.
+        The result of the check `meets_its_contract`, with the names of the demands that are not met.
     """
     report = run_expectations(contract(table), rows.head(EXPECTED_ROWS))
     broken = {
         outcome.name: outcome.unexpected_count for outcome in report.outcomes if not outcome.success
     }
     return dg.AssetCheckResult(
-        check_name=EXPECTATIONS,
+        check_name=MEETS_ITS_CONTRACT,
         asset_key=table,
         passed=report.success,
         metadata={
-            "expectations": len(report.outcomes),
+            "demands": len(report.outcomes),
             "rows": report.rows,
             **({"broken": broken} if broken else {}),
         },

@@ -43,13 +43,13 @@ def test_a_missing_column_fails_what_needs_it_and_tells_no_traceback(tmp_path: P
     report = run_expectations(KITCHEN, SPOILT.drop("total", "stars"))
     broken = {one.name for one in report.outcomes if not one.success}
     assert broken == {"column_set", "stars.enum", "dish.enum", "adds_up"}
-    page = render_data_docs([report], tmp_path).with_name("kitchen.html").read_text("utf-8")
+    page = render_data_docs({"kitchen": report}, tmp_path).with_name("kitchen.html").read_text("utf-8")
     assert "Traceback" not in page
     assert "could not be computed" in page
 
 
 def test_data_docs_tell_no_value_and_ask_no_other_host(report, tmp_path: Path) -> None:
-    index = render_data_docs([report], tmp_path / "docs")
+    index = render_data_docs({"kitchen": report}, tmp_path / "docs")
     pages = {path.name: path.read_text("utf-8") for path in index.parent.iterdir()}
     assert set(pages) == {"index.html", "kitchen.html"}
     assert "kitchen.html" in pages["index.html"]

@@ -123,9 +123,9 @@ def test_every_check_is_judged_and_holds(built):
         for spec in (*checks.PROFILE_CHECKS, *checks.SUMMARY_CHECKS)
     }
     assert all(evaluation.passed for evaluation in found.values())
-    expected = found["customer_profiles", "expectations"].metadata
+    expected = found["customer_profiles", "meets_its_contract"].metadata
     assert expected["rows"].value == 55
-    assert expected["expectations"].value >= len(contract("customer_profiles").row_rules())
+    assert expected["demands"].value >= len(contract("customer_profiles").row_rules())
 
 
 def test_metadata_is_safe_to_show(built):
@@ -176,7 +176,7 @@ def summary_row(**values: object) -> pl.DataFrame:
 
 
 def test_a_broken_expectation_is_named():
-    result = checks.check_expectations("segment_summary", summary_row(share=1.5))
+    result = checks.check_contract("segment_summary", summary_row(share=1.5))
     assert not result.passed
     assert result.metadata["broken"].value == {"share.maximum": 1}
 
