@@ -1,7 +1,9 @@
 """The check as people see it in Dagster: which days, what was found, since when, what to do, and the page."""
 
+import os
 import re
 from datetime import date, timedelta
+from unittest import mock
 
 import dagster as dg
 import polars as pl
@@ -17,6 +19,7 @@ from insight_assets.monitoring.drift import FEWEST_DAYS
 from insight_assets.partitions import DAYS
 from insight_assets.resources import DataDocsFolder, LakeFolder
 from insight_assets_tests.monitoring import simulated_shop as faults
+from insight_assets_tests.validation.judging import SHOP
 
 DEFS = dg.Definitions(
     assets=[*(dg.AssetSpec(name, partitions_def=DAYS) for name in JUDGED), partition_profiles],
@@ -56,7 +59,8 @@ def run(home, days: list[date]) -> dict[str, dg.AssetCheckEvaluation]:
     }
     job = dg.Definitions.merge(DEFS, dg.Definitions(resources=resources)).resolve_implicit_global_asset_job_def()
     span = {"dagster/asset_partition_range_start": str(days[0]), "dagster/asset_partition_range_end": str(days[-1])}
-    with dg.DagsterInstance.ephemeral() as instance:
+    in_zone = mock.patch.dict(os.environ, {"INSIGHT_TIMEZONE": SHOP})
+    with dg.DagsterInstance.ephemeral() as instance, in_zone:
         result = job.execute_in_process(instance=instance, tags=span)
     return {found.asset_key.to_user_string(): found for found in result.get_asset_check_evaluations()}
 

@@ -36,7 +36,8 @@ def views(count: int, **columns: object) -> list[dict]:
 
 def test_figures_say_what_the_rows_are() -> None:
     rows = views(30, price=Decimal("9.9"), category="shoes")
-    order = event("order_completed", "2025-03-01 09:10", 1, value=Decimal(80), currency="EUR", order_id="1", event_id="o")
+    sold = {"value": Decimal(80), "currency": "EUR", "order_id": "1", "event_id": "o"}
+    order = event("order_completed", "2025-03-01 09:10", 1, **sold)
     rows += [order, order]
     found = figures(profile_days("events", table("events", rows), [FIRST_DAY], timezone=ZONE))
     assert found["rows", "", ""] == 32
