@@ -75,7 +75,15 @@ def _key(shop: Settings) -> list[Finding]:
         return [Finding("pseudonym key", "note", "made on first use")]
     if shop.key_file.stat().st_mode & 0o077:
         return [Finding("pseudonym key", "wrong", "others may read it", f"chmod 600 {shop.key_file}")]
-    return [Finding("pseudonym key", "ok", f"{shop.key_file} (mode 600); back it up: without it pseudonyms change")]
+    from insight_assets.validation.key_ring import ANALYTICS, read_ring
+    from insight_assets.validation.suppression import list_beside, read_suppressed
+
+    ring, suppressed = read_ring(shop.key_file), read_suppressed(list_beside(shop.key_file))
+    used = f"{shop.key_file} (mode 600), {ring.current(ANALYTICS).id} in use; back it up: without it pseudonyms change"
+    return [
+        Finding("pseudonym key", "ok", used),
+        Finding("suppression list", "ok", f"{len(suppressed.hashes)} identifiers of people whose rows are left out"),
+    ]
 
 
 def _contracts(shop: Settings) -> list[Finding]:

@@ -13,6 +13,7 @@ from insight_assets.planning import (
     Made,
     Node,
     Step,
+    days_of_others,
     first_stretch,
     is_stale,
     need_snapshots,
@@ -371,3 +372,16 @@ def test_a_failed_origin_does_not_hold_back_the_newest_day():
 @pytest.mark.parametrize("landed", [{}, {"raw_shop": [FIRST]}])
 def test_a_range_of_no_days_needs_nothing(landed: Mapping[str, Collection[date]]):
     assert plan_rows(ROWS, [], World().states, landed) is None
+
+
+def test_what_was_made_with_another_key_or_other_people_is_found_by_its_code_version():
+    old, new = Made(1.0, 1.0, "2-1.0.0-k1"), Made(1.0, 1.0, "2-1.0.0-k2")
+    later = FIRST + timedelta(days=1)
+    states = {
+        "raw_shop": {FIRST: Made(1.0, 1.0, "1")},
+        "events": {FIRST: old, later: new},
+        "profiles": {FIRST: Made(1.0, 1.0, None), later: Made(1.0, 1.0, "1-k2.5f0a11bc")},
+    }
+    assert days_of_others(states, NODES, "k2") == {FIRST: {"events", "profiles"}, later: {"profiles"}}
+    assert days_of_others(states, SNAPSHOTS, "k2.5f0a11bc") == {FIRST: {"profiles"}}
+    assert days_of_others({}, NODES, "k2") == {}

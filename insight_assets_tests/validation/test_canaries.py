@@ -13,7 +13,9 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from insight_assets.cli import app
 from insight_assets.contracts.catalogue import contracts
 from insight_assets.contracts.sources import PSEUDO_COLUMNS
 from insight_assets.discretion import UntoldError, without_values
@@ -221,6 +223,24 @@ def test_a_frame_that_breaks_its_contract_is_refused_without_its_values(kept_hom
     assert "channel.enum" in "".join(failures(result))
     assert found_in(kept_home) == {}
     assert sightings("".join(capfd.readouterr()).encode()) == set()
+
+
+def test_a_proposed_contract_quotes_no_value(tmp_path, kept_environment):
+    said = SAID.replace(",", ";")
+    rows = [
+        f"{number},{DAY} 10:{number:02},{CANARIES['email']},{CANARIES['phone']},{CANARIES['name']},{said},9.50"
+        for number in range(30)
+    ]
+    path = tmp_path / "unknown.csv"
+    path.write_text(lines("order,ordered at,e-mail,telephone,name of buyer,remark,price", *rows))
+    for place, more in enumerate(([], ["--json"])):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        options = ["--home", str(tmp_path / "home"), "--out", str(folder), *more]
+        told = CliRunner().invoke(app, ["check-source", str(path), *options]).output
+        written = (folder / "unknown.odcs.yaml").read_text()
+        assert "telephone" in written
+        assert sightings((told + written).encode()) == set()
 
 
 def test_errors_of_files_keep_their_words_and_others_lose_them():
