@@ -3,8 +3,10 @@
 A shop's database exports a table a file, and only some tables know when something happened and to whom. Such files
 land as one zip archive, a *bundle*. We weighed landing each file as a source of its own, rows waiting until what they
 name has landed elsewhere, and decided against it: whether a row is an orphan or only early could then never be told,
-so its outcome would depend on the order of arrival. An archive is complete or cannot be opened, is one delivery with
-one identity, and a mended bundle replaces the whole of it.
+so its outcome would depend on the order of arrival. A folder would need a rule for when it is whole; an archive
+ends with its own table of contents, so that a cut one cannot be opened. It is one delivery with one identity, and an
+archive that lands under the same name, mended or with the orders of another month beside the old ones, replaces the
+whole of it.
 
 Each delivered row becomes one raw row: the columns of its file, then what it looked up, then the time it happened. The
 rest of the flow reads a bundle as it reads a csv file. Opening archives is in `archives.py`, reading a single file in
