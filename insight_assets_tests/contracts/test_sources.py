@@ -83,7 +83,7 @@ def test_refusal_names_file_line_and_choice(case: str, tmp_path: Path) -> None:
 def test_source_holds_what_the_file_says() -> None:
     stall = load_source(STALL_FILE, linted=True)
     assert (stall.name, stall.version, stall.format, stall.delimiter) == ("stall", "1.0.0", "ndjson", ",")
-    assert (stall.encoding, stall.header, stall.reject_budget) == ("utf-8", True, 0.1)
+    assert (stall.encoding, stall.header, stall.reject_budget) == ("auto", True, 0.1)
     assert (stall.time_column, stall.timezone, stall.known_at) == ("sold_at", "Europe/London", "sent_at")
     assert [(c.name, c.path, c.required) for c in stall.delivered][:2] == [
         ("receipt", "receipt.number", True),

@@ -368,6 +368,23 @@ def test_what_a_parameter_list_says_is_taken_by_key(judged):
     assert set(events.filter(pl.col("event") == "order_completed")["coupon"]) == {"SPRING"}
 
 
+def test_documents_and_lists_go_through_dagster_to_orders(home):
+    home.timezone = SHOP
+    events = FILES["ga4"].read_text(encoding="utf-8").splitlines()
+    home.land("ga4", "events.jsonl", "\n".join(events[:11]))
+    orders = json.loads(FILES["woocommerce_orders"].read_text(encoding="utf-8"))
+    home.land("woocommerce_orders", "orders.json", json.dumps(orders[:2], indent=2))
+    home.build("2025-03-05", sources=["ga4", "woocommerce_orders"])
+    found = home.table("orders").select("source", "order_id", "kind", "net", "tax", "shipping")
+    assert sorted((*row[:3], *map(str, row[3:])) for row in found.rows()) == [
+        ("ga4", "T-0", "refund", "-5.0000", "0.0000", "0.0000"),
+        ("ga4", "T-1", "refund", "-9.9000", "0.0000", "0.0000"),
+        ("ga4", "T-1", "sale", "29.7000", "5.1000", "4.9000"),
+        ("woocommerce_orders", "301", "sale", "45.0000", "9.0000", "5.0000"),
+        ("woocommerce_orders", "302", "sale", "10.0000", "1.9000", "0.0000"),
+    ]
+
+
 CLICKS = "yoochoose_100k/yoochoose-clicks-100k"
 TAOBAO = {"product_viewed": 3_926, "product_added": 190, "product_added_to_wishlist": 128}
 
