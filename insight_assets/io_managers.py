@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import validate_frame
@@ -80,11 +80,12 @@ class LakeIOManager(dg.ConfigurableIOManager):
 
     Attributes:
         root: folder of the lake.
-        consent_without_record: by purpose, whether people who never said anything are taken to agree.
+        consent_without_record: by purpose, whether people who never said anything are taken to agree, where that
+            differs from `purposes.WITHOUT_RECORD`.
     """
 
     root: str
-    consent_without_record: dict[str, bool] = dict(WITHOUT_RECORD)
+    consent_without_record: dict[str, bool] = Field(default_factory=dict)
     _views: dict[str, View] = PrivateAttr(default_factory=dict)
     _writers: dict[str, TableWriter] = PrivateAttr(default_factory=dict)
 
@@ -120,15 +121,16 @@ class LakeIOManager(dg.ConfigurableIOManager):
             lake, as_of = Lake(Path(self.root)), date.fromisoformat(step.partition_key)
             for table in PEOPLE if lake.exists("identity_links") else ():
                 if not partition_states(step.instance, table, [step.partition_key]):
-                    message = f"{table} as of {as_of} must be made before {step.step.key}. Next: materialize {table} of that day"
-                    raise dg.Failure(message, allow_retries=False)
+                    wanted = f"{table} as of {as_of} must be made before {step.step.key}"
+                    raise dg.Failure(f"{wanted}. Next: materialize {table} of that day", allow_retries=False)
             identities, consents = (lake.scan(contract(table), [as_of]).collect().lazy() for table in PEOPLE)
             view = View(_purpose(step), identities, consents, dict(WITHOUT_RECORD) | self.consent_without_record)
             self._views.clear()
             self._views[name] = view
             left_out = view.without_consent()
+            told = {"people_without_consent": left_out}
             for key in step.assets_def.keys if left_out is not None else ():
-                step.add_asset_metadata({"people_without_consent": left_out}, asset_key=key, partition_key=step.partition_key)
+                step.add_asset_metadata(told, asset_key=key, partition_key=step.partition_key)
         return self._views[name]
 
     def _writer(self, step: Any) -> TableWriter:

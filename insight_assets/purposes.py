@@ -16,7 +16,7 @@ import polars as pl
 OPERATIONS = "operations"
 CONSENTED_PURPOSES = ("analytics", "personalise", "marketing")
 PURPOSES = (OPERATIONS, *CONSENTED_PURPOSES)
-"""What data is used for. `operations` needs no consent: keeping the books of the shop itself, and of who allowed what."""
+"""What data is used for. `operations` needs no consent: keeping the shop's books, and those of who allowed what."""
 
 
 WITHOUT_RECORD: Mapping[str, bool] = {"analytics": True, "personalise": True, "marketing": False}

@@ -70,9 +70,11 @@ class Settings(BaseSettings):
     )
     identity_kinds: dict[str, date | None] = Field(
         default_factory=dict,
-        description="Kind of identity link to the first day on which it makes one person of identifiers; null for never",
+        description="Kind of identity link to the first day on which it makes one person of identifiers; null: never",
     )
-    customers_per_device: int = Field(default=1, ge=1, description="Most signed-in customers of a device that is not shared")
+    customers_per_device: int = Field(
+        default=1, ge=1, description="Most signed-in customers of a device that is not shared"
+    )
     customers_per_contact: int = Field(
         default=2, ge=1, description="Most customers of an e-mail address or telephone number that are one person"
     )
@@ -82,8 +84,8 @@ class Settings(BaseSettings):
     )
     consent_without_record: dict[Literal["analytics", "personalise", "marketing"], bool] = Field(
         default_factory=dict,
-        description="Whether people who never said anything about a purpose are taken to agree; by default to analytics "
-        "and personalise, not to marketing",
+        description="Whether people who never said anything about a purpose are taken to agree; by default to "
+        "analytics and personalise, not to marketing",
     )
     drift_relearn_from: dict[str, date] = Field(
         default_factory=dict, description="Table to the first day of a change that is to stay; drift is learned anew"

@@ -116,7 +116,8 @@ def merge_actors(customer_days: pl.LazyFrame) -> pl.LazyFrame:
     Returns:
         One row a customer and day.
     """
-    several = customer_days.filter(pl.col("actor_key") != pl.col("customer_key")).select("customer_key").unique().collect()
+    merged_people = customer_days.filter(pl.col("actor_key") != pl.col("customer_key"))
+    several = merged_people.select("customer_key").unique().collect()
     if several.is_empty():
         return customer_days
     rows, schema = customer_days, customer_days.collect_schema()

@@ -58,7 +58,9 @@ def identities(
     as_of = date.fromisoformat(context.partition_key)
     found = resolve_identities(identity_links, as_of=as_of, rules=identity_rules())
     yield dg.Output(
-        found.people.with_columns(as_of=pl.lit(as_of)), output_name="identities", metadata=_told(context, tables, found, as_of)
+        found.people.with_columns(as_of=pl.lit(as_of)),
+        output_name="identities",
+        metadata=_told(context, tables, found, as_of),
     )
     yield dg.Output(
         found.quarantined.with_columns(as_of=pl.lit(as_of)),
@@ -67,9 +69,7 @@ def identities(
     )
 
 
-def _told(
-    context: dg.AssetExecutionContext, tables: LakeFolder, found: Identities, as_of: date
-) -> dict[str, object]:
+def _told(context: dg.AssetExecutionContext, tables: LakeFolder, found: Identities, as_of: date) -> dict[str, object]:
     """Tell of sizes, and of what changed since the day before and since the last build of this day; counts only."""
     smallest = settings().k_anonymity
     sizes = cluster_sizes(found.people, smallest_group=smallest)

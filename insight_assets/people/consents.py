@@ -57,4 +57,8 @@ def last_consents(events: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
 
 def consent_counts(consents: pl.DataFrame) -> pl.DataFrame:
     """Count people by purpose and word: columns purpose, granted, people."""
-    return consents.group_by("purpose", "granted").agg(people=pl.len()).sort("purpose", "granted", descending=[False, True])
+    return (
+        consents.group_by("purpose", "granted")
+        .agg(people=pl.len())
+        .sort("purpose", "granted", descending=[False, True])
+    )

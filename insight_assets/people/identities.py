@@ -9,6 +9,7 @@ one person of two accounts. Visitors (browsers) and devices only ever join a per
 quarantined.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -153,7 +154,9 @@ def _counted(links: pl.LazyFrame, as_of: date, rules: IdentityRules) -> pl.DataF
     """Add up what was seen of each link, on the days on which its kind counts."""
     counts = pl.lit(value=True)
     for kind, since in rules.since.items():
-        counts &= (pl.col("kind") != kind) if since is None else (pl.col("kind") != kind) | (pl.col("event_day") >= since)
+        counts &= (
+            (pl.col("kind") != kind) if since is None else (pl.col("kind") != kind) | (pl.col("event_day") >= since)
+        )
     return (
         links.filter((pl.col("event_day") <= as_of) & counts)
         .group_by(_LINK)
@@ -289,8 +292,10 @@ def _people(joined: pl.DataFrame, accounts: pl.DataFrame, customers: pl.DataFram
         used.select(key=key, type=kind, first_day="first_day", confidence=trust)
         for key, kind in (("identifier_key", "identifier_type"), ("linked_key", "linked_type"))
     ]
-    described = pl.concat(ends).group_by("key").agg(
-        pl.col("type").first(), pl.col("first_day").min(), pl.col("confidence").max()
+    described = (
+        pl.concat(ends)
+        .group_by("key")
+        .agg(pl.col("type").first(), pl.col("first_day").min(), pl.col("confidence").max())
     )
     others = joined.join(accounts, on="key", how="anti").join(described, on="key")
     own = (
@@ -357,7 +362,7 @@ def cluster_sizes(people: pl.DataFrame, *, smallest_group: int) -> pl.DataFrame:
         Columns identifiers (text, e.g. "3 to 5") and people, smallest step first.
     """
     names = [
-        f"{low}" if high == low + 1 else f"{low} to {high - 1}" for low, high in zip(SIZES, SIZES[1:], strict=False)
+        f"{low}" if high == low + 1 else f"{low} to {high - 1}" for low, high in itertools.pairwise(SIZES)
     ] + [f"{SIZES[-1]} or more"]
     step = pl.sum_horizontal((pl.col("size") >= low).cast(pl.Int32) for low in SIZES) - 1
     return (
@@ -367,7 +372,9 @@ def cluster_sizes(people: pl.DataFrame, *, smallest_group: int) -> pl.DataFrame:
         .agg(people=pl.len())
         .filter(pl.col("people") >= smallest_group)
         .sort("step")
-        .select(identifiers=pl.col("step").replace_strict(dict(enumerate(names)), return_dtype=pl.String), people="people")
+        .select(
+            identifiers=pl.col("step").replace_strict(dict(enumerate(names)), return_dtype=pl.String), people="people"
+        )
     )
 
 

@@ -14,9 +14,7 @@ COUNTED = ("customer", "visitor", "email", "phone", "device")
 """Types of identifiers that a profile counts, each in the column `id_<type>s`."""
 
 
-def with_identity(
-    profiles: pl.LazyFrame, identities: pl.LazyFrame, quarantined_links: pl.LazyFrame
-) -> pl.LazyFrame:
+def with_identity(profiles: pl.LazyFrame, identities: pl.LazyFrame, quarantined_links: pl.LazyFrame) -> pl.LazyFrame:
     """Add how many identifiers a customer has and how surely they belong together.
 
     Args:
@@ -25,12 +23,14 @@ def with_identity(
         quarantined_links: rows of that contract as of the day.
 
     Returns:
-        The rows with id_cluster_size, one count per type, identity_confidence (the least sure identifier's), is_known and
-        shared_device_flag.
+        The rows with id_cluster_size, one count per type, identity_confidence (the least sure identifier's), is_known
+        and shared_device_flag.
     """
     counts = {f"id_{kind}s": (pl.col("identifier_type") == kind).sum().cast(pl.Int32) for kind in COUNTED}
     told = identities.group_by("customer_key").agg(
-        pl.len().cast(pl.Int32).alias("id_cluster_size"), pl.col("confidence").min().alias("identity_confidence"), **counts
+        pl.len().cast(pl.Int32).alias("id_cluster_size"),
+        pl.col("confidence").min().alias("identity_confidence"),
+        **counts,
     )
     shared = (
         quarantined_links.filter((pl.col("reason") == SHARED_DEVICE) & (pl.col("linked_type") == "customer"))
@@ -61,8 +61,8 @@ def with_consents(profiles: pl.LazyFrame, consents: pl.LazyFrame, without_record
         without_record: by purpose, whether customers who never said anything are taken to agree.
 
     Returns:
-        The rows with `consent_<purpose>` for each purpose, and consent_as_of: the day (UTC) of the customer's newest word
-        that counts, null where nothing was said.
+        The rows with `consent_<purpose>` for each purpose, and consent_as_of: the day (UTC) of the customer's newest
+        word that counts, null where nothing was said.
     """
     said = consents.group_by("customer_key").agg(
         pl.col("given_at").max().dt.date().alias("consent_as_of"),

@@ -121,8 +121,6 @@ def link_identifiers(rows: pl.DataFrame) -> pl.DataFrame:
             .filter(seen)
             .group_by("event_day", "source", identifier_key=key_of[lesser], linked_key=key_of[greater])
             .agg(first_at=pl.col("event_time").min(), rows=pl.len().cast(pl.Int64))
-            .with_columns(
-                kind=pl.lit(kind), identifier_type=pl.lit(lesser), linked_type=pl.lit(greater)
-            )
+            .with_columns(kind=pl.lit(kind), identifier_type=pl.lit(lesser), linked_type=pl.lit(greater))
         )
     return contract("identity_links").conform(pl.concat(parts)).collect()

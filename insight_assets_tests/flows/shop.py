@@ -58,8 +58,11 @@ class Home:
             return {table: {day: state.at for day, state in partition_states(instance, table).items()} for table in tables}
 
 
-ROW_TABLES = ("events", "order_lines", "orders", "product_history", "sessions", "customer_days", "product_days")
+ROW_TABLES = (
+    "events", "order_lines", "orders", "product_history", "identity_links", "sessions", "customer_days", "product_days",
+)
 SNAPSHOTS = (
+    "identities", "quarantined_links", "consents",
     "customer_features", "event_sequences", "rfm_segments", "customer_clusters", "churn_scores", "lifetime_value_scores",
     "recommendations", "customer_profiles", "segment_summary",
 )

@@ -58,7 +58,13 @@ def reasons(found: Identities) -> set[tuple[str, int, int, str]]:
 
 
 def word(
-    purpose: str, granted: bool, ahead: float, *, customer: int | None = None, visitor: int | None = None, **more: object
+    purpose: str,
+    granted: bool,
+    ahead: float,
+    *,
+    customer: int | None = None,
+    visitor: int | None = None,
+    **more: object,
 ) -> dict:
     """Write a consent event; customers and visitors by their numbers."""
     account = None if customer is None else NUMBER["customer"] + customer

@@ -1,4 +1,4 @@
-"""People through Dagster: from delivered calls to features, as of days, with consent, and with a link taken away again."""
+"""People through Dagster: from delivered calls to features, with consent, and with a link taken away again."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,10 @@ def second_day(*, visitor: str | None = "v1") -> list[dict]:
     """The visitor signs in as Ann and buys; Bea withdraws her consent to analytics."""
     bought = order("a3", f"{SECOND}T10:00:00Z", product(), anonymousId=visitor, userId="ann")
     word = {"purpose": "analytics", "granted": False, "product_id": None, "price": None}
-    return [bought, call("b2", f"{SECOND}T11:00:00Z", "Consent Updated", anonymousId="v2", userId="bea", properties=word)]
+    return [
+        bought,
+        call("b2", f"{SECOND}T11:00:00Z", "Consent Updated", anonymousId="v2", userId="bea", properties=word),
+    ]
 
 
 def build(home: ShopHome, *as_of: str, days: tuple[str, str] = (FIRST, SECOND)) -> dict[str, dg.ExecuteInProcessResult]:
@@ -95,10 +98,13 @@ def test_a_link_taken_away_leaves_people_as_if_it_had_never_been(home, tmp_path)
 
 def test_accounts_with_one_address_are_one_person_and_apart_again_without_it(home):
     def calls(mail: str) -> list[dict]:
-        context = {"channel": "web", "traits": {"email": mail, "phone": None}}
-        one = order("a1", f"{FIRST}T10:00:00Z", product(), userId="ann", context=context)
-        two = order("a2", f"{FIRST}T11:00:00Z", product(), userId="ann-2", anonymousId="v9", context={
-            "channel": "app", "traits": {"email": "ann@example.com", "phone": None}}, properties={"order_id": "o2"})  # fmt: skip
+        web, app = (
+            {"channel": channel, "traits": {"email": address, "phone": None}}
+            for channel, address in (("web", mail), ("app", "ann@example.com"))
+        )
+        one = order("a1", f"{FIRST}T10:00:00Z", product(), userId="ann", context=web)
+        second = {"userId": "ann-2", "anonymousId": "v9", "context": app, "properties": {"order_id": "o2"}}
+        two = order("a2", f"{FIRST}T11:00:00Z", product(), **second)
         return [one, two]
 
     home.land_calls("first.ndjson", calls("Ann@Example.com"))
@@ -120,7 +126,10 @@ def test_features_are_refused_while_it_is_not_known_who_is_who(home):
     home.build(FIRST)
     job = build_defs(resources=home.resources()).resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(
-        instance=home.instance, asset_selection=[dg.AssetKey("customer_features")], partition_key=FIRST, raise_on_error=False
+        instance=home.instance,
+        asset_selection=[dg.AssetKey("customer_features")],
+        partition_key=FIRST,
+        raise_on_error=False,
     )
     (failed,) = failures(result)
     assert f"identities as of {FIRST} must be made before customer_features" in failed

@@ -20,11 +20,18 @@ def said(*words: dict, links: tuple = (), ahead: int = 100) -> dict[tuple[int, s
     of = contract("consents")
     found = of.conform(last_consents(as_people(events(*words), identities(*links)), as_of=day(ahead))).collect()
     assert not found.select(of.primary_key).is_duplicated().any()
-    return {(customer, purpose): granted for customer, purpose, granted in found.select("customer_key", "purpose", "granted").rows()}
+    return {
+        (customer, purpose): granted
+        for customer, purpose, granted in found.select("customer_key", "purpose", "granted").rows()
+    }
 
 
 def test_the_last_word_on_or_before_the_day_counts():
-    words = [word("analytics", True, 0, customer=1), word("analytics", False, 3, customer=1), word("marketing", True, 9, customer=1)]
+    words = [
+        word("analytics", True, 0, customer=1),
+        word("analytics", False, 3, customer=1),
+        word("marketing", True, 9, customer=1),
+    ]
     assert said(*words, ahead=2) == {(1001, "analytics"): True}
     assert said(*words, ahead=3) == {(1001, "analytics"): False}
     assert said(*words) == {(1001, "analytics"): False, (1001, "marketing"): True}
@@ -59,7 +66,9 @@ def test_other_spellings_are_read_and_unknown_purposes_and_unclear_words_left_ou
 
 
 def test_counts_show_words_and_no_person():
-    found = last_consents(as_people(events(word("analytics", False, 1, customer=1)), identities()), as_of=day(2)).collect()
+    found = last_consents(
+        as_people(events(word("analytics", False, 1, customer=1)), identities()), as_of=day(2)
+    ).collect()
     assert consent_counts(found).rows() == [("analytics", False, 1)]
 
 
@@ -70,7 +79,8 @@ def view(purpose: str, *words: dict, links: tuple = (), ahead: int = 100, **with
 
 
 ACTED = rows("customer_days", [
-    {"actor_key": 1001, "customer_key": 1001}, {"actor_key": 1002, "customer_key": 1002}, {"actor_key": 2001, "customer_key": None},
+    {"actor_key": 1001, "customer_key": 1001}, {"actor_key": 1002, "customer_key": 1002},
+    {"actor_key": 2001, "customer_key": None},
 ]).lazy()  # fmt: skip
 
 
@@ -81,7 +91,11 @@ def seen(frame: pl.LazyFrame) -> list[tuple]:
 def test_who_withdraws_is_not_seen_afterwards_and_still_seen_as_of_the_days_before():
     words, links = [word("analytics", False, 5, customer=1)], (login(1, 1),)
     assert seen(view("analytics", *words, links=links, ahead=5).people(ACTED)) == [(1002, 1002)]
-    assert seen(view("analytics", *words, links=links, ahead=4).people(ACTED)) == [(1001, 1001), (1002, 1002), (2001, 1001)]
+    assert seen(view("analytics", *words, links=links, ahead=4).people(ACTED)) == [
+        (1001, 1001),
+        (1002, 1002),
+        (2001, 1001),
+    ]
     assert seen(view("analytics", *words, links=links, ahead=5).actors(ACTED)) == [(1002, 1002)]
     assert view("analytics", *words, links=links, ahead=5).without_consent() == 1
 
@@ -115,7 +129,10 @@ def test_what_people_turned_out_to_have_done_is_told_of_who_they_were_held_to_be
 
 WORDS = st.lists(
     st.tuples(
-        st.sampled_from(CONSENTED_PURPOSES), st.booleans(), st.integers(0, 9), st.sampled_from([(1, None), (2, None), (None, 1)])
+        st.sampled_from(CONSENTED_PURPOSES),
+        st.booleans(),
+        st.integers(0, 9),
+        st.sampled_from([(1, None), (2, None), (None, 1)]),
     ),
     max_size=12,
 )

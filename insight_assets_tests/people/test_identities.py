@@ -1,6 +1,5 @@
 """Who is who: merging under dated rules, what is never merged, and that a link taken away leaves no trace."""
 
-
 import numpy as np
 import polars as pl
 import pytest
@@ -35,7 +34,9 @@ def test_a_visitor_that_signs_in_is_the_customer_from_the_day_it_was_known():
 
 
 def test_accounts_that_share_an_address_are_the_one_that_was_seen_first():
-    found = resolve(login(1, 2, 0), login(2, 1, 3), link("email_of_customer", 1, 1, 4), link("email_of_customer", 1, 2, 0))
+    found = resolve(
+        login(1, 2, 0), login(2, 1, 3), link("email_of_customer", 1, 1, 4), link("email_of_customer", 1, 2, 0)
+    )
     assert people(found) == {1001: 1002, 1002: 1002, 2001: 1002, 2002: 1002, 3001: 1002}
     surely = dict(found.people.select("identifier_key", "confidence").rows())
     assert surely[1002] == 1.0
@@ -106,7 +107,9 @@ def test_a_person_with_too_many_identifiers_keeps_the_account_alone():
 
 
 def test_a_chain_of_addresses_that_grows_too_large_is_taken_apart():
-    chain = [link("email_of_customer", n, n) for n in range(1, 5)] + [link("email_of_customer", n, n + 1) for n in range(1, 5)]
+    chain = [link("email_of_customer", n, n) for n in range(1, 5)] + [
+        link("email_of_customer", n, n + 1) for n in range(1, 5)
+    ]
     assert set(people(resolve(*chain)).values()) == {1001}
     found = resolve(*chain, identifiers_per_person=8)
     assert people(found) == {1000 + n: 1000 + n for n in range(1, 6)}
@@ -159,7 +162,9 @@ def test_a_link_taken_away_is_as_if_it_had_never_been(links, data):
     kept = [each for each in links if each != gone]
     with_it = table(*(link(*each) for each in links))
     (row,) = link(*gone)
-    same = pl.all_horizontal(pl.col(name) == row[name] for name in ("kind", "identifier_key", "linked_key", "event_day"))
+    same = pl.all_horizontal(
+        pl.col(name) == row[name] for name in ("kind", "identifier_key", "linked_key", "event_day")
+    )
     without = resolve_identities(with_it.filter(~same), as_of=day(9), rules=IdentityRules())
     assert (people(without), reasons(without)) == told(kept)
 
@@ -174,7 +179,9 @@ def test_nobody_belongs_to_two_and_browsers_join_no_customers(links):
     assert rows["identifier_key"].is_unique().all()
     assert not found.quarantined.select("kind", "identifier_key", "linked_key").is_duplicated().any()
     # The same links without addresses and numbers of customers: every account is a person of its own.
-    alone = people(resolve(*(link(*each) for each in links if each[0] not in {"email_of_customer", "phone_of_customer"}), ahead=9))
+    alone = people(
+        resolve(*(link(*each) for each in links if each[0] not in {"email_of_customer", "phone_of_customer"}), ahead=9)
+    )
     assert all(alone[account] == account for account in alone if account < 2000)
 
 
@@ -205,8 +212,18 @@ def test_merges_and_unmerges_are_counted_between_two_pictures():
     apart = resolve(login(1, 1), login(2, 2))
     mail = [link("email_of_customer", 1, 1), link("email_of_customer", 1, 2)]
     together = resolve(login(1, 1), login(2, 2), *mail)
-    assert vars(compare_identities(apart.people, together.people)) == {"merged": 1, "unmerged": 0, "joined": 1, "left": 0}
-    assert vars(compare_identities(together.people, apart.people)) == {"merged": 0, "unmerged": 1, "joined": 0, "left": 1}
+    assert vars(compare_identities(apart.people, together.people)) == {
+        "merged": 1,
+        "unmerged": 0,
+        "joined": 1,
+        "left": 0,
+    }
+    assert vars(compare_identities(together.people, apart.people)) == {
+        "merged": 0,
+        "unmerged": 1,
+        "joined": 0,
+        "left": 1,
+    }
 
 
 def test_reports_show_groups_and_reasons_and_no_small_group():
@@ -222,5 +239,3 @@ def test_a_large_shop_is_resolved_as_each_of_its_people_alone():
     links = [login(int(n), int(n) % 500, 0) for n in random.permutation(1000)]
     found = people(resolve(*links))
     assert all(found[2000 + n] == 1000 + n % 500 for n in range(1000))
-
-
