@@ -1,21 +1,28 @@
 """Assets of the group `raw`: one append-only table a source, by event day, and the landing folders they read."""
 
+from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 
 import dagster as dg
 
+from insight_assets.contracts.proposals import propose_columns
 from insight_assets.contracts.sources import SourceContract, source_contracts
 from insight_assets.discretion import without_values
-from insight_assets.ingestion.landing import contract_digest
+from insight_assets.ingestion.housekeeping import demand_room, sweep_landing, sweep_table
+from insight_assets.ingestion.landing import LandedFile, contract_digest
 from insight_assets.ingestion.raw import PREFIX, RawLoader, raw_contract, sources_in_use
 from insight_assets.io_managers import TableWriter
 from insight_assets.lake import DailyFrames, Lake
 from insight_assets.metadata import OWNER, table_asset
 from insight_assets.resources import LakeFolder, LandingFolder
 from insight_assets.settings import settings
+from insight_assets.whole_files import write_whole
 
 LANDING_PREFIX = "landing_"
 READABLE = "landed_files_are_readable"
+NO_UNKNOWN_COLUMNS = "no_unknown_columns"
+PROPOSALS = "proposals"
 
 
 def landing_spec(source: SourceContract) -> dg.AssetSpec:
@@ -48,13 +55,22 @@ def raw_asset(source: SourceContract) -> dg.AssetsDefinition:
     # Rows that stay as they are mean something else once their contract is mended: what follows from them is made anew.
     arguments["code_version"] += f"-{meaning}"
 
-    readable = dg.AssetCheckSpec(
-        READABLE, asset=arguments["name"], description="Every file in the landing folder could be read; refused ones are left out"
-    )
+    checks = [
+        dg.AssetCheckSpec(
+            READABLE,
+            asset=arguments["name"],
+            description="Every file in the landing folder could be read; days of refused ones are held back",
+        ),
+        dg.AssetCheckSpec(
+            NO_UNKNOWN_COLUMNS,
+            asset=arguments["name"],
+            description="The contract knows every delivered column; others are kept, and proposed for the contract",
+        ),
+    ]
 
     @dg.asset(
         **arguments,
-        check_specs=[readable],
+        check_specs=checks,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def raw(context: dg.AssetExecutionContext, tables: LakeFolder, landing: LandingFolder) -> dg.MaterializeResult:
@@ -62,23 +78,51 @@ def raw_asset(source: SourceContract) -> dg.AssetsDefinition:
         inventory = landing.open()
         with without_values(f"reading the files of {source.name}"):
             inventory.refresh(source)
+        now = inventory.clock()
+        swept = sweep_landing(inventory.root / source.name, now=now) + sweep_table(store.path(of.name), now=now)
         loader = RawLoader(source, inventory, store)
         days = [date.fromisoformat(key) for key in context.partition_keys]
+        demand_room(store.root, loader.bytes_to_load(days))
         with without_values(f"loading {source.name}"):
             recorded = TableWriter(store, context.instance).write(of, days, DailyFrames(loader.rows_of), meaning=meaning)
         for key, metadata in recorded.items():
             context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
-        refused = [file for file in inventory.files(source.name) if file.status == "refused"]
-        told = {
-            "files_landed": len(inventory.files(source.name)),
-            "files_refused": len(refused),
-            "refused": dg.MetadataValue.json([{"file": file.name, "reason": file.reason} for file in refused[:20]]),
-        }
-        advice = {"next": "mend the files or the contract and deliver again, or take the files away"} if refused else {}
-        check = dg.AssetCheckResult(check_name=READABLE, passed=not refused, metadata=told | advice)
-        return dg.MaterializeResult(metadata=told, check_results=[check])
+        files = inventory.files(source.name)
+        told, readable = _told_of_files(files)
+        told["leftovers_removed"] = swept
+        unknown = _told_of_columns(files, source, Path(landing.root).parent / PROPOSALS)
+        return dg.MaterializeResult(metadata=told, check_results=[readable, unknown])
 
     return raw
+
+
+def _told_of_files(files: Sequence[LandedFile]) -> tuple[dict[str, object], dg.AssetCheckResult]:
+    refused = [file for file in files if file.status == "refused"]
+    empty = [file.name for file in files if file.status == "empty"]
+    told = {
+        "files_landed": len(files),
+        "files_refused": len(refused),
+        "refused": dg.MetadataValue.json([{"file": file.name, "reason": file.reason} for file in refused[:20]]),
+    }
+    advice = {"next": "mend the files or the contract and deliver again, or take the files away"} if refused else {}
+    # An empty file is no fault, and still worth a look.
+    warned = {"warning": f"{len(empty)} files hold no row", "empty": ", ".join(empty[:20])} if empty else {}
+    return told, dg.AssetCheckResult(check_name=READABLE, passed=not refused, metadata=told | warned | advice)
+
+
+def _told_of_columns(files: Sequence[LandedFile], source: SourceContract, folder: Path) -> dg.AssetCheckResult:
+    unknown = {name: kind for file in files for name, kind in file.unknown.items()}
+    told: dict[str, object] = {}
+    if unknown:
+        place = folder / source.path.name
+        write_whole(place, propose_columns(source, unknown))
+        told = {
+            "columns": ", ".join(sorted(unknown)[:50]),
+            "proposal": str(place),
+            "next": "review the proposed contract, and put it among your own source contracts if it is right",
+        }
+    severity = dg.AssetCheckSeverity.WARN
+    return dg.AssetCheckResult(check_name=NO_UNKNOWN_COLUMNS, passed=not unknown, severity=severity, metadata=told)
 
 
 _SHOP = settings()

@@ -7,15 +7,16 @@ Which of it is in force follows from both, in `raw.py`.
 
 import filecmp
 import hashlib
+import json
 import os
 import re
 import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -26,12 +27,13 @@ import polars as pl
 from insight_assets.contracts.sources import SourceContract
 from insight_assets.ingestion.archives import pack_files
 from insight_assets.ingestion.arrivals import SIDECARS, Arrival, is_whole, look_at, refuse_incomplete
+from insight_assets.ingestion.drift import unknown_columns
 from insight_assets.ingestion.readers import Delivery, FileRefused, Limits, decode_rows, read_delivery, read_rows
 from insight_assets.ingestion.times import event_day, read_moments, time_columns
 from insight_assets.settings import Settings
 
 INVENTORY = ".inventory.sqlite"
-_LAYOUT = 4
+_LAYOUT = 5
 _FILES_PER_COMMIT = 50
 _UNFINISHED = re.compile(r"^\.|\.(tmp|part|partial|crdownload)$")
 # Neither control characters nor marks that make a name look like another, nor bytes that are no text.
@@ -57,6 +59,7 @@ class LandedFile:
         days: event day to number of rows.
         landed_at: when its content first landed, UTC.
         blocks: of a refused file the days that cannot be published without it, as far as anyone can tell.
+        unknown: columns that the contract does not know to what their values look like.
     """
 
     source: str
@@ -68,6 +71,7 @@ class LandedFile:
     days: dict[date, int]
     landed_at: datetime
     blocks: tuple[date, ...] = ()
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def landed_on(self) -> date:
@@ -212,6 +216,7 @@ class Inventory:
             where validation quarantines them. None files every row under its own day.
         limits: what else a file may not exceed.
         settle_seconds: how long a file without a sidecar must have lain untouched to count as whole.
+        clock: gives the Unix time, which decides only that, never what a file holds.
     """
 
     def __init__(
@@ -223,10 +228,12 @@ class Inventory:
         first_day: date | None = None,
         limits: Limits | None = None,
         settle_seconds: float = 0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Open or create the inventory."""
         self.limits = limits or Limits()
         self.settle_seconds = settle_seconds
+        self.clock = clock
         self.root = root
         self.shop_timezone = shop_timezone
         self.max_file_bytes = max_file_bytes
@@ -240,7 +247,7 @@ class Inventory:
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS files (source TEXT, name TEXT, size INTEGER, modified INTEGER,"
                 " reading TEXT, content_hash TEXT, rows INTEGER, status TEXT, reason TEXT, landed_at TEXT,"
-                " blocks TEXT,"
+                " blocks TEXT, unknown TEXT,"
                 " PRIMARY KEY (source, name))"
             )
             connection.execute(
@@ -306,13 +313,13 @@ class Inventory:
         unrecorded: list[tuple[LandedFile, tuple[int, int, str]]] = []
         for name, path in present.items():
             try:
-                arrival = look_at(path, now=time.time())
+                arrival = look_at(path, now=self.clock())
                 seen = (arrival.size, arrival.modified, reading + arrival.mark)
                 if known.get(name) == seen:
                     continue
                 file = self._open_file(arrival, source, first_landed)
                 # What was written to while it was read was not whole.
-                again = look_at(path, now=time.time())
+                again = look_at(path, now=self.clock())
             except FileNotFoundError:
                 continue
             if file is None or (again.size, again.modified) != (arrival.size, arrival.modified):
@@ -332,10 +339,11 @@ class Inventory:
             for file, seen in files:
                 _forget(connection, file.source, file.name)
                 connection.execute(
-                    "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         file.source, file.name, *seen, file.content_hash, file.rows, file.status, file.reason,
                         _written(file.landed_at), " ".join(day.isoformat() for day in file.blocks),
+                        json.dumps(dict(file.unknown)),
                     ),
                 )
                 if file.status in {"readable", "empty"}:
@@ -360,7 +368,7 @@ class Inventory:
         landed_at = datetime.fromtimestamp(arrival.modified / 1e9, tz=UTC)
         try:
             whole = is_whole(arrival)
-            if not whole and not arrival.is_settled(now=time.time(), settle_seconds=self.settle_seconds):
+            if not whole and not arrival.is_settled(now=self.clock(), settle_seconds=self.settle_seconds):
                 return None
             if whole is False:
                 refuse_incomplete(arrival)
@@ -378,7 +386,10 @@ class Inventory:
             named = _day_in_name(path.name, landed_at)
             days = {} if named is None else {named: 0}
         status = "readable" if rows.height else "empty"
-        return LandedFile(source.name, path.name, content_hash, rows.height, status, "", days, landed_at)
+        unknown = unknown_columns(rows, source)
+        return LandedFile(
+            source.name, path.name, content_hash, rows.height, status, "", days, landed_at, unknown=unknown
+        )
 
     def _blocked_days(
         self, name: str, delivery: Delivery | None, source: SourceContract, landed_at: datetime
@@ -412,7 +423,7 @@ class Inventory:
         """List the files of one source, or of all, by name; repeats of a content come after its first file."""
         with self._open() as connection:
             rows = connection.execute(
-                "SELECT source, name, content_hash, rows, status, reason, landed_at, blocks FROM files"
+                "SELECT source, name, content_hash, rows, status, reason, landed_at, blocks, unknown FROM files"
                 " WHERE ?1 IS NULL OR source = ?1 ORDER BY source, name",
                 (source,),
             ).fetchall()
@@ -423,12 +434,16 @@ class Inventory:
                 days.setdefault((owner, name), {})[date.fromisoformat(day)] = count
         seen: set[tuple[str, str]] = set()
         found: list[LandedFile] = []
-        for owner, name, content_hash, count, status, reason, moment, blocks in rows:
+        for owner, name, content_hash, count, status, reason, moment, blocks, unknown in rows:
             told = "repeated" if status == "readable" and (owner, content_hash) in seen else status
             seen.add((owner, content_hash))
             touched = self._in_time(days.get((owner, name), {}))
             blocked, landed_at = tuple(map(date.fromisoformat, blocks.split())), datetime.fromisoformat(moment)
-            found.append(LandedFile(owner, name, content_hash, count, told, reason, touched, landed_at, blocked))
+            found.append(
+                LandedFile(
+                    owner, name, content_hash, count, told, reason, touched, landed_at, blocked, json.loads(unknown)
+                )
+            )
         return found
 
     def latest(self, source: str) -> dict[str, tuple[str, datetime]]:

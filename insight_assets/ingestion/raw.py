@@ -5,7 +5,7 @@ never part. Rows are only ever added; of rows that a later version of their file
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -265,6 +265,17 @@ class RawLoader:
             ).drop("moment")
         new = [self._day_of(file, day) for file in self.files if day in file.days and file.content_hash not in loaded]
         return pl.concat([held, *new]) if new else held
+
+    def bytes_to_load(self, days: Collection[date]) -> int:
+        """Size, as landed, of the files that some days have yet to take rows from."""
+        held, wanted = self.standing.held, set(days)
+        new = [
+            file
+            for file in self.files
+            if any(file.content_hash not in held.get(day, {}) for day in wanted & file.days.keys())
+        ]
+        paths = [Path(self.inventory.root) / self.source.name / file.name for file in new]
+        return sum(path.stat().st_size for path in paths if path.exists())
 
     def _day_of(self, file: LandedFile, day: date) -> pl.DataFrame:
         if day not in self._kept.get(file.content_hash, {}):

@@ -54,7 +54,7 @@ def landed_files(
     if not days:
         return dg.SkipReason("nothing has landed since INSIGHT_START_DATE")
     # Once all is built, only new content or another run can change that; no need to look at the history again.
-    contents = sorted((file.source, file.name, file.content_hash) for file in files)
+    contents = sorted((file.source, file.name, file.content_hash, file.status) for file in files)
     contents += rate_signature(inventory.root / RATES)
     seen = hashlib.sha256(json.dumps([contents, context.instance.get_runs_count()]).encode()).hexdigest()[:16]
     if context.cursor == seen:
@@ -68,7 +68,9 @@ def landed_files(
     # The same step is asked for again only when what it would read has changed. A file that is put back as it was
     # before is a change, too: what raw holds has moved on.
     raw = [name for name in step.assets if name.startswith(PREFIX) or name == RATES]
-    reads = [picture.newest(step), contents if raw else [], [store.versions(name) for name in raw]]
+    # A day that was held back for a refused file is tried again once another is refused, or none.
+    refused = sorted((file.source, file.name, file.reason) for file in files if file.status == "refused")
+    reads = [picture.newest(step), contents if raw else [], [store.versions(name) for name in raw], refused]
     key = hashlib.sha256(json.dumps([step.assets, tags, reads]).encode()).hexdigest()[:16]
     return dg.SensorResult(
         run_requests=[dg.RunRequest(run_key=key, asset_selection=[dg.AssetKey(name) for name in step.assets], tags=tags)]

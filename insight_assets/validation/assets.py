@@ -19,6 +19,7 @@ from insight_assets.discretion import without_values
 from insight_assets.contracts.traffic import BOT, INTERNAL, traffic_rules
 from insight_assets.contracts.types import ContractError
 from insight_assets.ingestion.assets import SOURCES
+from insight_assets.ingestion.landing import LandedFile
 from insight_assets.ingestion.raw import PREFIX, raw_contract, rows_in_force
 from insight_assets.io_managers import TableWriter
 from insight_assets.lake import DailyFrames, Lake
@@ -90,7 +91,9 @@ def currency_rates(
     ],
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def validated(context: dg.AssetExecutionContext, tables: LakeFolder, key: PseudonymKey) -> Iterator[object]:
+def validated(
+    context: dg.AssetExecutionContext, tables: LakeFolder, key: PseudonymKey, landing: LandingFolder
+) -> Iterator[object]:
     """Validate the raw rows of the run's days, publish the good days, and refuse the others."""
     store, shop = tables.open(), settings()
     if store.exists("events") and not key.exists():
@@ -104,6 +107,8 @@ def validated(context: dg.AssetExecutionContext, tables: LakeFolder, key: Pseudo
     keyed = {"pseudonym_key": pseudonym_key.id, "suppression_list": suppressed.digest or "empty"}
     publisher = _Publisher(context, store, keyed, {shop.base_currency} if shop.base_currency else _counted_in(store))
     accounts: list[SourceAccount] = []
+    refused_files = [file for file in landing.open().files() if file.status == "refused"]
+    withheld: dict[date, tuple[str, ...]] = {}
     batch: dict[date, ValidatedDay] = {}
     in_force = partial(rows_in_force, known_by=shop.known_by)
     lookback = Lookback(store, SOURCES, days=shop.duplicate_days, in_force=in_force)
@@ -120,18 +125,26 @@ def validated(context: dg.AssetExecutionContext, tables: LakeFolder, key: Pseudo
                 exchange=_exchange(store, day, shop.base_currency),
             )
             vault = seal_identifiers(witness.seen, day, pseudonym_key=pseudonym_key.id, vault_key=ring.current(VAULT))
-            batch[day] = replace(batch[day], tables={**batch[day].tables, IDENTITY_VAULT: vault})
+            batch[day] = replace(
+                batch[day],
+                tables={**batch[day].tables, IDENTITY_VAULT: vault},
+                withheld=tuple(f"{file.source}/{file.name}" for file in refused_files if day in file.blocks),
+            )
+            if batch[day].withheld:
+                withheld[day] = batch[day].withheld
             accounts += batch[day].accounts
             if sum(account.read for each in batch.values() for account in each.accounts) >= _ROWS_AT_ONCE:
                 publisher.publish(batch)
                 batch = {}
         publisher.publish(batch)
     yield from _check_results(accounts)
-    yield _standing_refusals(context, accounts)
+    yield _standing_refusals(context, accounts, withheld)
     refused = [account for account in accounts if not (account.conserved and account.within_budget)]
-    if refused:
+    if refused or withheld:
         publisher.record_published()
-        raise dg.Failure(description=_refusal(refused), metadata={"refused": _account_table(refused)}, allow_retries=False)
+        told = [*([_refusal(refused)] if refused else []), *([_withheld(withheld, refused_files)] if withheld else [])]
+        metadata = {"refused": _account_table(refused)} if refused else {}
+        raise dg.Failure(description=" ".join(told), metadata=metadata, allow_retries=False)
     yield from publisher.results()
 
 
@@ -228,13 +241,16 @@ def _check_results(accounts: Sequence[SourceAccount]) -> Iterator[dg.AssetCheckR
         )
 
 
-def _standing_refusals(context: dg.AssetExecutionContext, accounts: Sequence[SourceAccount]) -> dg.AssetCheckResult:
+def _standing_refusals(
+    context: dg.AssetExecutionContext, accounts: Sequence[SourceAccount], withheld: Mapping[date, Sequence[str]]
+) -> dg.AssetCheckResult:
     """Tell which days are refused, so that a good run over other days does not hide them."""
     judged, published = (partition_states(context.instance, name) for name in ("quarantine", "events"))
     # A refused day leaves its quarantine behind and no newer table beside it.
     standing = {day for day, state in judged.items() if day not in published or published[day].read_at < state.read_at}
     standing -= set(context.partition_keys)
     standing |= {a.day.isoformat() for a in accounts if not (a.conserved and a.within_budget)}
+    standing |= {day.isoformat() for day in withheld}
     told = {"days": ", ".join(sorted(standing)[:_DAYS_TOLD])}
     advice = "`insight show quarantine --as-of DAY` tells which rows and rules; mend the file or the contract, then build"
     return dg.AssetCheckResult(
@@ -257,6 +273,18 @@ def _refusal(refused: Sequence[SourceAccount]) -> str:
         f"rules: {rules}; files: {', '.join(worst.files[:3])}. "
         f"Next: {rates}`insight show quarantine`, then mend the file or the contract {worst.source} and build again; "
         f'to accept the loss, set INSIGHT_REJECT_BUDGETS=\'{{"{worst.source}": {_rounded_up(worst)}}}\''
+    )
+
+
+def _withheld(withheld: Mapping[date, Sequence[str]], refused_files: Sequence[LandedFile]) -> str:
+    days = ", ".join(day.isoformat() for day in sorted(withheld)[:10])
+    names = dict.fromkeys(name for files in withheld.values() for name in files)
+    reasons = {f"{file.source}/{file.name}": file.reason for file in refused_files}
+    told = "; ".join(f"{name}: {reasons[name]}" for name in list(names)[:3])
+    return (
+        f"{len(withheld)} days were not published because files with their rows were refused ({days}). {told}. "
+        f"Next: mend the file or the contract and deliver again, or take {', '.join(list(names)[:3])} out of the "
+        "landing folder; then build again"
     )
 
 

@@ -86,16 +86,18 @@ class ValidatedDay:
         tables: every table of `TABLES`.
         accounts: one a source that delivered rows.
         traffic: kind of traffic to the number of events, persons left out.
+        withheld: refused files with rows of this day; without them it is not the whole day.
     """
 
     tables: Mapping[str, pl.DataFrame]
     accounts: tuple[SourceAccount, ...]
     traffic: Mapping[str, int]
+    withheld: tuple[str, ...] = ()
 
     @property
     def publishable(self) -> bool:
         """Whether the day may be published."""
-        return all(account.conserved and account.within_budget for account in self.accounts)
+        return not self.withheld and all(account.conserved and account.within_budget for account in self.accounts)
 
 
 def validate_day(

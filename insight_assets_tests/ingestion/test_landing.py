@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from insight_assets.contracts.sources import SourceContract, source_contracts
+from insight_assets.ingestion import landing as landing_module
 from insight_assets.ingestion.landing import (
     INVENTORY,
     Inventory,
@@ -129,6 +130,57 @@ def test_unfinished_hidden_and_linked_files_are_passed_over(tmp_path):
 
 def test_a_folder_that_is_not_there_holds_no_files(tmp_path):
     assert complete_files(tmp_path / "nowhere") == []
+
+
+HOSTILE = (
+    "..", ".", "../evil.csv", "/etc/passwd", "a/../../b.csv", "..\\evil.csv", "C:\\evil.csv", "nul\x00.csv", "new\nline.csv",
+    "bell\x07.csv", "escape\x1b[2J.csv", "delete\x7f.csv", "c1\x85.csv", "\u202egnp.csv", "zero\u200bwidth.csv",
+    "mark\ufeff.csv", "\u2066iso.csv", "half\udcff.csv", "", "x" * 256, ".hidden", "a.csv.part", "a.csv.manifest.json",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_are_never_taken_for_files(tmp_path, name):
+    assert not landing_module._is_finished(name)
+    folder = tmp_path / "landing"
+    folder.mkdir()
+    try:
+        (folder / name).write_text("x")
+    except (OSError, ValueError):
+        return
+    assert complete_files(folder) == []
+
+
+def test_a_file_that_becomes_a_link_after_the_look_is_not_followed(tmp_path):
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "a.csv").symlink_to(tmp_path / "secret")
+    with pytest.raises(FileRefused) as caught:
+        read_delivery(tmp_path / "a.csv", max_bytes=100)
+    assert caught.value.rule == "unreadable"
+
+
+def test_a_linked_source_folder_is_refused_and_not_taken_for_an_empty_one(inventory, folder, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "a").write_text(call("2025-01-01T00:00:00Z"))
+    folder.rmdir()
+    folder.symlink_to(elsewhere)
+    with pytest.raises(NotADirectoryError, match="not followed"):
+        inventory.refresh(SEGMENT)
+
+
+def test_a_folder_that_cannot_be_listed_forgets_nothing(inventory, folder, monkeypatch):
+    (folder / "a").write_text(call("2025-01-01T00:00:00Z"))
+    before = days(inventory)
+
+    def refuse(_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", refuse)
+        with pytest.raises(PermissionError):
+            inventory.refresh(SEGMENT)
+    assert {file.name: (file.status, file.days) for file in inventory.files()} == before
 
 
 # Which days a file touches

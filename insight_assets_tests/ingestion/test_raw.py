@@ -233,7 +233,7 @@ def test_refused_files_are_told_and_the_others_are_loaded(home):
     home.land("uci_online_retail", "good.csv", good)
     home.land("uci_online_retail", "cut.csv.gz", gzip.compress(good.encode() * 9)[:-9])
     home.land("uci_online_retail", "gbk.csv", good.replace("HOLDER", "杯子").encode("gbk"))
-    home.land("uci_online_retail", "renamed.csv", good.replace("UnitPrice", "Price"))
+    home.land("uci_online_retail", "renamed.csv", good.replace("UnitPrice", "Price").replace(FIRST, SECOND))
     home.land("uci_online_retail", "picture.csv", b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
     home.land("uci_online_retail", "calls.csv", json.dumps(view(1, FIRST)))
     home.land("uci_online_retail", "bad.parquet", b"PAR1" + bytes(100))
