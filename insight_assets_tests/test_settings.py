@@ -110,3 +110,13 @@ def test_values_are_remembered_in_a_home_that_is_not_there_yet(home, tmp_path):
 def test_origins_are_whole_weeks_apart(home, horizon, spacing):
     os.environ["INSIGHT_HORIZON_DAYS"] = str(horizon)
     assert settings().origin_spacing_days == spacing
+
+
+def test_rules_about_people_are_read_from_json(home):
+    os.environ["INSIGHT_IDENTITY_KINDS"] = '{"device_of_visitor": "2025-03-01", "phone_of_customer": null}'
+    os.environ["INSIGHT_CONSENT_WITHOUT_RECORD"] = '{"marketing": true}'
+    assert settings().identity_kinds == {"device_of_visitor": date(2025, 3, 1), "phone_of_customer": None}
+    assert settings().consent_without_record == {"marketing": True}
+    os.environ["INSIGHT_CONSENT_WITHOUT_RECORD"] = '{"advertising": true}'
+    with pytest.raises(ValidationError, match="consent_without_record"):
+        settings()

@@ -137,11 +137,16 @@ def map_rows(
     # A delivered row that feeds two tables is one row in which its identifiers were seen together.
     seen = [*ROW, "event_day", "event_time", "source", *KEYS]
     met = pl.concat([frame.select(seen) for frame in tables.values()]).unique()
+    people = met
+    if "events" in tables:
+        # Robots and the shop's own staff sign in as others; what they carry along says nothing of who is who.
+        machines = tables["events"].filter(pl.col("traffic") != "person").select(ROW)
+        people = met.join(machines, on=ROW, how="anti")
     accepted = today.rows.select(*ROW, "event_day", "known_at", "clock_skew").join(met, on=ROW, how="semi")
     return MappedRows(
         tables={table: frame.select(contract(table).polars_schema().names()) for table, frame in tables.items()},
         rejected=rejected,
-        identity_links=link_identifiers(met),
+        identity_links=link_identifiers(people),
         read=raw.height,
         accepted=accepted.height,
         duplicate=settled.repeats.height,

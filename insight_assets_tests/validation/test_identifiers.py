@@ -92,6 +92,11 @@ def test_rejected_and_repeated_rows_tie_nothing():
     assert links(rejected, good, good) == []
 
 
+def test_a_robot_that_signs_in_ties_nothing():
+    robot = person("ann@example.com") | {"userAgent": "Mozilla/5.0 (X11) HeadlessChrome/120.0"}
+    assert links(call("m1", f"{DAY}T10:00:00Z", context=robot)) == []
+
+
 def test_no_raw_identifier_is_in_any_table_but_quarantine():
     said = call("m1", f"{DAY}T10:00:00Z", context=person("ann@example.com", "+8613812345678", "device-77"))
     (day,) = validate(SEGMENT, lines(said), shop="UTC").values()
