@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from insight_assets.contracts.catalogue import contract
-from insight_assets.features.sessions import build_sessions
+from insight_assets.features.sessions import build_sessions, split_share
 from insight_assets.features.vocabulary import SHOP_EVENTS
-from insight_assets_tests.features.shop import Shop, at, broken_rules, content, event, shops, table
+from insight_assets_tests.features.shop import FIRST_DAY, Shop, at, broken_rules, content, event, shops, table
 
 DAY = date(2025, 3, 2)
 
@@ -67,6 +67,21 @@ def test_visit_over_the_shops_midnight_keeps_identity_and_start() -> None:
     assert after["started_at"][0] == before["started_at"][0] == at("2025-03-01 23:20")
     assert after["first_event_at"][0] == at("2025-03-02 00:10")
     assert after["bounced"].to_list() == [False, True]
+
+
+def test_the_share_of_visits_that_midnight_cut_is_told() -> None:
+    rows = [
+        event("product_viewed", "2025-03-01 23:50", 1),
+        event("product_viewed", "2025-03-02 00:10", 1),
+        event("product_viewed", "2025-03-02 09:00", 1),
+        event("product_viewed", "2025-03-02 09:00", 2),
+        event("product_viewed", "2025-03-02 15:00", 3),
+    ]
+    shares = {
+        day: split_share(build_sessions(table("events", rows), first=day, last=day).collect())
+        for day in (FIRST_DAY, FIRST_DAY + timedelta(days=1), FIRST_DAY + timedelta(days=2))
+    }
+    assert list(shares.values()) == [0.0, 0.25, 0.0]
 
 
 def test_midnight_is_the_shops_not_that_of_utc() -> None:
