@@ -24,7 +24,7 @@ from insight_assets.settings import settings
 from insight_assets.validation import assets as validation
 from insight_assets.validation.rate_files import RATES
 
-_MADE_HERE = (validation.currency_rates, validation.validated, validation.products)
+_MADE_HERE = (validation.currency_rates, validation.validated, validation.products, validation.payment_settlement)
 DEFS = dg.Definitions(
     assets=[*ingestion.landing_specs, *ingestion.raw_assets, *(versioned(asset, settings()) for asset in _MADE_HERE)],
 )

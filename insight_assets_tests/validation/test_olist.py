@@ -18,7 +18,7 @@ from insight_assets.ingestion.readers import Delivery
 from insight_assets.validation.mapping import MappedRows, map_rows
 from insight_assets.validation.settlement import settle_orders
 from insight_assets_tests.bundles import LITTLE_OLIST, delivered, packed
-from insight_assets_tests.shop_home import ShopHome
+from insight_assets_tests.shop_home import DEFS, ShopHome
 from insight_assets_tests.validation.judging import PSEUDONYM, raw_rows, totals, validate, verdicts
 
 OLIST = source_contracts()["olist"]
@@ -223,3 +223,29 @@ def test_a_mended_bundle_takes_the_place_of_the_spoilt_one(home, tmp_path, kept_
         fresh.build("2017-03-01", "2017-03-03", sources=["olist"])
         for name in ("order_lines", "payments", "reference_rows"):
             assert home.content(name).equals(fresh.content(name)), name
+
+
+def test_payments_are_settled_as_of_a_day_and_what_is_unexplained_is_a_warning(home, kept_environment):
+    os.environ["INSIGHT_REJECT_BUDGETS"] = json.dumps({"olist": 0.5})
+    home.timezone = BRAZIL
+    payments = "olist_order_payments_dataset.csv"
+    less = LITTLE_OLIST | {payments: LITTLE_OLIST[payments].replace(",36.00", ",33.33")}
+    home.land("olist", "olist.zip", packed(less))
+    home.build("2017-03-01", "2017-03-02", sources=["olist"])
+    job = dg.Definitions.merge(DEFS, dg.Definitions(resources=home.resources())).resolve_implicit_global_asset_job_def()
+    for day in ("2017-03-01", "2017-03-02"):
+        result = job.execute_in_process(
+            instance=home.instance, asset_selection=[dg.AssetKey("payment_settlement")], partition_key=day
+        )
+        [check] = result.get_asset_check_evaluations()
+        assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+        assert check.metadata["unexplained"].value == 1
+    found = home.table("payment_settlement").select(pl.col("as_of").cast(pl.String), "reason", "orders", "difference")
+    assert set(found.rows()) == {
+        ("2017-03-01", "agrees", 1, Decimal(0)),
+        ("2017-03-01", "underpaid", 1, Decimal("-2.67")),
+        ("2017-03-02", "agrees", 2, Decimal(0)),
+        ("2017-03-02", "underpaid", 1, Decimal("-2.67")),
+        ("2017-03-02", "interest", 1, Decimal(3)),
+        ("2017-03-02", "no_goods", 2, Decimal(143)),
+    }
