@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     drift_blocks: bool = Field(
         default=False, description="Whether a drift of severity ERROR stops what the run would make of the tables"
     )
-    key_path: Path | None = Field(default=None, description="File of the keys of pseudonyms; by default secrets/ in home")
+    key_path: Path | None = Field(default=None, description="File of the pseudonym key; by default secrets/ in home")
 
     @field_validator("timezone")
     @classmethod
