@@ -111,6 +111,8 @@ def versioned(asset: dg.AssetsDefinition, shop: Settings) -> dg.AssetsDefinition
             version = f"{version}-{rules}"
         if (agreed := shop.consent_without_record.get(spec.tags.get("purpose"))) is not None:
             version = f"{version}-{'silence_is_consent' if agreed else 'silence_is_refusal'}"
+        if spec.key.to_user_string() == "customer_features" and not shop.refunded_orders_count:
+            version = f"{version}-without-void-orders"
         return spec.replace_attributes(code_version=f"{version}-{people}")
 
     shaped = f"h{shop.horizon_days}-s{shop.seed}-e{shop.max_epochs}-r{int(shop.repeat_recommendations)}"

@@ -121,7 +121,8 @@ class Picture:
             if any(file.rows for file in inventory.files(source.name))
         }
         if any(node.name == RATES for node in nodes):
-            published = {date.fromisoformat(key): state.content_hash for key, state in partition_states(self.instance, RATES).items()}
+            states = partition_states(self.instance, RATES)
+            published = {date.fromisoformat(key): state.content_hash for key, state in states.items()}
             landed[RATES] = changed_days(
                 inventory.root / RATES, published, days, max_age_days=settings().rate_max_age_days
             )

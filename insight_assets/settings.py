@@ -55,9 +55,12 @@ class Settings(BaseSettings):
         default="", pattern="^([A-Z]{3})?$",
         description="Currency the shop counts in (ISO 4217); empty: the most frequent one of the first landed file",
     )
-    rate_max_age_days: int = Field(default=7, ge=0, le=366, description="Days for which an exchange rate stays in force after its own")
+    rate_max_age_days: int = Field(
+        default=7, ge=0, le=366, description="Days for which an exchange rate stays in force after its own"
+    )
     refunded_orders_count: bool = Field(
-        default=True, description="Whether an order that was given back whole still counts as a purchase; its money never does"
+        default=True,
+        description="Whether an order that was given back whole still counts as a purchase; its money never does",
     )
     repeat_recommendations: bool = Field(
         default=False, description="Whether products that a customer already bought may be recommended"

@@ -79,7 +79,7 @@ class ShopHome:
     ) -> dg.ExecuteInProcessResult:
         """Make raw and validated tables of days in one run."""
         keys = [dg.AssetKey(PREFIX + source) for source in sources] + [dg.AssetKey(name) for name in validation.PUBLISHED]
-        keys += [dg.AssetKey(RATES)] if (self.root / "landing" / RATES).is_dir() else []
+        keys.append(dg.AssetKey(RATES))
         defs = dg.Definitions.merge(DEFS, dg.Definitions(resources=self.resources()))
         job = defs.resolve_implicit_global_asset_job_def()
         with mock.patch.dict(os.environ, {"INSIGHT_TIMEZONE": self.timezone, "INSIGHT_BASE_CURRENCY": self.base_currency}):

@@ -15,6 +15,7 @@ from insight_assets.features.batches import build_in_batches
 from insight_assets.features.customer_days import build_customer_days
 from insight_assets.features.customer_features import build_customer_features
 from insight_assets.features.labels import HorizonOpenError, label_customers, label_view
+from insight_assets.features.money import without_void_orders
 from insight_assets.features.product_days import build_product_days
 from insight_assets.features.sequences import build_event_sequences
 from insight_assets.features.sessions import build_sessions, split_share
@@ -100,12 +101,17 @@ def product_days(
 
 @dg.asset(
     **table_asset("customer_features", layer="feature", purpose="analytics"),
-    ins={"customer_days": dg.AssetIn(partition_mapping=HISTORY)},
+    ins={
+        "customer_days": dg.AssetIn(partition_mapping=HISTORY),
+        "orders": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake"),
+    },
 )
 def customer_features(
-    context: dg.AssetExecutionContext, customer_days: pl.LazyFrame
+    context: dg.AssetExecutionContext, customer_days: pl.LazyFrame, orders: pl.LazyFrame
 ) -> pl.DataFrame:
     as_of = date.fromisoformat(context.partition_key)
+    if not settings().refunded_orders_count:
+        customer_days = without_void_orders(customer_days, orders, as_of=as_of)
     frame = build_customer_features(customer_days, as_of=as_of).collect()
     groups = pictures.recency_groups(frame.lazy(), smallest_group=settings().k_anonymity)
     context.add_output_metadata(

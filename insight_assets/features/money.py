@@ -3,7 +3,11 @@
 Everything to the right of the validated tables reads the ledger through here, so that no sum mixes currencies.
 """
 
+from datetime import date
+
 import polars as pl
+
+from insight_assets.validation.order_books import balance_orders
 
 
 def in_base_currency(ledger: pl.LazyFrame) -> pl.LazyFrame:
@@ -15,3 +19,27 @@ def in_base_currency(ledger: pl.LazyFrame) -> pl.LazyFrame:
         *(pl.col(f"{name}_base").alias(name) for name in ("gross", "discount", "net")),
         refunded=pl.col("refunded_base") + pl.col("cancelled_base"),
     )
+
+
+def without_void_orders(customer_days: pl.LazyFrame, orders: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    """Take orders that were given back whole by a day out of the number of purchases; their money is 0 already.
+
+    Args:
+        customer_days: rows of that contract.
+        orders: rows of that contract; days after `as_of` are ignored, so that a refund counts from its own day on.
+        as_of: the as-of day.
+
+    Returns:
+        The customer days with fewer `orders` on the days of such sales.
+    """
+    keys = ["customer_key", "event_day"]
+    void = (
+        balance_orders(orders.filter(pl.col("event_day") <= as_of))
+        .filter(pl.col("void"))
+        .group_by(pl.col("customer_key"), pl.col("sold_on").alias("event_day"))
+        .agg(void=pl.len())
+    )
+    counted = pl.col("orders")
+    left = pl.max_horizontal(counted.cast(pl.Int64) - pl.col("void").fill_null(0), pl.lit(0, dtype=pl.Int64))
+    kind = customer_days.collect_schema()["orders"]
+    return customer_days.join(void, on=keys, how="left").with_columns(left.cast(kind).alias("orders")).drop("void")

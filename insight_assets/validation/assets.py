@@ -31,6 +31,7 @@ from insight_assets.validation.currencies import BaseCurrencyUnknown, Exchange, 
 from insight_assets.validation.key_ring import ANALYTICS, VAULT
 from insight_assets.validation.ledger import describe_products
 from insight_assets.validation.lookback import Lookback
+from insight_assets.validation.order_books import ORDER, balance_orders
 from insight_assets.validation.pseudonyms import pseudonymiser
 from insight_assets.validation.publishing import TABLES, SourceAccount, ValidatedDay, validate_day
 from insight_assets.validation.rate_files import RATES, read_quotes
@@ -40,6 +41,7 @@ from insight_assets.validation.vault import IDENTITY_VAULT, Witness, seal_identi
 CONSERVED = "read_is_accepted_duplicate_quarantined_or_suppressed"
 EXPLAINED = "payments_agree_or_are_explained"
 WITHIN_BUDGET = "quarantined_within_reject_budget"
+NO_MORE_THAN_PAID = "given_back_is_within_paid"
 EVERY_DAY_PUBLISHED = "every_delivered_day_is_published"
 PUBLISHED = (*TABLES, IDENTITY_VAULT)
 DELIVERED = [dg.AssetDep(PREFIX + source, partition_mapping=WITH_REPEATS) for source in SOURCES]
@@ -52,7 +54,8 @@ _DAYS_TOLD = 40
     **table_asset(RATES, layer="validated", purpose="operations"),
     check_specs=[
         dg.AssetCheckSpec(
-            RATES_READABLE, asset=RATES, description="Every line of the rate files holds a date, two currencies and a rate above 0"
+            RATES_READABLE, asset=RATES,
+            description="Every line of the rate files holds a date, two currencies and a rate above 0",
         )
     ],
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -64,7 +67,8 @@ def currency_rates(
     quotes, shop = read_quotes(Path(landing.root) / RATES), settings()
     rates = quotes.rates.lazy()
     yield dg.Output(DailyFrames(lambda day: rates_in_force(rates, day, max_age_days=shop.rate_max_age_days)))
-    told = {"quoted": quotes.rates.height, "unusable": quotes.refused_lines, "which": dg.MetadataValue.json(list(quotes.refused))}
+    which = dg.MetadataValue.json(list(quotes.refused))
+    told = {"quoted": quotes.rates.height, "unusable": quotes.refused_lines, "which": which}
     advice = {"next": "mend the lines in a new file and land it in landing/currency_rates"} if quotes.refused else {}
     yield dg.AssetCheckResult(check_name=RATES_READABLE, passed=not quotes.refused, metadata=told | advice)
 
@@ -83,6 +87,10 @@ def currency_rates(
         dg.AssetCheckSpec(
             WITHIN_BUDGET, asset="events", blocking=True,
             description="The quarantined share of each source's rows is within its reject budget; per day",
+        ),
+        dg.AssetCheckSpec(
+            NO_MORE_THAN_PAID, asset="orders",
+            description="Over its life an order gives back no more than was paid for it, but for a cent",
         ),
         dg.AssetCheckSpec(
             EVERY_DAY_PUBLISHED, asset="events",
@@ -138,6 +146,7 @@ def validated(
                 batch = {}
         publisher.publish(batch)
     yield from _check_results(accounts)
+    yield _given_back(store, publisher.giving_back)
     yield _standing_refusals(context, accounts, withheld)
     refused = [account for account in accounts if not (account.conserved and account.within_budget)]
     if refused or withheld:
@@ -156,6 +165,7 @@ class _Publisher:
     ) -> None:
         """Take what each partition's metadata says of its keys, and the currencies that money is counted in so far."""
         self.counted_in = set(counted_in)
+        self.giving_back: list[pl.DataFrame] = [contract("orders").empty().select(ORDER)]
         self.context = context
         self.keyed = keyed
         self.writer = TableWriter(store, context.instance)
@@ -174,6 +184,8 @@ class _Publisher:
                 written = self.writer.write(contract(name), days, frames)
                 self.recorded[name] |= {key: {**metadata, **self.keyed} for key, metadata in written.items()}
         for day in good:
+            documents = batch[day].tables["orders"]
+            self.giving_back.append(documents.filter(pl.col("kind") != "sale").select(ORDER))
             self.recorded["events"][day.isoformat()] |= _told_of_events(batch[day])
 
     def record_published(self) -> None:
@@ -213,8 +225,9 @@ def _exchange(store: Lake, day: date, base: str) -> Exchange:
 
 def _counted_in(store: Lake) -> set[str]:
     """Give the base currencies of the published ledger; none where it was published before there were any."""
+    known = pl.col("base_currency").drop_nulls().unique()
     try:
-        return set(store.scan(contract("order_lines")).select(pl.col("base_currency").drop_nulls().unique()).collect()["base_currency"])
+        return set(store.scan(contract("order_lines")).select(known).collect()["base_currency"])
     except ContractError:
         return set()
 
@@ -239,6 +252,22 @@ def _check_results(accounts: Sequence[SourceAccount]) -> Iterator[dg.AssetCheckR
                 **({"broken_by": _account_table(broken), "next": advice} if broken else {}),
             },
         )
+
+
+def _given_back(store: Lake, orders: Sequence[pl.DataFrame]) -> dg.AssetCheckResult:
+    """Hold what orders gave back against what was paid for them, on any published day."""
+    touched = pl.concat(orders).unique()
+    documents = store.scan(contract("orders")) if touched.height else contract("orders").empty().lazy()
+    books = balance_orders(documents.join(touched.lazy(), on=ORDER, how="semi")).collect()
+    count = books.select(pl.col("without_sale", "above_paid", "void").sum()).row(0, named=True)
+    advice = {"next": "look for a refund that was delivered twice under two identities, or a sale that is missing"}
+    return dg.AssetCheckResult(
+        check_name=NO_MORE_THAN_PAID,
+        asset_key="orders",
+        passed=not count["above_paid"],
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"orders": books.height, **count, **(advice if count["above_paid"] else {})},
+    )
 
 
 def _standing_refusals(

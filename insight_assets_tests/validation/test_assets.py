@@ -223,6 +223,8 @@ def test_products_as_of_a_day_know_nothing_later(home):
 
 def test_identifiers_of_people_leave_raw_only_as_pseudonyms(home):
     row = call("m", f"{FIRST}T10:00:00Z", userId=CANARY, anonymousId="canary-device")
+    home.base_currency = "CNY"
+    home.land("currency_rates", "r.csv", f"date,currency,base_currency,rate\n{FIRST},EUR,CNY,8\n{FIRST},USD,CNY,7\n")
     home.land_calls("a.ndjson", [row, order("o", f"{FIRST}T10:00:00Z", product(), userId=CANARY), *good_calls(FIRST)])
     home.land(
         "generic_orders_csv", "o.csv", lines(ORDERS_HEADER, orders_row("o9", f"{FIRST} 10:00", customer_id=CANARY))
