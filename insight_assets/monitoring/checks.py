@@ -45,29 +45,41 @@ ADVICE: Mapping[str, str] = {
 }
 
 
-@dg.multi_asset_check(
-    name="distributions",
-    specs=[
-        dg.AssetCheckSpec(
-            AS_LEARNED, asset=name, blocking=settings().drift_blocks,
-            description="Counts, shares, quantiles and hours are as the accepted days before lead to expect",
-        )
-        for name in JUDGED
-    ],
-    can_subset=True,
-)
-def distributions(
-    context: dg.AssetCheckExecutionContext, tables: LakeFolder, docs: DataDocsFolder
-) -> Iterator[dg.AssetCheckResult]:
-    """Judge the run's days of each table by the accepted days before them."""
-    lake = tables.open()
-    days = run_days(context.run.tags, lake)
-    profiles = profiles_of(lake, days)
-    chosen = {key.asset_key.to_user_string() for key in context.selected_asset_check_keys}
-    for name in JUDGED:
-        if name in chosen:
-            verdicts = judge_days(profiles, name, days, relearn_from=settings().drift_relearn_from.get(name))
-            yield check_table(name, verdicts, profiles, docs)
+def build_check(*, blocking: bool) -> dg.AssetChecksDefinition:
+    """Give the check of all judged tables.
+
+    Args:
+        blocking: whether a finding of severity ERROR keeps the run from making anything of the tables.
+    """
+
+    @dg.multi_asset_check(
+        name="distributions",
+        specs=[
+            dg.AssetCheckSpec(
+                AS_LEARNED, asset=name, blocking=blocking,
+                description="Counts, shares, quantiles and hours are as the accepted days before lead to expect",
+            )
+            for name in JUDGED
+        ],
+        can_subset=True,
+    )
+    def distributions(
+        context: dg.AssetCheckExecutionContext, tables: LakeFolder, docs: DataDocsFolder
+    ) -> Iterator[dg.AssetCheckResult]:
+        """Judge the run's days of each table by the accepted days before them."""
+        lake = tables.open()
+        days = run_days(context.run.tags, lake)
+        profiles = profiles_of(lake, days)
+        chosen = {key.asset_key.to_user_string() for key in context.selected_asset_check_keys}
+        for name in JUDGED:
+            if name in chosen:
+                verdicts = judge_days(profiles, name, days, relearn_from=settings().drift_relearn_from.get(name))
+                yield check_table(name, verdicts, profiles, docs)
+
+    return distributions
+
+
+distributions = build_check(blocking=settings().drift_blocks)
 
 
 def run_days(tags: Mapping[str, str], lake: Lake) -> list[date]:
