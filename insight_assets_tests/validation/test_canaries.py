@@ -95,7 +95,7 @@ def kept_home(tmp_path) -> Iterator[ShopHome]:
 def land_canaries(home: ShopHome) -> None:
     home.land_calls("good.ndjson", [*good_rows(DAY), *good_rows(NEXT)])
     home.land("segment", "bad.ndjson", lines(*bad_rows()))
-    csv = [orders_row(f"o{n}", f"{DAY} 10:00", customer_id=CANARIES["email"]) for n in range(40)]
+    csv = [orders_row(f"o{n}", f"{DAY} 10:00", currency="CNY", customer_id=CANARIES["email"]) for n in range(40)]
     home.land(
         "generic_orders_csv",
         "orders.csv",
