@@ -8,9 +8,11 @@ in the others. Reading files and running the expressions belongs in ingestion an
 """
 
 import functools
+import itertools
 import zoneinfo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -97,6 +99,9 @@ DEFAULTS: Mapping[str, Any] = {
     "reject_budget": 0.05,
     "prices_include_tax": False,
     "carry_down": None,
+    "source": None,
+    "valid_from": None,
+    "valid_to": None,
 }
 DELIVERED_KEYS = (
     "name", "physicalName", "logicalType", "required", "classification", "description", "items",
@@ -238,6 +243,9 @@ class SourceContract:
         mappings: Canonical tables that rows feed; a table may come more than once.
         path: File that the contract was read from.
         members: Related files of a bundle; `delivered` then holds the columns of all of them.
+        valid_from: First event day whose rows it describes; None from the beginning.
+        valid_to: Last such day; None until further notice.
+        earlier: Contracts of the days before, the latest first.
     """
 
     name: str
@@ -263,6 +271,18 @@ class SourceContract:
     mappings: tuple[TableMapping, ...]
     path: Path
     members: tuple[Member, ...] = ()
+    valid_from: date | None = None
+    valid_to: date | None = None
+    earlier: tuple["SourceContract", ...] = ()
+
+    @property
+    def versions(self) -> tuple["SourceContract", ...]:
+        """Every contract of the source, the newest first."""
+        return (self, *self.earlier)
+
+    def covers(self, day: date) -> bool:
+        """Whether the contract holds for the rows of an event day."""
+        return (self.valid_from or date.min) <= day <= (self.valid_to or date.max)
 
     def of_member(self, member: Member) -> "SourceContract":
         """Give the contract by which the file of one member is read."""
@@ -298,8 +318,9 @@ def load_source(path: Path, *, linted: bool = False) -> SourceContract:
     else:
         members = _members(document, objects[: len(listed)])
         delivered = _joined_columns(document, members)
+    reading = _reading(document, model.customProperties, delivered, is_bundle=bool(members))
     return SourceContract(
-        name=model.name,
+        name=reading.pop("source") or model.name,
         version=model.version,
         description=purpose,
         owner=owner,
@@ -310,7 +331,7 @@ def load_source(path: Path, *, linted: bool = False) -> SourceContract:
         ),
         path=path,
         members=members,
-        **_reading(document, model.customProperties, delivered, is_bundle=bool(members)),
+        **reading,
     )
 
 
@@ -499,6 +520,13 @@ def _reading(
     budget = reading["reject_budget"]
     if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 <= budget <= 1:
         document.refuse(place("reject_budget"), "reject_budget is a share from 0 to 1")
+    for key in ("valid_from", "valid_to"):
+        try:
+            reading[key] = None if reading[key] is None else date.fromisoformat(str(reading[key]))
+        except ValueError:
+            document.refuse(place(key), f"{key} is a day, e.g. 2025-06-01")
+    if reading["source"] is not None:
+        check_name(document, place("source"), reading["source"], ())
     if reading["carry_down"] is not None:
         reading["carry_down"] = _carry_down(document, place("carry_down"), reading, names)
     if reading["format"] != "csv":
@@ -621,7 +649,26 @@ def _shipped_sources() -> dict[str, SourceContract]:
 
 def _sources_in(folder: Path, *, linted: bool) -> dict[str, SourceContract]:
     files = sorted(folder.glob("*.odcs.yaml"))
-    return {source.name: source for source in (load_source(f, linted=linted) for f in files)}
+    found: dict[str, list[SourceContract]] = {}
+    for source in (load_source(file, linted=linted) for file in files):
+        found.setdefault(source.name, []).append(source)
+    return {name: _put_in_order(contracts) for name, contracts in found.items()}
+
+
+def _put_in_order(contracts: list[SourceContract]) -> SourceContract:
+    """Give the newest contract of a source, with the earlier ones; their periods must follow on each other."""
+    ordered = sorted(contracts, key=lambda each: each.valid_from or date.min)
+    for before, after in itertools.pairwise(ordered):
+        if before.valid_to is None or after.valid_from != before.valid_to + timedelta(days=1):
+            message = (
+                f"{before.path.name} holds until {before.valid_to or 'further notice'} and {after.path.name} from "
+                f"{after.valid_from or 'the beginning'}: the periods of source {after.name!r} must follow on each other"
+            )
+            raise ContractError(message, after.path)
+        if before.version == after.version:
+            message = f"two contracts of source {after.name!r} have version {after.version}; give each its own"
+            raise ContractError(message, after.path)
+    return replace(ordered[-1], earlier=tuple(reversed(ordered[:-1])))
 
 
 def source_contracts(extra_folder: Path | None = None) -> dict[str, SourceContract]:

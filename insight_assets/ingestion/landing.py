@@ -202,7 +202,7 @@ def locate_rows(rows: pl.DataFrame, source: SourceContract, *, shop_timezone: st
 
 def contract_digest(source: SourceContract) -> str:
     """Name the text of a source's contract, so that a mended one is told apart even under its old version."""
-    return hashlib.sha256(source.path.read_bytes()).hexdigest()[:12]
+    return hashlib.sha256(b"".join(each.path.read_bytes() for each in source.versions)).hexdigest()[:12]
 
 
 class Inventory:
@@ -375,18 +375,19 @@ class Inventory:
             delivery = read_delivery(path, max_bytes=self.max_file_bytes, limits=self.limits)
             content_hash = delivery.content_hash
             landed_at = first_landed[content_hash] = min(landed_at, first_landed.get(content_hash, landed_at))
-            rows = self.rows_of(delivery, source, landed_at.date())
+            parts = self.parts_of(delivery, source, landed_at.date())
         except FileRefused as refusal:
             content_hash = "" if delivery is None else delivery.content_hash
             blocks = self._blocked_days(path.name, delivery, source, landed_at)
             reason = f"{refusal.rule}: {refusal}"
             return LandedFile(source.name, path.name, content_hash, 0, "refused", reason, {}, landed_at, blocks)
+        rows = pl.concat([part.select("line", "event_day") for _, part in parts])
         days = dict(rows.group_by("event_day").len().sort("event_day").iter_rows())
         if rows.is_empty():
             named = _day_in_name(path.name, landed_at)
             days = {} if named is None else {named: 0}
         status = "readable" if rows.height else "empty"
-        unknown = unknown_columns(rows, source)
+        unknown = {name: kind for by, part in parts for name, kind in unknown_columns(part, by).items()}
         return LandedFile(
             source.name, path.name, content_hash, rows.height, status, "", days, landed_at, unknown=unknown
         )
@@ -405,6 +406,40 @@ class Inventory:
         if not days:
             days = [_day_in_name(name, landed_at) or landed_at.astimezone(ZoneInfo(self.shop_timezone)).date()]
         return tuple(days)
+
+    def parts_of(
+        self, delivery: Delivery, source: SourceContract, landed_on: date
+    ) -> list[tuple[SourceContract, pl.DataFrame]]:
+        """Read the placed rows of one file, each by the contract of its day.
+
+        A row goes to the contract whose period holds the day that this contract reads, and to the one that reads most
+        of the file where there is none; validation quarantines it there.
+
+        Raises:
+            FileRefused: if no contract of the source can read the file.
+        """
+        if not source.earlier:
+            return [(source, self.rows_of(delivery, source, landed_on))]
+        read, refusals = [], []
+        for version in source.versions:
+            try:
+                read.append((version, self.rows_of(delivery, version, landed_on)))
+            except FileRefused as refusal:
+                refusals.append(refusal)
+        if not read:
+            raise refusals[0]
+        first, last = date.min, date.max
+        day, parts = pl.col("event_day"), []
+        placed = pl.Series([], dtype=pl.Int64)
+        for version, rows in read:
+            own = rows.filter(day.is_between(version.valid_from or first, version.valid_to or last))
+            own = own.filter(~pl.col("line").is_in(placed.implode()))
+            placed = pl.concat([placed, own["line"]])
+            parts.append(own)
+        most = max(range(len(read)), key=lambda place: parts[place].height)
+        left = read[most][1].filter(~pl.col("line").is_in(placed.implode()))
+        parts[most] = pl.concat([parts[most], left])
+        return [(version, rows) for (version, _), rows in zip(read, parts, strict=True)]
 
     def rows_of(self, delivery: Delivery, source: SourceContract, landed_on: date) -> pl.DataFrame:
         """Read the placed rows of one file.

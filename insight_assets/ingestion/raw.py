@@ -39,7 +39,8 @@ def raw_contract(source: SourceContract) -> Contract:
     Args:
         source: the source.
     """
-    described = {column.name: (column.description, column.classification) for column in source.delivered}
+    versions = source.versions
+    described = {c.name: (c.description, c.classification) for each in reversed(versions) for c in each.delivered}
     described["extra"] = ("Delivered columns that the contract does not know, as JSON", "personal")
     described[BROKEN] = ("The line as delivered, where it has not the cells of its header", "personal")
     described["payload"] = ("The delivered row as JSON text", "personal")
@@ -65,7 +66,7 @@ def raw_contract(source: SourceContract) -> Contract:
         ),
         *(
             _column(name, pl.String(), described[name][0], required=False, classification=described[name][1])
-            for name in text_columns(source)
+            for name in dict.fromkeys(name for each in versions for name in text_columns(each))
         ),
     )
     return Contract(
@@ -292,14 +293,18 @@ class RawLoader:
         if delivery.content_hash != file.content_hash:
             message = f"{file.name}: written to since it was looked at; build again once it is whole"
             raise FileRefused("incomplete", message)
-        rows = stamp_rows(
-            self.inventory.rows_of(delivery, self.source, file.landed_on),
-            self.source,
-            content_hash=delivery.content_hash,
-            name=file.name,
-            landed_at=self.standing.landed.get(file.content_hash, file.landed_at),
-            is_correction=file.content_hash in self.standing.corrections,
-        )
+        stamped = [
+            stamp_rows(
+                rows,
+                version,
+                content_hash=delivery.content_hash,
+                name=file.name,
+                landed_at=self.standing.landed.get(file.content_hash, file.landed_at),
+                is_correction=file.content_hash in self.standing.corrections,
+            )
+            for version, rows in self.inventory.parts_of(delivery, self.source, file.landed_on)
+        ]
+        rows = pl.concat(stamped, how="diagonal")
         # Days before the one asked for were not wanted by this run.
         parts = rows.filter(pl.col("event_day") >= day).partition_by("event_day", as_dict=True)
         self._kept.pop(file.content_hash, None)

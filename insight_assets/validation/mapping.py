@@ -8,7 +8,7 @@ who is a robot in `traffic`; what the shop's ledger makes of accepted rows is in
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
 import polars as pl
 
@@ -31,6 +31,7 @@ from insight_assets.validation.suppression import rows_naming
 from insight_assets.validation.traffic import JUDGED_ONLY, judge_events
 
 CLOCK_AHEAD, TOO_LATE = "clock_ahead", "too_late"
+OUTSIDE_PERIOD = "outside_contract_period"
 LATE_DAYS = 7
 _CLOCKS_AGREE = timedelta(hours=1)
 _CLOCK_IS_WRONG = timedelta(hours=24)
@@ -193,8 +194,10 @@ def _judge_rows(
     broken = pl.col("malformed")
     timeless = decoded.filter(delivered["event_time"].is_null() & ~delivered["malformed"])
     waited = pl.col("known_at") - pl.col("event_time")
+    in_period = pl.col("event_day").is_between(source.valid_from or date.min, source.valid_to or date.max)
     fault = (
         pl.when(pl.col("event_time").is_null()).then(None)
+        .when(~in_period).then(pl.lit(OUTSIDE_PERIOD))
         .when(waited < -_CLOCKS_AGREE).then(pl.lit(CLOCK_AHEAD))
         .when(waited > late).then(pl.lit(TOO_LATE))
         .when(pl.col("event_day") != pl.col("filed_day")).then(pl.lit("event_time.out_of_range"))

@@ -3,7 +3,7 @@
 Pure: what is published, and when a day is refused, is decided by the asset from the account given here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -135,11 +135,7 @@ def validate_day(
     frames: dict[str, list[pl.DataFrame]] = {name: [contract(name).empty()] for name in TABLES}
     accounts = []
     rules = traffic or traffic_rules()
-    for name in sorted(raw):
-        rows = raw[name]
-        if rows.is_empty():
-            continue
-        source = sources[name]
+    for name, source, rows in _by_contract(raw, sources, day):
         mapped = map_rows(
             rows, source, pseudonym=pseudonym, shop_timezone=shop_timezone, suppressed=suppressed,
             earlier=(earlier or {}).get(name), late_days=late_days, traffic=rules, exchange=exchange,
@@ -172,6 +168,21 @@ def validate_day(
     }
     others = tables["events"].filter(pl.col("traffic") != PERSON).group_by("traffic").len().sort("traffic")
     return ValidatedDay(tables, tuple(accounts), dict(others.iter_rows()))
+
+
+def _by_contract(
+    raw: Mapping[str, pl.DataFrame], sources: Mapping[str, SourceContract], day: date
+) -> Iterator[tuple[str, SourceContract, pl.DataFrame]]:
+    """Give the rows of each source with the contract that they were read by; the day's own where that is no more."""
+    for name in sorted(raw):
+        source, rows = sources[name], raw[name]
+        versions = {each.version: each for each in source.versions}
+        today = next((each.version for each in source.versions if each.covers(day)), source.version)
+        by = pl.when(pl.col("contract_version").is_in(list(versions))).then("contract_version").otherwise(pl.lit(today))
+        for version, source in versions.items():
+            part = rows if len(versions) == 1 else rows.filter(by == version)
+            if not part.is_empty():
+                yield name, source, part
 
 
 def _quarantine(rows: pl.DataFrame, rejected: pl.DataFrame, source: SourceContract) -> pl.DataFrame:
