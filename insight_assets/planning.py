@@ -170,7 +170,10 @@ def _stale_days(
 ) -> set[date]:
     own = {day for day in days if is_stale(node, day, states)}
     caused = {
-        day for edge in node.edges for day in days if any(True for _ in _read_days(edge, day, changing.get(edge.parent, ())))
+        day
+        for edge in node.edges
+        for day in days
+        if any(True for _ in _read_days(edge, day, changing.get(edge.parent, ())))
     }
     return own | caused
 

@@ -33,6 +33,7 @@ ACTOR_DAY_COLUMNS: Mapping[str, pl.DataType] = {
 _PROPERTY_KEYS = ("name", "logicalType", "physicalType", "classification", "description")
 _RULE_KEYS = ("name", "type", "engine", "implementation", "description")
 _NUMBERS = (0, 1, 99, 1_000_000, None)
+_YES_OR_NO = (False, True, False, True, None)
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def load_traffic(path: Path, *, linted: bool = False) -> TrafficRules:
     probes = (
         pl.DataFrame(dict.fromkeys(EVENT_COLUMNS, NASTY_TEXT), schema=EVENT_COLUMNS),
         pl.DataFrame(
-            {name: [None if n is None else n > 0 if t == pl.Boolean else n for n in _NUMBERS] for name, t in ACTOR_DAY_COLUMNS.items()},
+            {name: _YES_OR_NO if dtype == pl.Boolean else _NUMBERS for name, dtype in ACTOR_DAY_COLUMNS.items()},
             schema=ACTOR_DAY_COLUMNS,
         ),
     )
@@ -133,7 +134,8 @@ def _rules(document: Document, at: int, given: SchemaObject, probe: pl.DataFrame
             document.demand_one_of((*place, key), "key of a traffic rule", key, _RULE_KEYS)
         name = check_name(document, place, item.name, found)
         verdict = name.partition("_")[0]
-        document.demand_one_of((*place, "name"), "verdict before the first _ of a rule's name", verdict, [BOT, INTERNAL])
+        what = "verdict before the first _ of a rule's name"
+        document.demand_one_of((*place, "name"), what, verdict, [BOT, INTERNAL])
         if (item.type, item.engine) != ("custom", "polars_sql") or not item.description:
             document.refuse(place, f"rule {name!r} needs type custom, engine polars_sql and a description")
         _, dtype = sql_expression(document, (*place, "implementation"), item.implementation, probe.select(named))

@@ -133,7 +133,8 @@ def map_rows(
     if "order_lines" in tables:
         # Only now is it settled which lines an order has.
         lines, refused = settle_lines(tables["order_lines"], exchange)
-        tables = {name: frame.join(refused, on=ROW, how="anti") for name, frame in {**tables, "order_lines": lines}.items()}
+        tables = {**tables, "order_lines": lines}
+        tables = {name: frame.join(refused, on=ROW, how="anti") for name, frame in tables.items()}
         rejected = _one_a_row([rejected, refused])
     # A delivered row that feeds two tables is one row in which its identifiers were seen together.
     seen = [*ROW, "event_day", "event_time", "source", *KEYS]
@@ -168,8 +169,7 @@ def _sayings(rows: pl.DataFrame, source: SourceContract) -> pl.LazyFrame:
     says = [pl.col(column.name) for column in source.delivered if column.name not in journey]
     if source.clock_created is not None:
         says.append(pl.coalesce(source.clock_created, source.time_column).alias("created or corrected"))
-    landed = "landed_at" if "landed_at" in rows.columns else pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias("landed_at")
-    return rows.lazy().select(*ROW, landed, content=pl.struct(says).struct.json_encode())
+    return rows.lazy().select(*ROW, "landed_at", content=pl.struct(says).struct.json_encode())
 
 
 def _judge_rows(

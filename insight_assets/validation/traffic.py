@@ -23,7 +23,8 @@ def judge_events(events: pl.DataFrame, rules: Sequence[TrafficRule]) -> pl.Serie
     Returns:
         `bot`, `internal` or `person`, one a row.
     """
-    missing = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in EVENT_COLUMNS.items() if name not in events.columns]
+    unknown = [(name, dtype) for name, dtype in EVENT_COLUMNS.items() if name not in events.columns]
+    missing = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in unknown]
     return events.with_columns(missing).select(traffic=_verdict(rules)).to_series()
 
 
@@ -38,7 +39,9 @@ def judge_actor_days(events: pl.DataFrame, rules: Sequence[TrafficRule]) -> pl.D
         The same rows in the same order; `traffic` is changed only where it was `person`.
     """
     key = ["event_day", "actor_key"]
-    acted = events.filter(pl.col("actor_key").is_not_null()).select(*key, "event", "event_time", "product_id", "customer_key")
+    acted = events.filter(pl.col("actor_key").is_not_null()).select(
+        *key, "event", "event_time", "product_id", "customer_key"
+    )
     kind = pl.col("event")
     days = (
         acted.sort(*key, "event_time")

@@ -1,4 +1,4 @@
-"""The rules for robots and internal traffic: the shipped ones load, and a contract that errs is refused with its place."""
+"""The rules for robots and internal traffic: the shipped ones load, and one that errs is refused with its place."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_a_shop_s_own_rules_replace_the_shipped_ones(tmp_path):
         ("ip = '::1' OR STARTS_WITH(ip, '127.')", "LOWER(ip)", "is no test"),
         ("ip = '::1' OR STARTS_WITH(ip, '127.')", "ip = (", "SQL cannot be parsed"),
         ("product_views >= 100 AND", "MAX(product_views) >= 100 AND", "one row only"),
-        ("{name: ip, logicalType: string, physicalType: String", "{name: ip, logicalType: string, physicalType: Int64", "ip is String"),
+        ("ip, logicalType: string, physicalType: String", "ip, logicalType: string, physicalType: Int64", "ip is String"),
         ("{name: country,", "{name: shoe_size,", "unknown column of event 'shoe_size'"),
         ("domain: traffic", "domain: validated", "unknown domain"),
         ("- name: actor_day", "- name: actor", "schema must list"),

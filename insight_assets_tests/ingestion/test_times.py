@@ -247,9 +247,10 @@ def test_where_a_clock_is_missing_the_corrected_time_counts(missing):
 
 
 @given(
-    waited=st.timedeltas(timedelta(0), timedelta(days=5)), error=st.timedeltas(timedelta(days=-20_000), timedelta(days=5_000)),
+    waited=st.timedeltas(timedelta(0), timedelta(days=5)),
+    error=st.timedeltas(timedelta(days=-20_000), timedelta(days=5_000)),
     journey=st.timedeltas(timedelta(0), timedelta(minutes=1)),
-)  # fmt: skip
+)
 def test_no_error_of_a_device_s_clock_moves_an_event(waited, error, journey):
     happened, received = TEN, TEN + waited + journey
     time, _, skew = moments(*(each.isoformat() for each in (happened + error, happened + waited + error, received)))

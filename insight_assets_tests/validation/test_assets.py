@@ -298,7 +298,8 @@ def test_a_lost_key_is_not_replaced_in_silence(home):
 def told(home: ShopHome, day: str, table: str = "events") -> dict[str, object]:
     """Give what the last materialization of a day told of it."""
     key = dg.AssetRecordsFilter(asset_key=dg.AssetKey(table), asset_partitions=[day])
-    return {name: value.value for name, value in home.instance.fetch_materializations(key, limit=1).records[0].asset_materialization.metadata.items()}
+    made = home.instance.fetch_materializations(key, limit=1).records[0].asset_materialization
+    return {name: value.value for name, value in made.metadata.items()}
 
 
 def test_each_day_tells_how_late_its_rows_came_and_who_was_no_person(home):
@@ -333,7 +334,8 @@ def test_a_shop_says_how_late_is_too_late_and_how_far_it_looks_back(home, monkey
     monkeypatch.setenv("INSIGHT_LATE_DAYS", "1")
     monkeypatch.setenv("INSIGHT_DUPLICATE_DAYS", "1")
     late = call("late", f"{FIRST}T10:00:00Z", receivedAt=f"{THIRD}T10:00:00Z")
-    home.land_calls("a.ndjson", [*good_calls(FIRST), *good_calls(THIRD), late, call("x", f"{FIRST}T10:00:00Z"), call("x", f"{THIRD}T10:00:00Z")])
+    twice = [call("x", f"{day}T10:00:00Z") for day in (FIRST, THIRD)]
+    home.land_calls("a.ndjson", [*good_calls(FIRST), *good_calls(THIRD), late, *twice])
     home.build(FIRST, THIRD)
     assert home.table("quarantine")["rule"].to_list() == ["too_late"]
     assert home.table("events").filter(pl.col("event_id") == "x")["duplicate_of"].to_list() == [None, None]

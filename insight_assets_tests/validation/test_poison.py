@@ -189,11 +189,14 @@ POISON = st.sampled_from(
         '"1,299.00"', '"￥12"', '"open', "null", "[]", "{}", '"１２"', "true", '"\t"',
     ]
 )  # fmt: skip
-PLACES = st.sampled_from(["price", "quantity", "product_id", "category", "messageId", "timestamp", "receivedAt", "sentAt", "userId", "event"])
+PLACES = st.sampled_from(
+    ["price", "quantity", "product_id", "category", "messageId", "timestamp", "receivedAt", "sentAt", "userId", "event"]
+)
+NOON = "2025-01-02T12:00:00Z"
 # Values are put into the text of a row, as a broken exporter would.
 POISONED = st.builds(
     lambda place, value, number: json.dumps(
-        call(f"p{number}", "2025-01-02T10:00:00Z", originalTimestamp="2025-01-02T10:00:00Z", sentAt="2025-01-02T10:00:01Z", userId="u9")
+        call(f"p{number}", NOON, originalTimestamp=NOON, sentAt=NOON, userId="u9")
         | {"properties": {"product_id": "p1", "price": 9.5, "quantity": 1, "category": "tea"}}
     ).replace(f'"{place}": ', f'"{place}": {value}, "was {place}": ', 1),
     PLACES, POISON, st.integers(0, 5),
@@ -203,14 +206,19 @@ CLEAN = [call(f"good-{n}", f"2025-01-02T{n:02}:00:00Z", userId=f"u{n % 3}") for 
 
 
 @settings(max_examples=40)
-@given(poison=st.lists(POISONED | CUT | NOISE, max_size=20), places=st.randoms(use_true_random=False), gone=st.sampled_from(["", "u0", "u9"]))
+@given(
+    poison=st.lists(POISONED | CUT | NOISE, max_size=20),
+    places=st.randoms(use_true_random=False),
+    gone=st.sampled_from(["", "u0", "u9"]),
+)
 def test_whatever_is_delivered_every_row_is_accounted_for_and_good_rows_stay_as_they_are(poison, places, gone):
     good = [json.dumps(one) for one in CLEAN]
     mixed = [*good, *poison]
     places.shuffle(mixed)
     raw = raw_rows(SEGMENT, lines(GOOD, *mixed))
+    suppressed = (lambda word: word == gone) if gone else None
     mapped = [
-        map_rows(rows, SEGMENT, pseudonym=PSEUDONYM, shop_timezone="Asia/Shanghai", suppressed=(lambda word: word == gone) if gone else None)
+        map_rows(rows, SEGMENT, pseudonym=PSEUDONYM, shop_timezone="Asia/Shanghai", suppressed=suppressed)
         for rows in raw.partition_by("event_day")
     ]
     assert sum(each.read for each in mapped) == 1 + filled(mixed)
@@ -226,14 +234,15 @@ def test_whatever_is_delivered_every_row_is_accounted_for_and_good_rows_stay_as_
 
 
 PRICES = st.one_of(
-    st.decimals(-10, 10**6, places=2).map(str), st.sampled_from(["1,299.00", "￥12", "1.299,00", "12 CNY", "", " ", "１２", "1e3", "0x1F", "--1"])
+    st.decimals(-10, 10**6, places=2).map(str),
+    st.sampled_from(["1,299.00", "￥12", "1.299,00", "12 CNY", "", " ", "１２", "1e3", "0x1F", "--1"])
 )  # fmt: skip
 
 
 @settings(max_examples=30)
 @given(prices=st.lists(PRICES, min_size=1, max_size=15))
 def test_a_price_that_was_written_is_read_or_quarantined_and_never_lost(prices):
-    rows = [json.dumps(call(f"m{n}", "2025-01-01T10:00:00Z", properties={"price": price})) for n, price in enumerate(prices)]
+    rows = [json.dumps(call(f"m{n}", NOON, properties={"price": price})) for n, price in enumerate(prices)]
     days = validate(SEGMENT, lines(*rows))
     events = pl.concat([day.tables["events"] for day in days.values()])
     nulls = set(events.filter(pl.col("price").is_null())["event_id"])
@@ -243,7 +252,7 @@ def test_a_price_that_was_written_is_read_or_quarantined_and_never_lost(prices):
 
 
 def work_of(rows: list[str], monkeypatch) -> tuple[int, int]:
-    """Count the cells that sorting, joining and exploding were given while rows were validated, and the rows accepted."""
+    """Count the cells that sorting, joining and exploding were given during validation, and the rows accepted."""
     cells = 0
     for name in ("join", "sort", "explode", "group_by"):
         plain = getattr(pl.DataFrame, name)
@@ -263,7 +272,8 @@ def work_of(rows: list[str], monkeypatch) -> tuple[int, int]:
 def test_a_customer_with_two_fifths_of_all_rows_costs_no_more_than_any_other(monkeypatch):
     def shop(count: int, share: float) -> list[str]:
         times = [f"2025-01-01T{n // 60 % 15:02}:{n % 60:02}:00Z" for n in range(count)]
-        return [json.dumps(call(f"m{n}", at, userId="one" if n < share * count else f"u{n}")) for n, at in enumerate(times)]
+        people = ["one" if n < share * count else f"u{n}" for n in range(count)]
+        return [json.dumps(call(f"m{n}", at, userId=people[n])) for n, at in enumerate(times)]
 
     even, accepted = work_of(shop(1_000, 0), monkeypatch)
     heavy, same = work_of(shop(1_000, 0.4), monkeypatch)

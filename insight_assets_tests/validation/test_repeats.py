@@ -40,7 +40,8 @@ def sent(message: str, created: str, sent_at: str, received: str, **more) -> dic
 
 def test_an_event_sent_again_is_one_event_whatever_the_journey():
     first = sent("m", TIME, "2025-01-01T10:00:01Z", "2025-01-01T10:00:02Z", context={"channel": "web", "ip": "1.2.3.4"})
-    again = sent("m", TIME, "2025-01-01T11:00:00Z", "2025-01-01T11:00:00.400Z", context={"channel": "web", "ip": "5.6.7.8"})
+    elsewhere = {"channel": "web", "ip": "5.6.7.8"}
+    again = sent("m", TIME, "2025-01-01T11:00:00Z", "2025-01-01T11:00:00.400Z", context=elsewhere)
     for files in ([calls(first, again)], [calls(again, first)], [calls(again), calls(first)]):
         days = validate(SEGMENT, *files)
         assert totals(days) == (2, 1, 1, 0)

@@ -53,11 +53,13 @@ def test_neither_browser_nor_address_is_stored():
 
 def steps(visitor: str, count: int, seconds: float) -> list[dict]:
     """Give the product views of one visitor, one every so many seconds."""
-    start = pl.datetime_range(pl.datetime(2025, 1, 1, 1), pl.datetime(2025, 1, 1, 20), f"{int(seconds * 1000)}ms", eager=True)
+    step = f"{int(seconds * 1000)}ms"
+    times = pl.datetime_range(pl.datetime(2025, 1, 1, 1), pl.datetime(2025, 1, 1, 20), step, eager=True)
+    who = {"userId": None, "anonymousId": visitor}
     return [
-        call(f"{visitor}{n}", f"{at.isoformat()}Z", userId=None, anonymousId=visitor, properties={"product_id": f"p{n % 37}"})
-        for n, at in enumerate(start[:count])
-    ]  # fmt: skip
+        call(f"{visitor}{n}", f"{at.isoformat()}Z", **who, properties={"product_id": f"p{n % 37}"})
+        for n, at in enumerate(times[:count])
+    ]
 
 
 def test_who_views_hundreds_of_products_at_one_pace_is_no_person():
@@ -86,7 +88,8 @@ def test_flagged_events_are_counted_and_published():
 
 
 def test_the_order_of_rows_is_no_matter():
-    rows = [event("product_viewed", f"2025-03-01 10:{n // 60:02}:{n % 60:02}", None, visitor_key=5, traffic="person") for n in range(150)]
+    times = [f"2025-03-01 10:{n // 60:02}:{n % 60:02}" for n in range(150)]
+    rows = [event("product_viewed", at, None, visitor_key=5, traffic="person") for at in times]
     frame = table("events", rows).collect()
     rules = traffic_rules().actor_days
     for seed in range(3):
