@@ -38,6 +38,9 @@ def lines_of_a_shop() -> pl.DataFrame:
     )
     at = pl.col("event_day").dt.combine(time(12)).dt.replace_time_zone("UTC")
     price = pl.lit("4.5000").cast(pl.Decimal(18, 4))
+    nothing = pl.lit("0").cast(pl.Decimal(18, 4))
+    amounts = {name: nothing for name in ("discount", "tax", "shipping", "refunded", "cancelled")}
+    amounts |= {"gross": price, "net": price}
     return frame.with_row_index("line").select(
         order_line_id=pl.format("l{}", "line"),
         source=pl.lit("shop"),
@@ -52,11 +55,11 @@ def lines_of_a_shop() -> pl.DataFrame:
         is_product=pl.lit(True),
         quantity=pl.lit(1, pl.Int64),
         unit_price=price,
-        gross=price,
-        discount=price - price,
-        refunded=price - price,
-        net=price,
+        **amounts,
+        **{f"{name}_base": amount for name, amount in amounts.items()},
         currency=pl.lit("EUR"),
+        base_currency=pl.lit("EUR"),
+        exchange_rate=pl.lit("1").cast(contract("order_lines").column("exchange_rate").dtype),
         channel=pl.lit("web"),
         file_hash=pl.lit("0" * 32),
         line=pl.col("line").cast(pl.Int64) + 1,
