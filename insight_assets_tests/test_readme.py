@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+from insight_assets.contracts.sources import source_contracts
 from insight_assets.definitions import build_defs
 from insight_assets.settings import Settings
 from insight_assets_tests.flows.shop import Home
@@ -54,8 +55,13 @@ def test_the_listed_assets_are_those_of_the_graph():
     for row in table.splitlines()[1:]:
         _, group, assets, _, _ = (cell.strip() for cell in row.split("|"))
         listed[group] = set(re.findall(r"`(\w+)`", assets))
-    graph = {}
+    graph = {"raw": set()}
     for spec in build_defs().resolve_all_asset_specs():
-        if spec.group_name != "landing":
+        if spec.group_name not in {"landing", "raw"}:
             graph.setdefault(spec.group_name, set()).add(spec.key.to_user_string())
     assert listed == graph
+
+
+def test_the_shipped_sources_are_told():
+    told = re.search(r"Shipped contracts: (.*?)\.\n`insight sources`", README.read_text(encoding="utf-8"), re.DOTALL)[1]
+    assert re.findall(r"`(\w+)`", told) == list(source_contracts())
