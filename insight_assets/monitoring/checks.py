@@ -33,7 +33,6 @@ ADVICE: Mapping[str, str] = {
     "rows": "a file may be missing or delivered twice: see the account of the day on `events` and the landing folder",
     "distinct": "people or products are missing or many are new: look for a lost file, bots, or a changed identifier",
     "median": "look for a changed unit: cents for euros, dozens for pieces, another currency",
-    "quantile_90": "look for a changed unit in a part of the rows, or a campaign",
     "null_share": "a field is no longer delivered, or was renamed: see `insight check-source` on the newest file",
     "zero_share": "a field is delivered as 0: see `insight check-source` on the newest file",
     "share": "something went silent, is new, or was renamed: ask who sends it",
