@@ -84,7 +84,8 @@ def raw_asset(source: SourceContract) -> dg.AssetsDefinition:
         days = [date.fromisoformat(key) for key in context.partition_keys]
         demand_room(store.root, loader.bytes_to_load(days))
         with without_values(f"loading {source.name}"):
-            recorded = TableWriter(store, context.instance).write(of, days, DailyFrames(loader.rows_of), meaning=meaning)
+            writer = TableWriter(store, context.instance)
+            recorded = writer.write(of, days, DailyFrames(loader.rows_of), meaning=meaning)
         for key, metadata in recorded.items():
             context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
         files = inventory.files(source.name)

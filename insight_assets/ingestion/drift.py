@@ -41,7 +41,8 @@ def unknown_columns(rows: pl.DataFrame, source: SourceContract) -> dict[str, str
         for name, value in values.items() if isinstance(values, dict) else ():
             if name not in known and _NAME.fullmatch(name):
                 seen.setdefault(name, []).append(value)
-    return {name: _kind([value for value in values if value not in (None, "")]) for name, values in sorted(seen.items())}
+    told = {name: [value for value in values if value not in (None, "")] for name, values in sorted(seen.items())}
+    return {name: _kind(values) for name, values in told.items()}
 
 
 def _kind(values: list[object]) -> str:

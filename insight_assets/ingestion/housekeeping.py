@@ -69,7 +69,8 @@ def sweep_table(folder: Path, *, now: float) -> int:
     if not (log / f"{0:020}.json").exists():
         # Part of the history is summed up in checkpoints, so what it held cannot be told from this.
         return 0
-    return sum(_remove_old(path, now) for path in folder.rglob("*.parquet") if path.name not in told and path.parent != log)
+    data = (path for path in folder.rglob("*.parquet") if path.parent != log)
+    return sum(_remove_old(path, now) for path in data if path.name not in told)
 
 
 def _remove_old(path: Path, now: float) -> int:

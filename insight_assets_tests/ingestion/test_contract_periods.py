@@ -21,7 +21,8 @@ OLD_HEADER, NEW_HEADER = ORDERS_HEADER, ORDERS_HEADER.replace("unit_price", "pri
 
 def write_contract(folder: Path, name: str, version: str, *, renamed: bool = False, **period: str) -> None:
     text = SHIPPED.path.read_text().replace("id: generic_orders_csv", f"id: {name}")
-    text = text.replace("name: generic_orders_csv", f"name: {name}").replace(f"version: {SHIPPED.version}", f"version: {version}")
+    text = text.replace("name: generic_orders_csv", f"name: {name}")
+    text = text.replace(f"version: {SHIPPED.version}", f"version: {version}")
     given = {"source": "till"} | period
     properties = "".join(f'  - {{property: {key}, value: "{value}"}}\n' for key, value in given.items())
     text = text.replace("customProperties:\n", "customProperties:\n" + properties, 1)
@@ -51,9 +52,8 @@ def validated(root: Path, till: SourceContract, **files: str) -> dict[str, list[
     list(lake.write(of, days, DailyFrames(RawLoader(till, inventory, lake).rows_of)))
     found: dict[str, list[tuple]] = {"sold": [], "quarantined": []}
     for day in days:
-        made = validate_day(
-            day, {"till": lake.scan(of, [day]).collect()}, {"till": till}, pseudonym=PSEUDONYM, shop_timezone="UTC", budgets={}
-        )
+        raw = {"till": lake.scan(of, [day]).collect()}
+        made = validate_day(day, raw, {"till": till}, pseudonym=PSEUDONYM, shop_timezone="UTC", budgets={})
         found["sold"] += made.tables["order_lines"].select("order_id", "unit_price").rows()
         found["quarantined"] += made.tables["quarantine"].select("rule", "contract_version").rows()
     return {key: [tuple(map(str, row)) for row in sorted(rows)] for key, rows in found.items()}
@@ -83,7 +83,8 @@ def test_rows_of_both_periods_load_where_the_file_fits_both(tmp_path, till):
 
 
 @pytest.mark.parametrize(
-    ("ends", "begins"), [("2025-06-01", "2025-06-01"), ("2025-05-30", "2025-06-01"), (None, "2025-06-01"), ("2025-05-31", None)]
+    ("ends", "begins"),
+    [("2025-06-01", "2025-06-01"), ("2025-05-30", "2025-06-01"), (None, "2025-06-01"), ("2025-05-31", None)],
 )
 def test_periods_that_overlap_or_leave_a_gap_are_refused(tmp_path, ends, begins):
     write_contract(tmp_path / "own", "till_first", "1.0.0", **({"valid_to": ends} if ends else {}))

@@ -15,7 +15,9 @@ FIRST, SECOND, THIRD = "2025-01-01", "2025-01-02", "2025-01-03"
 ORDERS = "generic_orders_csv"
 
 
-def land_orders(home, name: str, *days: str, renamed: tuple[str, str] = ("", ""), more: str = "", value: str = "") -> None:
+def land_orders(
+    home, name: str, *days: str, renamed: tuple[str, str] = ("", ""), more: str = "", value: str = ""
+) -> None:
     rows = [orders_row(f"o{name}{n}", f"{day} 10:00:00") + (f",{value}" if more else "") for n, day in enumerate(days)]
     header = ORDERS_HEADER.replace(*renamed) if renamed[0] else ORDERS_HEADER
     home.land(ORDERS, name, lines(header + (f",{more}" if more else ""), *rows))

@@ -133,7 +133,8 @@ def test_a_folder_that_is_not_there_holds_no_files(tmp_path):
 
 
 HOSTILE = (
-    "..", ".", "../evil.csv", "/etc/passwd", "a/../../b.csv", "..\\evil.csv", "C:\\evil.csv", "nul\x00.csv", "new\nline.csv",
+    "..", ".", "../evil.csv", "/etc/passwd", "a/../../b.csv", "..\\evil.csv", "C:\\evil.csv", "nul\x00.csv",
+    "new\nline.csv",
     "bell\x07.csv", "escape\x1b[2J.csv", "delete\x7f.csv", "c1\x85.csv", "\u202egnp.csv", "zero\u200bwidth.csv",
     "mark\ufeff.csv", "\u2066iso.csv", "half\udcff.csv", "", "x" * 256, ".hidden", "a.csv.part", "a.csv.manifest.json",
 )  # fmt: skip
