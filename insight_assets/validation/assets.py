@@ -15,9 +15,9 @@ import dagster as dg
 import polars as pl
 
 from insight_assets.contracts.catalogue import contract
-from insight_assets.discretion import without_values
 from insight_assets.contracts.traffic import BOT, INTERNAL, traffic_rules
 from insight_assets.contracts.types import ContractError
+from insight_assets.discretion import without_values
 from insight_assets.ingestion.assets import SOURCES
 from insight_assets.ingestion.landing import LandedFile
 from insight_assets.ingestion.raw import PREFIX, raw_contract, rows_in_force
@@ -27,7 +27,7 @@ from insight_assets.metadata import CODE_VERSION_TAG, markdown_table, partition_
 from insight_assets.partitions import HISTORY, WITH_REPEATS
 from insight_assets.resources import LakeFolder, LandingFolder, PseudonymKey
 from insight_assets.settings import settings
-from insight_assets.validation.currencies import BaseCurrencyUnknown, Exchange, rates_in_force
+from insight_assets.validation.currencies import BaseCurrencyUnknownError, Exchange, rates_in_force
 from insight_assets.validation.key_ring import ANALYTICS, VAULT
 from insight_assets.validation.ledger import describe_products
 from insight_assets.validation.lookback import Lookback
@@ -176,7 +176,7 @@ class _Publisher:
         for validated_day in batch.values():
             self.counted_in |= set(validated_day.tables["order_lines"]["base_currency"])
         if len(self.counted_in) > 1:
-            raise dg.Failure(description=str(BaseCurrencyUnknown(self.counted_in)), allow_retries=False)
+            raise dg.Failure(description=str(BaseCurrencyUnknownError(self.counted_in)), allow_retries=False)
         for name in PUBLISHED:
             days = sorted(batch) if name == "quarantine" else good
             if days:

@@ -17,7 +17,7 @@ ONE = pl.lit(1).cast(RATE)
 RATES = pl.Schema({"currency": pl.String, "exchange_rate": RATE})
 
 
-class BaseCurrencyUnknown(ValueError):
+class BaseCurrencyUnknownError(ValueError):
     """Money of several currencies was met, and no setting says which one the shop counts in."""
 
     def __init__(self, currencies: Collection[str]) -> None:
@@ -56,7 +56,9 @@ def attach_rates(lines: pl.LazyFrame, exchange: Exchange) -> pl.LazyFrame:
     return (
         lines.drop("exchange_rate", strict=False)
         .join(rates, on="currency", how="left", maintain_order="left")
-        .with_columns(base_currency=pl.lit(exchange.base), exchange_rate=pl.when(own).then(ONE).otherwise("exchange_rate"))
+        .with_columns(
+            base_currency=pl.lit(exchange.base), exchange_rate=pl.when(own).then(ONE).otherwise("exchange_rate")
+        )
     )
 
 
@@ -77,6 +79,12 @@ def rates_in_force(quoted: pl.LazyFrame, day: date, *, max_age_days: int) -> pl.
         .sort(*pair, "rate_date")
         .group_by(pair)
         .agg(pl.col("rate_date").last(), pl.col("exchange_rate").last())
-        .select(event_day=pl.lit(day), currency="currency", base_currency="base_currency", rate_date="rate_date", exchange_rate="exchange_rate")
+        .select(
+            event_day=pl.lit(day),
+            currency="currency",
+            base_currency="base_currency",
+            rate_date="rate_date",
+            exchange_rate="exchange_rate",
+        )
         .sort(pair)
     )

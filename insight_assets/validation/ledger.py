@@ -45,7 +45,9 @@ def complete_amounts(lines: pl.DataFrame, *, taxed: bool, nested: bool) -> pl.Da
     # An order that holds its refunds makes a document of each kind.
     named = pl.concat_str(*(("file_hash", "line") if nested else ("order_id",)), "kind", separator=":")
     lines = lines.with_columns(
-        **missing, **{name: value if taxed and name == "tax" else value.fill_null(0) for name, value in given.items()}, document=named
+        **missing,
+        **{name: value if taxed and name == "tax" else value.fill_null(0) for name, value in given.items()},
+        document=named,
     )
     lines = lines.with_columns(pl.col(name).cast(kind, strict=False) for name, kind in _TOLD.items())
     if taxed:
@@ -70,7 +72,11 @@ def settle_lines(lines: pl.DataFrame, exchange: Exchange) -> tuple[pl.DataFrame,
         lines = spread_order_amounts(lines).with_columns(net=_net())
         agrees = ~contradicts_totals()
     one_currency = (pl.col("currency").n_unique() == 1).over("document")
-    lines = _in_base(lines.lazy(), exchange).with_columns(agrees.alias("agrees"), one_currency.alias("one_currency")).collect()
+    lines = (
+        _in_base(lines.lazy(), exchange)
+        .with_columns(agrees.alias("agrees"), one_currency.alias("one_currency"))
+        .collect()
+    )
     own = (
         RowRule("currency.no_rate", "currency", "a rate is in force", pl.col("exchange_rate").is_not_null()),
         RowRule("order.one_currency", "currency", "an order is in one currency", pl.col("one_currency")),
@@ -85,7 +91,9 @@ def settle_lines(lines: pl.DataFrame, exchange: Exchange) -> tuple[pl.DataFrame,
 
 
 def _net(suffix: str = "") -> pl.Expr:
-    gross, discount, refunded, cancelled = (pl.col(f"{n}{suffix}") for n in ("gross", "discount", "refunded", "cancelled"))
+    gross, discount, refunded, cancelled = (
+        pl.col(f"{n}{suffix}") for n in ("gross", "discount", "refunded", "cancelled")
+    )
     return (gross - discount - refunded - cancelled).cast(MONEY, strict=False)
 
 
@@ -117,7 +125,14 @@ def build_orders(order_lines: pl.LazyFrame) -> pl.LazyFrame:
             *(
                 pl.col(name).sort_by("event_time", name).drop_nulls().first()
                 for name in (
-                    "actor_key", "customer_key", "currency", "base_currency", "exchange_rate", "channel", "country", "coupon",
+                    "actor_key",
+                    "customer_key",
+                    "currency",
+                    "base_currency",
+                    "exchange_rate",
+                    "channel",
+                    "country",
+                    "coupon",
                 )
             ),
             lines=pl.len().cast(pl.Int64),
@@ -147,11 +162,14 @@ def derive_order_events(orders: pl.LazyFrame, events: pl.LazyFrame) -> pl.LazyFr
     )
     sale = pl.col("kind") == "sale"
     return (
-        orders.filter(pl.col("kind") != "exchange").join(told.unique(), on=["source", "event_day", "order_id", "kind"], how="anti")
+        orders.filter(pl.col("kind") != "exchange")
+        .join(told.unique(), on=["source", "event_day", "order_id", "kind"], how="anti")
         .with_columns(
             event_id=pl.format("{}:{}:{}", "kind", "order_id", "event_day"),
             event=pl.when(sale).then(pl.lit("order_completed")).otherwise(pl.lit("order_refunded")),
-            value=pl.when(sale).then(pl.col("gross") - pl.col("discount")).otherwise(pl.col("refunded") + pl.col("cancelled")),
+            value=pl.when(sale)
+            .then(pl.col("gross") - pl.col("discount"))
+            .otherwise(pl.col("refunded") + pl.col("cancelled")),
             traffic=pl.lit("person"),
             file_hash=pl.lit("derived"),
             line=pl.lit(1, dtype=pl.Int64),
@@ -173,23 +191,32 @@ def observe_products(events: pl.LazyFrame, order_lines: pl.LazyFrame) -> pl.Lazy
     seen = pl.concat(
         [
             events.filter(pl.col("product_id").is_not_null()).select(
-                "product_id", *_DAY_SOURCE, "event_time", pl.lit(None, dtype=pl.String).alias("product_name"),
-                "category", "brand", "price", "currency",
+                "product_id",
+                *_DAY_SOURCE,
+                "event_time",
+                pl.lit(None, dtype=pl.String).alias("product_name"),
+                "category",
+                "brand",
+                "price",
+                "currency",
             ),
             order_lines.filter(pl.col("is_product")).select(
-                "product_id", *_DAY_SOURCE, "event_time", "product_name",
-                "category", "brand", price="unit_price", currency="currency",
+                "product_id",
+                *_DAY_SOURCE,
+                "event_time",
+                "product_name",
+                "category",
+                "brand",
+                price="unit_price",
+                currency="currency",
             ),
         ]
     )
     attributes = ("product_name", "category", "brand", "currency")
-    return (
-        seen.group_by("product_id", *_DAY_SOURCE)
-        .agg(
-            *(pl.col(name).sort_by("event_time", name).drop_nulls().last() for name in attributes),
-            price=pl.col("price").sort_by("event_time", "currency", "price").replace(0, None).drop_nulls().last(),
-            observed_at=pl.col("event_time").max(),
-        )
+    return seen.group_by("product_id", *_DAY_SOURCE).agg(
+        *(pl.col(name).sort_by("event_time", name).drop_nulls().last() for name in attributes),
+        price=pl.col("price").sort_by("event_time", "currency", "price").replace(0, None).drop_nulls().last(),
+        observed_at=pl.col("event_time").max(),
     )
 
 

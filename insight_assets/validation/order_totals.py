@@ -11,7 +11,7 @@ import polars as pl
 from insight_assets.validation.currencies import MONEY
 
 ORDER_AMOUNTS = ("order_discount", "order_tax", "order_shipping", "delivered_revenue", "delivered_total")
-"""What a source may say of a whole order, on each of its lines or on one: whole amounts, those of the lines included."""
+"""What a source may say of a whole order, on each line or on one: whole amounts, those of the lines included."""
 
 CENT = Decimal("0.01")
 _SPREAD = {"order_discount": "discount", "order_tax": "tax", "order_shipping": "shipping"}
@@ -78,6 +78,7 @@ def contradicts_totals() -> pl.Expr:
     `delivered_revenue` is goods after discount, without tax and shipping; `delivered_total` what was paid or given back
     in all. Both are looked at without their sign. A document whose rows disagree on an amount contradicts itself.
     """
+
     def within(name: str, found: pl.Expr) -> pl.Expr:
         told = pl.col(name).max().over("document")
         return ((found.sum().over("document").abs() - told.abs()).abs() <= CENT).fill_null(value=True)

@@ -72,7 +72,9 @@ def read_quotes(folder: Path) -> Quotes:
         bad = judged.filter(pl.col("rule").is_not_null())
         refused += [f"{name}:{at}: {rules}" for at, rules in bad.select("at", "rules").iter_rows()]
         good.append(judged.filter(pl.col("rule").is_null()).select(_QUOTED.names()))
-    quoted = pl.concat(good).unique([name for name in _QUOTED if name != "exchange_rate"], keep="last", maintain_order=True)
+    quoted = pl.concat(good).unique(
+        [name for name in _QUOTED if name != "exchange_rate"], keep="last", maintain_order=True
+    )
     return Quotes(quoted, tuple(refused[:_TOLD]), len(refused))
 
 
@@ -98,5 +100,6 @@ def _hashes(folder: Path, signature: Signature, first: date, last: date, max_age
         return dict.fromkeys(days, hash_frame(of.empty(), of))
     quoted = read_quotes(folder).rates.lazy()
     return {
-        day: hash_frame(of.conform(rates_in_force(quoted, day, max_age_days=max_age_days)).collect(), of) for day in days
+        day: hash_frame(of.conform(rates_in_force(quoted, day, max_age_days=max_age_days)).collect(), of)
+        for day in days
     }

@@ -34,7 +34,10 @@ def take_tax_out(lines: pl.DataFrame) -> pl.DataFrame:
         gross=pl.when(sale).then(sold).otherwise("gross").cast(MONEY, strict=False),
         discount=pl.when(sale & (paid != 0)).then(sold - goods).otherwise("discount").cast(MONEY, strict=False),
         refunded=pl.when(pl.col("refunded") > 0).then(back).otherwise("refunded").cast(MONEY, strict=False),
-        cancelled=pl.when((pl.col("cancelled") > 0) & (pl.col("refunded") == 0)).then(back).otherwise("cancelled").cast(MONEY, strict=False),
+        cancelled=pl.when((pl.col("cancelled") > 0) & (pl.col("refunded") == 0))
+        .then(back)
+        .otherwise("cancelled")
+        .cast(MONEY, strict=False),
     )
 
 

@@ -74,7 +74,11 @@ def test_money_of_the_base_currency_is_never_converted():
 
 
 def test_a_missing_rate_is_an_error_and_not_one():
-    text = lines(ORDERS_HEADER, orders_row("o1", "2025-01-04 10:00", currency="CHF"), orders_row("o2", "2025-01-04 10:00", currency="EUR"))
+    text = lines(
+        ORDERS_HEADER,
+        orders_row("o1", "2025-01-04 10:00", currency="CHF"),
+        orders_row("o2", "2025-01-04 10:00", currency="EUR"),
+    )
     days = validate(ORDERS, text, exchange=exchange("EUR", USD="0.9"))
     assert verdicts(days) == {("file 0", 2): "currency.no_rate"}
     (day,) = days.values()
@@ -108,13 +112,18 @@ def test_the_last_rate_on_or_before_the_day_is_in_force_until_it_is_too_old(tmp_
 
 
 def test_lines_that_are_no_rate_are_named_and_left_out(tmp_path):
-    (tmp_path / "bad.csv").write_text(f"{HEADER}2025-01-03,USD,EUR,0\n2025-01-03,us,EUR,1\nsoon,USD,EUR,1\n2025-01-03,CNY,EUR,0.13\n")
+    (tmp_path / "bad.csv").write_text(
+        f"{HEADER}2025-01-03,USD,EUR,0\n2025-01-03,us,EUR,1\nsoon,USD,EUR,1\n2025-01-03,CNY,EUR,0.13\n"
+    )
     (tmp_path / "wide.csv").write_text("day,rate\n2025-01-03,1\n")
     quotes = read_quotes(tmp_path)
     assert quotes.rates["currency"].to_list() == ["CNY"]
     assert quotes.refused_lines == 4
     assert quotes.refused[0] == "bad.csv:2: exchange_rate.exclusive_minimum"
-    assert quotes.refused[-1] == "wide.csv: lacks date, currency, base_currency; the columns are date, currency, base_currency, rate"
+    assert (
+        quotes.refused[-1]
+        == "wide.csv: lacks date, currency, base_currency; the columns are date, currency, base_currency, rate"
+    )
 
 
 def test_a_corrected_rate_changes_exactly_the_days_on_which_it_is_in_force(tmp_path):

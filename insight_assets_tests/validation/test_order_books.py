@@ -1,4 +1,4 @@
-"""The books of orders over their life: refunds in parts, whole, too large, too early, and how often a customer bought."""
+"""The books of orders over their life: refunds in parts, whole, too large, too early; how often a customer bought."""
 
 from datetime import date
 

@@ -22,12 +22,16 @@ cents = st.decimals(min_value=0, max_value=10_000, places=2)
 
 
 def shares(amount: Decimal, weights: list[Decimal]) -> list[Decimal]:
-    frame = pl.DataFrame({"weight": weights, "place": range(len(weights)), "group": 0}, schema_overrides={"weight": MONEY})
+    frame = pl.DataFrame(
+        {"weight": weights, "place": range(len(weights)), "group": 0}, schema_overrides={"weight": MONEY}
+    )
     amount_of = pl.lit(amount, dtype=MONEY)
     return frame.select(spread(amount_of, pl.col("weight"), over="group", ties=("place",))).to_series().to_list()
 
 
-@given(amount=st.decimals(min_value=-10_000, max_value=10_000, places=4), weights=st.lists(cents, min_size=1, max_size=9))
+@given(
+    amount=st.decimals(min_value=-10_000, max_value=10_000, places=4), weights=st.lists(cents, min_size=1, max_size=9)
+)
 def test_spreading_conserves_the_amount(amount, weights):
     assert sum(shares(amount, weights)) == amount
 
@@ -46,7 +50,11 @@ def test_ten_is_spread_over_three_equal_lines():
 
 
 def completed(*products: dict, **properties: object) -> str:
-    return lines(json.dumps(call("before", TIME)), json.dumps(order("m", TIME, *products, properties=properties)), json.dumps(call("after", TIME)))
+    return lines(
+        json.dumps(call("before", TIME)),
+        json.dumps(order("m", TIME, *products, properties=properties)),
+        json.dumps(call("after", TIME)),
+    )
 
 
 def book(text: str, source=SEGMENT, **more) -> pl.DataFrame:
@@ -56,9 +64,14 @@ def book(text: str, source=SEGMENT, **more) -> pl.DataFrame:
 def test_discount_tax_and_shipping_of_an_order_are_its_lines():
     found = book(
         completed(
-            product("a", 2, 10), product("b", 1, 5, discount=1),
-            discount=4, tax=2.2, shipping=5, revenue=21, total=28.2,
-        )  # fmt: skip
+            product("a", 2, 10),
+            product("b", 1, 5, discount=1),
+            discount=4,
+            tax=2.2,
+            shipping=5,
+            revenue=21,
+            total=28.2,
+        )
     ).sort("product_id")
     # Of the discount of 4 the second line names 1; the rest follows the goods, 20 to 4.
     assert found["discount"].to_list() == [Decimal("2.5"), Decimal("1.5")]
@@ -146,7 +159,9 @@ def taxed(**expressions: str) -> object:
     (mapping,) = ORDERS.mappings
     kept = {name: sql for name, sql in mapping.expressions.items() if name != "tax"}
     return replace(
-        ORDERS, prices_include_tax=True, mappings=(TableMapping(mapping.table, mapping.where, mapping.rows, kept | expressions),)
+        ORDERS,
+        prices_include_tax=True,
+        mappings=(TableMapping(mapping.table, mapping.where, mapping.rows, kept | expressions),),
     )
 
 
