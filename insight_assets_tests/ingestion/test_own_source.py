@@ -79,6 +79,7 @@ class Shop:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("INSIGHT_", "DAGSTER_"))}
         environment = kept | {
             "INSIGHT_HOME": str(self.home), "INSIGHT_SOURCES": str(self.sources), "INSIGHT_TIMEZONE": "Europe/Berlin",
+            "INSIGHT_SETTLE_SECONDS": "0",
             "INSIGHT_END_DATE": "2025-03-10",
         }  # fmt: skip
         command = [sys.executable, "-W", "ignore", "-m", "insight_assets.cli", *arguments]
