@@ -5,7 +5,7 @@ partitions and recording their rows and hashes; assets that publish several tabl
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,12 @@ class TableWriter:
         self.read_at = time.time()
 
     def write(
-        self, of: Contract, keys: Sequence[date], frames: DailyFrames, *, meaning: str = ""
+        self,
+        of: Contract,
+        keys: Sequence[date],
+        frames: DailyFrames,
+        *,
+        meaning: Callable[[date], str] = lambda _: "",
     ) -> dict[str, dict[str, object]]:
         """Replace partitions and give the metadata of each.
 
@@ -43,8 +48,8 @@ class TableWriter:
             of: the table's contract; rows are checked against its Pandera schema before they are written.
             keys: partitions to replace.
             frames: gives the rows of each partition.
-            meaning: names what decides how the rows are to be read, if they do not say it themselves; rows of another
-                meaning count as other content.
+            meaning: names what decides how the rows of a day are to be read, if they do not say it themselves; rows
+                of another meaning count as other content.
 
         Returns:
             Partition key to the metadata that its materialization carries.
@@ -55,10 +60,10 @@ class TableWriter:
 
         def unchanged(part: Partition) -> bool:
             state = known.get(part.key.isoformat())
-            return state is not None and state.content_hash == _told_hash(part, meaning)
+            return state is not None and state.content_hash == _told_hash(part, meaning(part.key))
 
         written = self.lake.write(of, keys, frames, audit=lambda frame: validate_frame(of, frame), unchanged=unchanged)
-        return {part.key.isoformat(): self._recorded(part, meaning, known) for part in written}
+        return {part.key.isoformat(): self._recorded(part, meaning(part.key), known) for part in written}
 
     def _recorded(self, part: Partition, meaning: str, before: Mapping[str, PartitionState]) -> dict[str, object]:
         state, told = before.get(part.key.isoformat()), _told_hash(part, meaning)

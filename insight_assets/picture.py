@@ -12,7 +12,7 @@ from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
 from insight_assets.contracts.sources import SourceContract
 from insight_assets.ingestion.landing import Inventory
-from insight_assets.ingestion.raw import PREFIX, pending_days
+from insight_assets.ingestion.raw import PREFIX, pending_days, reread_days
 from insight_assets.lake import Lake
 from insight_assets.metadata import partition_states
 from insight_assets.planning import Edge, Made, Node, Step, plan_rows
@@ -84,7 +84,7 @@ class Picture:
             if names is None or node.name in names:
                 found = partition_states(self.instance, node.name)
                 self.states[node.name] = {
-                    date.fromisoformat(key): Made(state.read_at, state.since, state.code_version)
+                    date.fromisoformat(key): Made(state.read_at, state.since, state.code_version, state.content_hash)
                     for key, state in found.items()
                 }
         return self.states
@@ -115,19 +115,20 @@ class Picture:
         """
         days = [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
         nodes = [node for node in self.nodes if node.by_event_day and (selected is None or node.name in selected)]
-        landed = {
-            PREFIX + source.name: set(pending_days(inventory, lake, source))
-            for source in sources
-            if any(file.rows for file in inventory.files(source.name))
-        }
+        wanted = {node.name for node in self.nodes if node.by_event_day} if touched is None else touched
+        states = self.read_states(wanted)
+        landed = {}
+        for source in sources:
+            name, files = PREFIX + source.name, inventory.files(source.name)
+            if any(file.rows for file in files):
+                held = {day: made.content_hash for day, made in states.get(name, {}).items()}
+                landed[name] = set(pending_days(inventory, lake, source)) | reread_days(source, files, held)
         if any(node.name == RATES for node in nodes):
-            states = partition_states(self.instance, RATES)
-            published = {date.fromisoformat(key): state.content_hash for key, state in states.items()}
+            published = {day: made.content_hash for day, made in states[RATES].items()}
             landed[RATES] = changed_days(
                 inventory.root / RATES, published, days, max_age_days=settings().rate_max_age_days
             )
-        wanted = {node.name for node in self.nodes if node.by_event_day} if touched is None else touched
-        return plan_rows(nodes, days, self.read_states(wanted), landed, failed)
+        return plan_rows(nodes, days, states, landed, failed)
 
     def newest(self, step: Step) -> float:
         """Give the Unix time of the newest content that a step would read; 0 when it reads no table."""

@@ -57,11 +57,12 @@ class Node:
 
 @dataclass(frozen=True)
 class Made:
-    """When a partition was made, with which code, and since when it holds its content (Unix time)."""
+    """When a partition was made, with which code, what it holds, and since when (Unix time)."""
 
     at: float
     since: float
     code_version: str | None
+    content_hash: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from insight_assets.contracts.sources import SourceContract, source_contracts
 from insight_assets.discretion import without_values
 from insight_assets.ingestion.housekeeping import demand_room, sweep_landing, sweep_table
 from insight_assets.ingestion.landing import LandedFile, contract_digest
-from insight_assets.ingestion.raw import PREFIX, RawLoader, raw_contract, sources_in_use
+from insight_assets.ingestion.raw import PREFIX, RawLoader, name_meaning, raw_contract, sources_in_use
 from insight_assets.io_managers import TableWriter
 from insight_assets.lake import DailyFrames, Lake
 from insight_assets.metadata import OWNER, table_asset
@@ -46,14 +46,14 @@ def raw_asset(source: SourceContract) -> dg.AssetsDefinition:
     Returns:
         An asset by event day; one run serves any range of days.
     """
-    of, meaning = raw_contract(source), contract_digest(source)
+    of = raw_contract(source)
     arguments = table_asset(
         PREFIX + source.name, layer="raw", purpose="operations", kinds={source.format}, of=of,
         deps=[LANDING_PREFIX + source.name],
     )  # fmt: skip
     arguments.pop("io_manager_key")
     # Rows that stay as they are mean something else once their contract is mended: what follows from them is made anew.
-    arguments["code_version"] += f"-{meaning}"
+    arguments["code_version"] += f"-{contract_digest(source)}"
 
     checks = [
         dg.AssetCheckSpec(
@@ -85,10 +85,12 @@ def raw_asset(source: SourceContract) -> dg.AssetsDefinition:
         demand_room(store.root, loader.bytes_to_load(days))
         with without_values(f"loading {source.name}"):
             writer = TableWriter(store, context.instance)
-            recorded = writer.write(of, days, DailyFrames(loader.rows_of), meaning=meaning)
+            files = inventory.files(source.name)
+            recorded = writer.write(
+                of, days, DailyFrames(loader.rows_of), meaning=lambda day: name_meaning(source, files, day)
+            )
         for key, metadata in recorded.items():
             context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
-        files = inventory.files(source.name)
         told, readable = _told_of_files(files)
         told["leftovers_removed"] = swept
         unknown = _told_of_columns(files, source, Path(landing.root).parent / PROPOSALS)

@@ -4,6 +4,7 @@ Raw keeps values as delivered. A raw table's record of what was loaded is its ow
 never part. Rows are only ever added; of rows that a later version of their file replaced, the moment of that is noted.
 """
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import polars as pl
 from insight_assets.contracts.rules import column_rules
 from insight_assets.contracts.sources import SourceContract
 from insight_assets.contracts.types import Column, Contract
-from insight_assets.ingestion.landing import Inventory, LandedFile
+from insight_assets.ingestion.landing import Inventory, LandedFile, contract_digest
 from insight_assets.ingestion.lines import BROKEN
 from insight_assets.ingestion.readers import FileRefused, decode_rows, read_delivery, text_columns
 from insight_assets.lake import Lake
@@ -83,6 +84,30 @@ def raw_contract(source: SourceContract) -> Contract:
         retention_days=None,
         path=source.path,
     )
+
+
+def name_meaning(source: SourceContract, files: Collection[LandedFile], day: date) -> str:
+    """Name what decides, beside a day's raw rows, what is made of them.
+
+    Args:
+        source: the source, whose contract reads the rows.
+        files: its landed files; refused ones hold back the days that they belong to.
+        day: the event day.
+    """
+    held = sorted(f"{file.name} {file.content_hash}" for file in files if file.status == "refused" and day in file.blocks)
+    refusals = hashlib.sha256("\n".join(held).encode()).hexdigest()[:8]
+    return contract_digest(source) + (f"-held-{refusals}" if held else "")
+
+
+def reread_days(source: SourceContract, files: Collection[LandedFile], told: Mapping[date, str]) -> set[date]:
+    """Find the days of which raw rows mean something else than when they were loaded.
+
+    Args:
+        source: the source.
+        files: its landed files.
+        told: day to the content hash recorded for its raw partition.
+    """
+    return {day for day, content in told.items() if not content.endswith("-" + name_meaning(source, files, day))}
 
 
 def sources_in_use(sources: Mapping[str, SourceContract], landing: Path, lake: Lake) -> dict[str, SourceContract]:

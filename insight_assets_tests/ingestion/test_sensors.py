@@ -12,7 +12,7 @@ from insight_assets.ingestion import raw as raw_module
 from insight_assets.ingestion.sensors import LANDING_TAG, landed_files
 from insight_assets.lake import Lake
 from insight_assets.settings import choose_home
-from insight_assets_tests.deliveries import call
+from insight_assets_tests.deliveries import ORDERS_HEADER, call, orders_row
 from insight_assets_tests.shop_home import ShopHome
 
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -113,6 +113,22 @@ def test_what_is_built_is_not_asked_for_again(shop):
     assert not isinstance(request, str)
     assert "raw_segment" not in names(request)
     assert "events" not in names(request)
+
+
+def test_a_refused_file_asks_for_the_published_days_that_it_holds_back(shop):
+    source, good = "generic_orders_csv", "\n".join([ORDERS_HEADER, orders_row("o1", "2025-01-05T10:00:00Z")])
+    shop.land(source, "good.csv", good)
+    shop.build("2025-01-05", sources=[source])
+    bad = good.replace("quantity", "menge").replace("o1", "o2")
+    path = shop.land(source, "bad.csv", bad)
+    request = tick(shop)
+    assert days(request) == ("2025-01-05", "2025-01-05")
+    assert "raw_generic_orders_csv" in names(request)
+    assert not shop.build("2025-01-05", sources=[source], check=False).success
+    assert shop.table("orders")["order_id"].to_list() == ["o1"]
+    path.unlink()
+    assert "raw_generic_orders_csv" in names(tick(shop))
+    assert shop.build("2025-01-05", sources=[source]).success
 
 
 def test_one_run_at_a_time(shop):
