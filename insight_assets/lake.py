@@ -18,8 +18,8 @@ from insight_assets.contracts.types import Contract, ContractError
 
 BYTES_PER_COMMIT = 250_000_000
 HASH_DIGITS = 32
-NEVER = -1
 DIGITS_OF_INT64 = 18
+_WRITTEN_BY = "written by contract "
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,27 @@ def sort_rows(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     return frame.sort(contract.primary_key, maintain_order=True)
 
 
+def _version_at(table: DeltaTable, moment: datetime) -> int | None:
+    milliseconds = int(moment.timestamp() * 1000)
+    return max((each["version"] for each in table.history() if each["timestamp"] <= milliseconds), default=None)
+
+
+def _demand_readable(table: DeltaTable, contract: Contract) -> None:
+    """Refuse a table that newer code wrote: what its columns mean now is not known here."""
+    description = table.metadata().description or ""
+    written = description.removeprefix(_WRITTEN_BY)
+    if description.startswith(_WRITTEN_BY) and _major(written) > _major(contract.version):
+        message = (
+            f"table {contract.name} was written by version {written} of its contract, and this code knows "
+            f"{contract.version}. Next: run the newer code, or move {table.table_uri} away and build again"
+        )
+        raise ContractError(message, contract.path)
+
+
+def _major(version: str) -> int:
+    return int(version.split(".")[0])
+
+
 class Lake:
     """Delta tables under one folder, one subfolder a table."""
 
@@ -116,24 +137,26 @@ class Lake:
 
         Returns:
             The rows, with exactly the contract's columns; no rows where the table or partition was never written.
+
+        Raises:
+            ContractError: if newer code wrote the table, or it lacks a column that the contract demands.
         """
         if not self.exists(contract.name) or (keys is not None and not keys):
             return contract.empty().lazy()
-        version = None if published_by is None else self._version_at(contract.name, published_by)
-        if version == NEVER:
-            return contract.empty().lazy()
-        frame = pl.scan_delta(str(self.path(contract.name)), version=version)
+        table = DeltaTable(str(self.path(contract.name)))
+        _demand_readable(table, contract)
+        if published_by is not None:
+            version = _version_at(table, published_by)
+            if version is None:
+                return contract.empty().lazy()
+            table.load_as_version(version)
+        frame = pl.scan_delta(table)
         if keys is not None:
             first, last = min(keys), max(keys)
             frame = frame.filter(pl.col(contract.partition_column).is_between(first, last))
             if (last - first).days + 1 != len(set(keys)):
                 frame = frame.filter(pl.col(contract.partition_column).is_in(sorted(set(keys))))
         return contract.conform(frame)
-
-    def _version_at(self, table: str, moment: datetime) -> int:
-        milliseconds = int(moment.timestamp() * 1000)
-        history = DeltaTable(str(self.path(table))).history()
-        return max((commit["version"] for commit in history if commit["timestamp"] <= milliseconds), default=NEVER)
 
     def write(
         self,
@@ -159,6 +182,7 @@ class Lake:
 
         Raises:
             ValueError: if a frame holds rows of another partition.
+            ContractError: if newer code wrote the table.
         """
         pending: list[tuple[Partition, pl.DataFrame]] = []
         held = 0
@@ -209,14 +233,18 @@ class Lake:
     )
     def _replace(self, contract: Contract, keys: Sequence[date], frame: pl.DataFrame) -> None:
         self._create(contract)
+        path = str(self.path(contract.name))
+        table = DeltaTable(path)
+        _demand_readable(table, contract)
+        if table.metadata().description != _WRITTEN_BY + contract.version:
+            table.alter.set_table_description(_WRITTEN_BY + contract.version)
         listed = ", ".join(f"'{key.isoformat()}'" for key in keys)
         predicate = f"{contract.partition_column} IN ({listed})"
         if (keys[-1] - keys[0]).days + 1 == len(keys):
             column = contract.partition_column
             predicate = f"{column} >= '{keys[0].isoformat()}' AND {column} <= '{keys[-1].isoformat()}'"
-        path = str(self.path(contract.name))
         if frame.is_empty():
-            DeltaTable(path).delete(predicate)
+            table.delete(predicate)
         else:
             write_deltalake(path, frame, mode="overwrite", predicate=predicate, schema_mode="merge")
 
@@ -232,6 +260,7 @@ class Lake:
             mode="ignore",
             partition_by=[contract.partition_column],
             configuration={"delta.dataSkippingStatsColumns": ",".join(safe)},
+            description=_WRITTEN_BY + contract.version,
         )
 
     def versions(self, table: str) -> int:

@@ -1,5 +1,6 @@
 """The lake: whole partitions under kills and rival writers, and hashes that depend on content alone."""
 
+import dataclasses
 import multiprocessing
 import os
 import random
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from insight_assets.contracts.types import Column, Contract
+from insight_assets.contracts.types import Column, Contract, ContractError
 from insight_assets.lake import DailyFrames, Lake, Partition, hash_frame
 
 FIRST = date(2025, 1, 1)
@@ -339,3 +340,24 @@ def test_of_writers_of_one_partition_exactly_one_is_left(tmp_path):
 
 if __name__ == "__main__":
     _write_for_ever(Path(sys.argv[1]), int(sys.argv[2]))
+
+
+def newer(version: str, **types: pl.DataType) -> Contract:
+    return dataclasses.replace(shelf(tag=pl.String(), weight=pl.Float64(), **types), version=version)
+
+
+def test_a_table_that_newer_code_wrote_is_refused_with_a_remedy(tmp_path):
+    lake = Lake(tmp_path)
+    list(lake.write(SHELF, [FIRST], DailyFrames(items)))
+    list(lake.write(newer("2.0.0", colour=pl.String()), [FIRST], DailyFrames(items)))
+    with pytest.raises(ContractError, match=r"written by version 2\.0\.0 .* knows 1\.0\.0\. Next: run the newer code"):
+        lake.scan(SHELF, [FIRST])
+    with pytest.raises(ContractError, match="run the newer code"):
+        list(lake.write(SHELF, [day(1)], DailyFrames(items)))
+    assert lake.scan(newer("2.1.0", colour=pl.String())).collect().height == 3
+
+
+def test_a_small_change_of_the_contract_keeps_older_code_reading(tmp_path):
+    lake = Lake(tmp_path)
+    list(lake.write(newer("1.1.0", colour=pl.String()), [FIRST], DailyFrames(items)))
+    assert lake.scan(SHELF).collect().height == 3
