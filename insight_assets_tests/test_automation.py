@@ -125,8 +125,8 @@ def test_a_late_row_remakes_exactly_the_days_after_it_all_the_way_to_the_profile
                 daemon.make(name, [day])
     assert daemon.tick() == {}
     daemon.make_rows([DAYS[1]], content="with a late row")
-    # Sessions of the next day look back over midnight; they come out as they were.
-    daemon.make_rows([DAYS[2]])
+    # Later days look back for repeats and over midnight; they come out as they were.
+    daemon.make_rows(DAYS[2:])
     asked = asked_of(daemon.settle(content="other"))
     assert {day for _, day in asked} == {DAYS[1], DAYS[2], DAYS[3]}
     assert {day for name, day in asked if name == "customer_profiles"} == {DAYS[1], DAYS[2], DAYS[3]}
