@@ -69,14 +69,14 @@ def build_customer_days(
         One row an actor and day with the columns of the contract `customer_days`, sorted by key.
     """
     acted = _of_actors(by_persons(events))
-    documents = _of_actors(orders)
+    documents = _of_actors(by_persons(orders))
     who = [*KEYS, "customer_key"]
     known = pl.concat([acted.select(who), documents.select(who)]).unique()
     parts = (
         _activity(acted, timezone),
         _ledger(documents),
         _visits(_of_actors(sessions)),
-        *_baskets(_of_actors(order_lines)),
+        *_baskets(_of_actors(by_persons(order_lines))),
         _each_once(acted.filter(pl.col("event") == "product_viewed"), "category").rename(
             {"category": "viewed_categories"}
         ),

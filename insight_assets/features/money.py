@@ -7,6 +7,7 @@ from datetime import date
 
 import polars as pl
 
+from insight_assets.features.vocabulary import by_persons
 from insight_assets.validation.order_books import balance_orders
 
 
@@ -34,7 +35,7 @@ def without_void_orders(customer_days: pl.LazyFrame, orders: pl.LazyFrame, *, as
     """
     keys = ["customer_key", "event_day"]
     void = (
-        balance_orders(orders.filter(pl.col("event_day") <= as_of))
+        balance_orders(by_persons(orders).filter(pl.col("event_day") <= as_of))
         .filter(pl.col("void"))
         .group_by(pl.col("customer_key"), pl.col("sold_on").alias("event_day"))
         .agg(void=pl.len())

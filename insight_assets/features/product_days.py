@@ -36,7 +36,7 @@ def build_product_days(events: pl.LazyFrame, order_lines: pl.LazyFrame) -> pl.La
         One row a product and day with the columns of the contract `product_days`, sorted by key.
     """
     seen = _interest(by_persons(events))
-    sold = _ledger(order_lines)
+    sold = _ledger(by_persons(order_lines))
     joined = seen.join(sold, on=KEYS, how="full", coalesce=True)
     numbers = [
         name

@@ -32,13 +32,13 @@ def event_kinds() -> tuple[str, ...]:
     return tuple(str(kind) for kind in allowed)
 
 
-def by_persons(events: pl.LazyFrame) -> pl.LazyFrame:
-    """Leave out what robots and the shop itself did.
+def by_persons(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Leave out what robots and the shop itself did and bought.
 
     Args:
-        events: rows of the contract `events`.
+        rows: rows of the contract `events`, `orders` or `order_lines`.
 
     Returns:
-        The rows whose `traffic` is `person`; every feature that reads events begins with this.
+        The rows whose `traffic` is `person`; every feature that reads events or orders begins with this.
     """
-    return events.filter(pl.col("traffic") == PERSON)
+    return rows.filter(pl.col("traffic") == PERSON)

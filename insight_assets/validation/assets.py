@@ -76,7 +76,7 @@ def currency_rates(
 @dg.multi_asset(
     name="validated",
     specs=[
-        table_out(name, layer="validated", purpose="operations", code_version="3").merge_attributes(deps=[*DELIVERED, RATES])
+        table_out(name, layer="validated", purpose="operations", code_version="4").merge_attributes(deps=[*DELIVERED, RATES])
         for name in PUBLISHED
     ],
     check_specs=[
@@ -187,6 +187,7 @@ class _Publisher:
             documents = batch[day].tables["orders"]
             self.giving_back.append(documents.filter(pl.col("kind") != "sale").select(ORDER))
             self.recorded["events"][day.isoformat()] |= _told_of_events(batch[day])
+            self.recorded["orders"][day.isoformat()] |= _told_of_orders(documents)
 
     def record_published(self) -> None:
         """Record the partitions that were written although the step is about to fail."""
@@ -216,6 +217,12 @@ def _told_of_events(day: ValidatedDay) -> dict[str, object]:
         "bot_events": day.traffic.get(BOT, 0),
         "internal_events": day.traffic.get(INTERNAL, 0),
     }
+
+
+def _told_of_orders(documents: pl.DataFrame) -> dict[str, object]:
+    """Tell how many orders of a day no person placed."""
+    placed = dict(documents.filter(pl.col("kind") == "sale").group_by("traffic").len().iter_rows())
+    return {"bot_orders": placed.get(BOT, 0), "internal_orders": placed.get(INTERNAL, 0)}
 
 
 def _exchange(store: Lake, day: date, base: str) -> Exchange:

@@ -25,6 +25,9 @@ IN_BASE = (*(f"{name}_base" for name in AMOUNTS), "base_currency", "exchange_rat
 OF_DOCUMENT = {"document": pl.String(), **dict.fromkeys(ORDER_AMOUNTS, MONEY)}
 """What mapped lines carry of the document they belong to, until it is settled."""
 
+DERIVED = "derived"
+"""What stands for the file of events that follow from orders."""
+
 _DAY_SOURCE = ["event_day", "source"]
 _TOLD = {**dict.fromkeys(ORDER_AMOUNTS, MONEY), "tax_rate": pl.Decimal(18, 8)}
 
@@ -133,6 +136,7 @@ def build_orders(order_lines: pl.LazyFrame) -> pl.LazyFrame:
                     "channel",
                     "country",
                     "coupon",
+                    "traffic",
                 )
             ),
             lines=pl.len().cast(pl.Int64),
@@ -152,7 +156,7 @@ def derive_order_events(orders: pl.LazyFrame, events: pl.LazyFrame) -> pl.LazyFr
 
     Returns:
         Rows with columns of the contract `events`: `order_completed` for a sale, `order_refunded` for a refund or
-        cancellation, none for an exchange; the ledger is a person's whatever else the actor did that day.
+        cancellation, none for an exchange.
     """
     told = events.filter(pl.col("event").is_in(["order_completed", "order_refunded", "order_cancelled"])).select(
         "source",
@@ -170,8 +174,7 @@ def derive_order_events(orders: pl.LazyFrame, events: pl.LazyFrame) -> pl.LazyFr
             value=pl.when(sale)
             .then(pl.col("gross") - pl.col("discount"))
             .otherwise(pl.col("refunded") + pl.col("cancelled")),
-            traffic=pl.lit("person"),
-            file_hash=pl.lit("derived"),
+            file_hash=pl.lit(DERIVED),
             line=pl.lit(1, dtype=pl.Int64),
         )
         .drop("kind", "lines", "products", "units")

@@ -16,7 +16,7 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.paths import field_at
 from insight_assets.contracts.rules import judge
 from insight_assets.contracts.sources import NOT_FOUND, SourceContract, TableMapping
-from insight_assets.contracts.traffic import TrafficRules, traffic_rules
+from insight_assets.contracts.traffic import PERSON, TrafficRules, traffic_rules
 from insight_assets.contracts.types import RowRule
 from insight_assets.ingestion.lines import BROKEN, SIZE_VIOLATION
 from insight_assets.ingestion.readers import decode_rows
@@ -142,7 +142,7 @@ def map_rows(
     people = met
     if "events" in tables:
         # Robots and the shop's own staff sign in as others; what they carry along says nothing of who is who.
-        machines = tables["events"].filter(pl.col("traffic") != "person").select(ROW)
+        machines = tables["events"].filter(pl.col("traffic") != PERSON).select(ROW)
         people = met.join(machines, on=ROW, how="anti")
     accepted = today.rows.select(*ROW, "event_day", "known_at", "clock_skew").join(met, on=ROW, how="semi")
     return MappedRows(
@@ -320,6 +320,8 @@ def _map_table(
     made = made.with_columns(*typed, *(rule.passes.alias(rule.name) for rule in fits))
     if mapping.table == "order_lines":
         made = complete_amounts(made, taxed=source.prices_include_tax, nested=mapping.rows is not None)
+        # Who placed an order is judged once the whole day is known.
+        made = made.with_columns(traffic=pl.lit(PERSON))
     missing = [pl.lit(None, dtype=c.dtype).alias(c.name) for c in of.columns if c.name not in made.columns]
     already = tuple(RowRule(r.name, r.column, r.description, pl.col(r.name)) for r in (*casts, *fits))
     rules_now = (rule for rule in of.row_rules() if rule.column not in IN_BASE)

@@ -14,10 +14,10 @@ from insight_assets.contracts.sources import SourceContract
 from insight_assets.contracts.traffic import PERSON, TrafficRules, traffic_rules
 from insight_assets.ingestion.raw import BESIDE_TEXT
 from insight_assets.validation.currencies import Exchange
-from insight_assets.validation.ledger import build_orders, derive_order_events, observe_products
+from insight_assets.validation.ledger import DERIVED, build_orders, derive_order_events, observe_products
 from insight_assets.validation.mapping import LATE_DAYS, map_rows
 from insight_assets.validation.repeats import ROW
-from insight_assets.validation.traffic import judge_actor_days
+from insight_assets.validation.traffic import flag_orders, judge_actor_days, judge_orders
 
 _ROUNDING = 1e-9
 TABLES = (
@@ -157,14 +157,16 @@ def validate_day(
             )
         )
     tables = {name: pl.concat(parts) for name, parts in frames.items()}
-    tables["events"] = judge_actor_days(tables["events"], rules.actor_days)
-    lines, events = tables["order_lines"].lazy(), tables["events"].lazy()
-    orders = contract("orders").conform(build_orders(lines)).collect()
-    derived = contract("events").conform(derive_order_events(orders.lazy(), events)).collect()
+    lines, told = tables["order_lines"], tables["events"].lazy()
+    orders = contract("orders").conform(build_orders(lines.lazy())).collect()
+    derived = contract("events").conform(derive_order_events(orders.lazy(), told)).collect()
+    events = judge_actor_days(pl.concat([tables["events"], derived]), rules.actor_days)
+    judged, follows = judge_orders(lines, events), pl.col("file_hash") == DERIVED
     tables |= {
-        "orders": orders,
-        "events": pl.concat([tables["events"], derived]),
-        "product_history": contract("product_history").conform(observe_products(events, lines)).collect(),
+        "order_lines": flag_orders(lines, judged),
+        "orders": flag_orders(orders, judged),
+        "events": pl.concat([events.filter(~follows), flag_orders(events.filter(follows), judged)]),
+        "product_history": contract("product_history").conform(observe_products(told, lines.lazy())).collect(),
     }
     others = tables["events"].filter(pl.col("traffic") != PERSON).group_by("traffic").len().sort("traffic")
     return ValidatedDay(tables, tuple(accounts), dict(others.iter_rows()))

@@ -1,13 +1,18 @@
 """Telling what robots and the shop itself did from what persons did, by the rules of the contract `traffic`.
 
-Flags events and drops none: whoever reads them decides. Money is not judged here; an order counts whoever placed it.
+Flags events and orders and drops none: whoever reads them decides.
 """
 
 from collections.abc import Sequence
 
 import polars as pl
 
+from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.traffic import ACTOR_DAY_COLUMNS, EVENT_COLUMNS, PERSON, TrafficRule
+from insight_assets.validation.ledger import DERIVED
+
+_DONE_TO_ORDERS = ("order_shipped", "order_delivered", "order_refunded", "order_cancelled")
+_ORDER = ("event_day", "source", "order_id")
 
 JUDGED_ONLY = ("user_agent", "ip")
 """Columns that rules look at and no table holds."""
@@ -64,6 +69,55 @@ def judge_actor_days(events: pl.DataFrame, rules: Sequence[TrafficRule]) -> pl.D
     flagged = events.join(days, on=key, how="left", maintain_order="left")
     traffic = pl.when(pl.col("traffic") == PERSON).then(pl.coalesce("verdict", "traffic")).otherwise("traffic")
     return flagged.with_columns(traffic=traffic).drop("verdict")
+
+
+def judge_orders(order_lines: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """Find the orders that no person placed.
+
+    What the shop does to an order says nothing of who placed it: a refund that a program books is the customer's.
+
+    Args:
+        order_lines: rows of the contract `order_lines`, of whole days.
+        events: judged rows of the contract `events` of the same days, with those that follow from orders.
+
+    Returns:
+        Columns of `_ORDER` and `traffic`, which is that of the event by which the order was placed, else of what else
+        its actor did on the day; where several say different things, a person is believed.
+    """
+    # What follows from an order is a person's until a rule says otherwise, and no witness for it.
+    told = events.lazy().filter((pl.col("file_hash") != DERIVED) | (pl.col("traffic") != PERSON))
+    if told.filter(pl.col("traffic") != PERSON).limit(1).collect().is_empty():
+        return contract("orders").empty().select(*_ORDER, "traffic")
+    # In the alphabet, persons come after robots and the shop itself.
+    believed = pl.col("traffic").max()
+    placed = told.filter(pl.col("event") == "order_completed").group_by(_ORDER).agg(placed=believed)
+    own = pl.col("actor_key").is_not_null() & ~pl.col("event").is_in(_DONE_TO_ORDERS)
+    acted = told.filter(own).group_by("event_day", "actor_key").agg(traffic=believed)
+    return (
+        order_lines.lazy()
+        .select(*_ORDER, "actor_key")
+        .unique()
+        .join(acted, on=["event_day", "actor_key"], how="left")
+        .group_by(_ORDER)
+        .agg(believed)
+        .join(placed, on=_ORDER, how="left")
+        .select(*_ORDER, traffic=pl.coalesce("placed", "traffic"))
+        .filter(pl.col("traffic") != PERSON)
+        .collect()
+    )
+
+
+def flag_orders(rows: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
+    """Give rows that tell of orders the traffic of their order.
+
+    Args:
+        rows: rows of `order_lines`, `orders`, or of the events that follow from them, all said to be a person's.
+        judged: orders that no person placed, as `judge_orders` gives them.
+    """
+    if judged.is_empty():
+        return rows
+    flagged = rows.join(judged, on=_ORDER, how="left", suffix="_judged", maintain_order="left")
+    return flagged.with_columns(traffic=pl.coalesce("traffic_judged", "traffic")).drop("traffic_judged")
 
 
 def _verdict(rules: Sequence[TrafficRule]) -> pl.Expr:

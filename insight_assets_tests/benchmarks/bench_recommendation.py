@@ -135,6 +135,7 @@ def _uci_lines(file: Path) -> pl.LazyFrame:
             )
             .then(pl.lit("sale"))
             .otherwise(pl.lit("adjustment")),
+            traffic=pl.lit("person"),
         )
     )
 
@@ -216,6 +217,7 @@ def _speed(arguments: argparse.Namespace) -> None:
         event_day=pl.lit(today) - pl.duration(days="age"),
         kind=pl.lit("sale"),
         is_product=pl.lit(True),
+        traffic=pl.lit("person"),
     )
     clock = _Clock()
     contacts = interactions(lines.lazy(), as_of=today).collect()

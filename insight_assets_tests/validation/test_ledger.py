@@ -40,6 +40,7 @@ def line(number: str, kind: str = "sale", **changes: Any) -> dict[str, Any]:
         "order_line_id": number, "source": "shop", "order_id": "o1", "kind": kind, "event_day": DAY, "event_time": at(10), "known_at": at(10),
         "actor_key": 1, "customer_key": 1, "product_id": "p1", "is_product": True, "quantity": 2 if sale else -2, "unit_price": amount,
         "currency": "EUR", "channel": "web", "file_hash": "f", "line": 1,
+        "traffic": "person",
     } | money | changes  # fmt: skip
 
 

@@ -10,10 +10,12 @@ from insight_assets.contracts.sources import source_contracts
 from insight_assets.contracts.traffic import traffic_rules
 from insight_assets.simulator.plan import SimulationPlan, Trouble
 from insight_assets.simulator.simulation import simulate_days
+from insight_assets.validation.currencies import Exchange
+from insight_assets.validation.publishing import ValidatedDay, validate_day
 from insight_assets.validation.traffic import judge_actor_days
-from insight_assets_tests.deliveries import call, lines, order, product
+from insight_assets_tests.deliveries import ORDERS_HEADER, call, lines, order, orders_row, product
 from insight_assets_tests.features.shop import event, table
-from insight_assets_tests.validation.judging import validate
+from insight_assets_tests.validation.judging import PSEUDONYM, SHOP, raw_rows, validate
 
 SEGMENT = source_contracts()["segment"]
 TIME = "2025-01-01T10:00:00Z"
@@ -70,8 +72,8 @@ def test_who_views_hundreds_of_products_at_one_pace_is_no_person():
 
 
 def test_who_buys_is_a_person_however_fast():
-    bought = order("order", "2025-01-01T02:00:00Z", product(), userId=None, anonymousId="fast")
-    assert set(judged(*steps("fast", 120, 2), bought).values()) == {"person"}
+    sale = order("order", "2025-01-01T02:00:00Z", product(), userId=None, anonymousId="fast")
+    assert set(judged(*steps("fast", 120, 2), sale).values()) == {"person"}
 
 
 def test_what_an_event_says_of_itself_is_not_overruled():
@@ -125,3 +127,85 @@ def test_a_shop_without_robots_raises_no_alarm():
     assert rows > 2_000
     assert not planted
     assert not flagged
+
+
+BOT = {"channel": "web", "userAgent": "curl/8.5.0"}
+LOCAL = {"channel": "web", "ip": "127.0.0.1"}
+
+
+def bought(number: int, day: str = "01", event: str = "Order Completed", **changes) -> dict:
+    """Give a call about the order `o<number>` of the customer `u<number>`."""
+    return order(
+        f"{event}{number}", f"2025-01-{day}T03:00:00Z", product(price=10), event=event, userId=f"u{number}",
+        anonymousId=None, properties={"order_id": f"o{number}"}, **changes,
+    )  # fmt: skip
+
+
+def placed_by(days: dict, name: str) -> dict[tuple[str, str], str]:
+    rows = pl.concat([day.tables[name] for day in days.values()])
+    return {(order_id, kind): traffic for order_id, kind, traffic in rows.select("order_id", "kind", "traffic").rows()}
+
+
+@pytest.mark.parametrize("name", ["order_lines", "orders"])
+def test_an_order_is_of_who_sent_the_event_that_tells_of_it(name):
+    calls = [bought(1), bought(2, context=BOT), bought(3, context=LOCAL)]
+    days = validate(SEGMENT, lines(*map(json.dumps, calls)))
+    assert placed_by(days, name) == {("o1", "sale"): "person", ("o2", "sale"): "bot", ("o3", "sale"): "internal"}
+
+
+@pytest.mark.parametrize(
+    ("sale", "refund", "standing"),
+    [({}, {"context": BOT}, "person"), ({"context": BOT}, {}, "bot"), ({"context": LOCAL}, {"context": BOT}, "internal")],
+)
+def test_what_is_given_back_is_of_who_bought_whatever_program_books_it(sale, refund, standing):
+    calls = [bought(1, **sale), bought(1, event="Order Refunded", **refund)]
+    days = validate(SEGMENT, lines(*map(json.dumps, calls)))
+    assert placed_by(days, "orders") == {("o1", "sale"): standing, ("o1", "refund"): standing}
+    assert placed_by(days, "order_lines") == {("o1", "sale"): standing, ("o1", "refund"): standing}
+
+
+def test_a_refund_that_a_program_books_on_a_later_day_is_the_customers():
+    calls = [bought(1), bought(1, "02", event="Order Refunded", context=LOCAL)]
+    days = validate(SEGMENT, lines(*map(json.dumps, calls)))
+    assert set(placed_by(days, "orders").values()) == {"person"}
+
+
+def two_sources(*calls: dict, orders: list[str]) -> ValidatedDay:
+    """Validate a day of Segment's calls and of orders that only the shop's ledger tells of."""
+    generic = source_contracts()["generic_orders_csv"]
+    raw = {
+        "segment": raw_rows(SEGMENT, lines(*map(json.dumps, calls))),
+        "generic_orders_csv": raw_rows(generic, lines(ORDERS_HEADER, *orders)),
+    }
+    return validate_day(
+        DAY, raw, {"segment": SEGMENT, "generic_orders_csv": generic}, pseudonym=PSEUDONYM, shop_timezone=SHOP,
+        budgets={}, exchange=Exchange("EUR"),
+    )  # fmt: skip
+
+
+def test_an_order_without_an_event_is_of_what_else_its_actor_did_that_day():
+    buyers = ("probe", "mixed", "quiet", "fast")
+    sold = [orders_row(f"o{who}", "2025-01-01T10:00:00", customer_id=who) for who in buyers]
+    day = two_sources(
+        call("1", TIME, userId="probe", context=LOCAL),
+        call("2", TIME, userId="mixed", context=LOCAL),
+        call("3", TIME, userId="mixed"),
+        *(one | {"userId": "fast"} for one in steps("fast", 120, 2)),
+        orders=sold,
+    )
+    # Who buys is a person however fast, whichever source tells of it.
+    expected = {"oprobe": "internal", "omixed": "person", "oquiet": "person", "ofast": "person"}
+    for name in ("order_lines", "orders"):
+        assert dict(day.tables[name].select("order_id", "traffic").iter_rows()) == expected
+    derived = day.tables["events"].filter(pl.col("file_hash") == "derived")
+    assert dict(derived.select("order_id", "traffic").iter_rows()) == expected
+    assert day.traffic == {"internal": 3}
+
+
+def test_every_order_is_of_one_traffic_whatever_the_order_of_rows():
+    calls = [bought(n, context=context) for n, context in enumerate([BOT, LOCAL, {"channel": "web"}] * 4)]
+    calls += [bought(n, event="Order Refunded") for n in range(12)]
+    text = lines(*map(json.dumps, calls))
+    found = [placed_by(validate(SEGMENT, text, order=order), "order_lines") for order in (range(24), range(23, -1, -1))]
+    assert found[0] == found[1]
+    assert sorted(found[0].values()) == ["bot"] * 8 + ["internal"] * 8 + ["person"] * 8

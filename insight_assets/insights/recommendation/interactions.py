@@ -135,7 +135,7 @@ def interactions(
         `BOUGHT_WEIGHT`). Unsorted.
     """
     contacts = [
-        order_lines.filter(
+        by_persons(order_lines).filter(
             (pl.col("event_day") <= as_of)
             & (pl.col("kind") == "sale")
             & pl.col("is_product")
@@ -186,7 +186,7 @@ def purchases(order_lines: pl.LazyFrame, *, after: date, until: date) -> pl.Lazy
         Columns customer_key and product_id, one row per pair. Unsorted.
     """
     return (
-        order_lines.filter(
+        by_persons(order_lines).filter(
             pl.col("event_day").is_between(after, until, closed="right")
             & (pl.col("kind") == "sale")
             & pl.col("is_product")

@@ -14,6 +14,7 @@ LINE = {
     "event_day": pl.Date,
     "kind": pl.String,
     "is_product": pl.Boolean,
+    "traffic": pl.String,
 }
 EVENT = {
     "customer_key": pl.Int64,
@@ -32,7 +33,7 @@ def day(ago: int) -> date:
 def sales(rows: Iterable[tuple[int | None, str, int]]) -> pl.LazyFrame:
     """Ledger lines of sales from (customer, product, days ago)."""
     return pl.LazyFrame(
-        [(customer, product, day(ago), "sale", True) for customer, product, ago in rows],
+        [(customer, product, day(ago), "sale", True, "person") for customer, product, ago in rows],
         schema=LINE,
         orient="row",
     )

@@ -58,6 +58,7 @@ def lines_of_a_shop() -> pl.DataFrame:
         **amounts,
         **{f"{name}_base": amount for name, amount in amounts.items()},
         currency=pl.lit("EUR"),
+        traffic=pl.lit("person"),
         base_currency=pl.lit("EUR"),
         exchange_rate=pl.lit("1").cast(contract("order_lines").column("exchange_rate").dtype),
         channel=pl.lit("web"),

@@ -51,10 +51,10 @@ def test_one_row_per_customer_and_product_with_the_strongest_contact():
 def test_leaves_out_guests_services_refunds_and_old_interest():
     lines = pl.LazyFrame(
         [
-            (None, "tea", DAY, "sale", True),
-            (1, "postage", DAY, "sale", False),
-            (1, "tea", DAY, "refund", True),
-            (1, "tea", DAY, "cancellation", True),
+            (None, "tea", DAY, "sale", True, "person"),
+            (1, "postage", DAY, "sale", False, "person"),
+            (1, "tea", DAY, "refund", True, "person"),
+            (1, "tea", DAY, "cancellation", True, "person"),
         ],
         schema=LINE,
         orient="row",
