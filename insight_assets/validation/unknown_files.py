@@ -29,8 +29,9 @@ TIME_FORMATS = (
 # Of the bytes of a text only so many are looked at; a sample never needs more.
 _HEAD = 4_000_000
 _MOST = 0.8
+_READING = {name: default for name, default in DEFAULTS.items() if name != "source"}
 _BARE = SourceContract(
-    **{**DEFAULTS, "format": "ndjson", "time_column": ""}, name="unknown", version="0.0.0", description="", owner="",
+    **{**_READING, "format": "ndjson", "time_column": ""}, name="unknown", version="0.0.0", description="", owner="",
     delivered=(), mappings=(), path=Path("unknown"),
 )  # fmt: skip
 

@@ -148,13 +148,13 @@ def check_source(
     budget = source.reject_budget if budget is None else budget
     try:
         raw = read_rows(read_delivery(path, max_bytes=max_file_bytes), source)
-        landed_on = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC).date()
-        raw = locate_rows(raw, source, shop_timezone=shop_timezone, landed_on=landed_on)
+        landed_at = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC)
+        raw = locate_rows(raw, source, shop_timezone=shop_timezone, landed_on=landed_at.date())
     except FileRefused as refusal:
         return Usability(path.name, source.name, refused=f"{refusal.rule}: {refusal}")
     if raw.is_empty():
         return Usability(path.name, source.name)
-    raw = raw.with_columns(file_hash=pl.lit(path.name))
+    raw = raw.with_columns(file_hash=pl.lit(path.name), landed_at=pl.lit(landed_at))
     # Identities only have to be told apart here, so any key will do.
     mapped = map_rows(raw, source, pseudonym=pseudonymiser(b"check"), shop_timezone=shop_timezone)
     decoded = decode_rows(raw, source)
