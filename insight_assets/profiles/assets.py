@@ -29,6 +29,7 @@ OPTIONAL = {"metadata": {"allow_missing_partitions": True}}
     check_specs=checks.PROFILE_CHECKS,
     ins={
         "customer_days": dg.AssetIn(partition_mapping=HISTORY),
+        "orders": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake"),
         "customer_clusters": dg.AssetIn(**OPTIONAL),
         "churn_scores": dg.AssetIn(**OPTIONAL),
         "lifetime_value_scores": dg.AssetIn(**OPTIONAL),
@@ -39,6 +40,7 @@ def customer_profiles(
     context: dg.AssetExecutionContext,
     customer_features: pl.LazyFrame,
     customer_days: pl.LazyFrame,
+    orders: pl.LazyFrame,
     rfm_segments: pl.LazyFrame,
     customer_clusters: pl.LazyFrame,
     churn_scores: pl.LazyFrame,
@@ -51,6 +53,7 @@ def customer_profiles(
     fused = fuse_profiles(
         customer_features,
         customer_days,
+        orders,
         rfm_segments=rfm_segments,
         customer_clusters=customer_clusters,
         churn_scores=churn_scores,

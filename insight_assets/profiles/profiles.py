@@ -87,6 +87,7 @@ _VALUE_COLUMNS = (
 def fuse_profiles(
     customer_features: pl.LazyFrame,
     customer_days: pl.LazyFrame,
+    orders: pl.LazyFrame,
     *,
     rfm_segments: pl.LazyFrame,
     customer_clusters: pl.LazyFrame,
@@ -106,6 +107,7 @@ def fuse_profiles(
     Args:
         customer_features: Rows of that contract as of the day.
         customer_days: Rows of that contract; days after `as_of` are ignored.
+        orders: Rows of that contract, which say in what currency money is counted; days after `as_of` are ignored.
         rfm_segments: Rows of that contract as of the day; this and the following may be empty.
         customer_clusters: Rows of that contract as of the day.
         churn_scores: Rows of that contract as of the day.
@@ -144,6 +146,7 @@ def fuse_profiles(
         known.join(favourite_categories(past, as_of=as_of), on="customer_key", how="left")
         .join(_lists(recommendations), on="customer_key", how="left")
         .join(past.select(data_complete_until=pl.col("event_day").max()), how="cross")
+        .join(_currency(orders.filter(pl.col("event_day") <= as_of)), how="cross")
         .with_columns(
             pl.col("data_complete_until").fill_null(as_of),
             value_tier=_tier(pl.col("value_decile")),
@@ -184,6 +187,11 @@ def favourite_categories(customer_days: pl.LazyFrame, *, as_of: date) -> pl.Lazy
         .unique("customer_key", keep="first", maintain_order=True)
         .select("customer_key", "favourite_category")
     )
+
+
+def _currency(orders: pl.LazyFrame) -> pl.LazyFrame:
+    """Give the base currency of a shop's orders in one row; there is only one, so that any order can tell."""
+    return orders.select(currency="base_currency").limit(1).select(pl.col("currency").first())
 
 
 def _segments(rfm_segments: pl.LazyFrame) -> pl.LazyFrame:

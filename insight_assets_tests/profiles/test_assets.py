@@ -17,6 +17,7 @@ from insight_assets_tests.profiles.people import (
     days,
     features,
     lists,
+    rows,
     segments,
     value,
 )
@@ -46,6 +47,7 @@ def tables() -> dict[str, pl.LazyFrame]:
         "customer_days": days(
             *({"customer_key": key, "bought_categories": ["tea"]} for key in BUYERS)
         ),
+        "orders": rows("orders", [{"currency": "EUR", "base_currency": "EUR", "exchange_rate": 1}]).lazy(),
         "rfm_segments": segments(*((key, "loyal" if key <= 28 else "lost") for key in BUYERS)),
         "customer_clusters": clusters(),
         "churn_scores": churn(*({"customer_key": key, "churn_probability": 0.5} for key in BUYERS)),
@@ -103,6 +105,7 @@ def test_profiles_and_their_summary_are_published(built, home):
     assert built.success
     profiles = stored(home, "customer_profiles")
     assert profiles["customer_key"].to_list() == [*BUYERS, *VISITORS]
+    assert set(profiles["currency"]) == {"EUR"}
     assert profiles["recommended_product_ids"].list.len().drop_nulls().unique().to_list() == [10]
     summary = stored(home, "segment_summary")
     assert summary.select("segment", "customers").rows() == [

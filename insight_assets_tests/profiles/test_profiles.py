@@ -42,6 +42,7 @@ def fuse(
     leaving=None,
     worth=None,
     recommended=None,
+    orders=None,
     as_of=AS_OF,
     **who,
 ):
@@ -49,6 +50,7 @@ def fuse(
     fused = fuse_profiles(
         known,
         days() if activity is None else activity,
+        rows("orders", [{"base_currency": "EUR"}] if orders is None else orders).lazy(),
         rfm_segments=segments() if rfm is None else rfm,
         customer_clusters=clusters() if groups is None else groups,
         churn_scores=churn() if leaving is None else leaving,
@@ -352,3 +354,12 @@ def test_a_profile_says_what_the_customer_allowed_and_what_silence_means():
     profiles = fuse(features({"customer_key": BUYER}, {"customer_key": VISITOR}), consents=[said])
     columns = ["consent_analytics", "consent_personalise", "consent_marketing", "consent_as_of"]
     assert profiles.select(columns).rows() == [(True, True, True, date(2025, 2, 3)), (True, True, False, None)]
+
+
+def test_a_profile_says_in_which_currency_its_money_is():
+    abroad = {"currency": "USD", "base_currency": "EUR"}
+    known = features({"customer_key": BUYER}, {"customer_key": VISITOR})
+    assert fuse(known, orders=[abroad])["currency"].to_list() == ["EUR", "EUR"]
+    # Nothing was sold by the as-of day.
+    tomorrow = {**abroad, "event_day": AS_OF + timedelta(days=1)}
+    assert fuse(known, orders=[tomorrow])["currency"].to_list() == [None, None]
