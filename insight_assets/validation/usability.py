@@ -20,7 +20,10 @@ from insight_assets.validation.mapping import map_rows
 from insight_assets.validation.pseudonyms import pseudonymiser
 
 _FIXES = {
-    "malformed": "the line is no JSON object of the declared shape: mend the export, one object a line",
+    "malformed": (
+        "the line has not the columns of the header, is no JSON object, or is not written in the encoding of the "
+        "file: mend the export"
+    ),
     "event_time.required": "the time cannot be read: set time_format and timezone in the contract",
     "event_time.out_of_range": "the time lies before 1990 or after today: mend the clock or the export",
     "clock_ahead": "the event lies after the moment at which it was known: mend the clock, or name known_at in the contract",

@@ -116,6 +116,28 @@ def test_a_changed_order_is_in_the_ledger_once_as_last_heard():
         assert table(days, "events").select("event_id", "value", "duplicate_of").rows() == [("m", Decimal(10), None)]
 
 
+def test_an_order_whose_status_moves_on_is_one_sale():
+    told = [
+        lines(ORDERS_HEADER, orders_row("o", "2025-01-01 10:00", order_line_id="1", unit_price="10", status=status))
+        for status in ("pending", "paid", "Shipped ")
+    ]
+    days = validate(ORDERS, *told)
+    assert totals(days) == (3, 1, 2, 0)
+    assert table(days, "orders")["net"].to_list() == [Decimal(10)]
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [("Refund", "refund"), ("returned ", "refund"), ("return", "refund"), ("canceled", "cancellation"), ("VOIDED", "cancellation")],
+)
+def test_other_words_for_what_was_given_back_are_no_sales(word, kind):
+    sale = orders_row("o", "2025-01-01 10:00", order_line_id="1", unit_price="10", status="paid")
+    back = orders_row("o", "2025-01-01 11:00", order_line_id="1", unit_price="10", status=word)
+    found = table(validate(ORDERS, lines(ORDERS_HEADER, sale, back)), "order_lines")
+    assert sorted(found["kind"]) == sorted(["sale", kind])
+    assert found["net"].sum() == 0
+
+
 def test_a_sale_repeated_on_a_later_day_is_never_money_twice():
     text = lines(
         ORDERS_HEADER,

@@ -61,6 +61,12 @@ def test_broken_rules_are_counted_with_what_to_do(look):
     assert "time_format" in told
 
 
+def test_money_given_back_twice_in_one_file_is_told_apart(look):
+    rows = [orders_row("o", f"2025-01-0{day} 10:00", order_line_id="1", status="refunded") for day in (1, 2)]
+    found = look("generic_orders_csv", lines(ORDERS_HEADER, *rows, rows[0]))
+    assert (found.rows, found.accepted, found.duplicate, found.quarantined) == (3, 2, 1, 0)
+
+
 def test_a_bundle_is_told_file_by_file(look):
     found = look("olist", packed(LITTLE_OLIST))
     assert (found.rows, found.quarantined) == (45, 4)
