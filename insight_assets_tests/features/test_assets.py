@@ -68,6 +68,7 @@ class Home(SimpleNamespace):
                 "lake": LakeIOManager(root=str(self.lake.root)),
                 "tables": dg.ResourceDefinition.none_resource(),
                 "key": dg.ResourceDefinition.none_resource(),
+                "landing": dg.ResourceDefinition.none_resource(),
             },
             raise_on_error=False,
         )

@@ -24,6 +24,7 @@ from insight_assets_tests.profiles.people import (
 
 BUYERS, VISITORS = range(1, 41), range(41, 56)
 KEY = AS_OF.isoformat()
+ORDER = {"actor_key": 1, "customer_key": 1, "currency": "USD", "base_currency": "EUR", "exchange_rate": 1}
 
 
 def tables() -> dict[str, pl.LazyFrame]:
@@ -47,7 +48,7 @@ def tables() -> dict[str, pl.LazyFrame]:
         "customer_days": days(
             *({"customer_key": key, "bought_categories": ["tea"]} for key in BUYERS)
         ),
-        "orders": rows("orders", [{"currency": "EUR", "base_currency": "EUR", "exchange_rate": 1}]).lazy(),
+        "orders": rows("orders", [ORDER]).lazy(),
         "rfm_segments": segments(*((key, "loyal" if key <= 28 else "lost") for key in BUYERS)),
         "customer_clusters": clusters(),
         "churn_scores": churn(*({"customer_key": key, "churn_probability": 0.5} for key in BUYERS)),
