@@ -40,6 +40,7 @@ GROUPS: Mapping[str, ModuleType] = {
     "monitoring": monitoring,
 }
 
+COUNTING_PURCHASES = frozenset({"customer_features", "customer_labels", "churn_examples"})
 LEARNING = frozenset({"segmentation", "churn", "lifetime_value", "recommendation"})
 
 # A launched run has a process of its own already. Steps forked from one that has imported this module would wait for
@@ -111,7 +112,7 @@ def versioned(asset: dg.AssetsDefinition, shop: Settings) -> dg.AssetsDefinition
             version = f"{version}-{rules}"
         if (agreed := shop.consent_without_record.get(spec.tags.get("purpose"))) is not None:
             version = f"{version}-{'silence_is_consent' if agreed else 'silence_is_refusal'}"
-        if spec.key.to_user_string() == "customer_features" and not shop.refunded_orders_count:
+        if spec.key.to_user_string() in COUNTING_PURCHASES and not shop.refunded_orders_count:
             version = f"{version}-without-void-orders"
         return spec.replace_attributes(code_version=f"{version}-{people}")
 

@@ -153,6 +153,9 @@ def event_sequences(context: dg.AssetExecutionContext, events: pl.LazyFrame) -> 
     **table_asset("customer_labels", layer="feature", purpose="analytics"),
     ins={
         "customer_days": dg.AssetIn(partition_mapping=HISTORY_AND_HORIZON, metadata=LEFT_AS_DELIVERED),
+        "orders": dg.AssetIn(
+            partition_mapping=HISTORY_AND_HORIZON, input_manager_key="lake", metadata=LEFT_AS_DELIVERED
+        ),
         "identity_links": dg.AssetIn(partition_mapping=HISTORY_AND_HORIZON, input_manager_key="lake"),
     },
     check_specs=[
@@ -170,11 +173,17 @@ def event_sequences(context: dg.AssetExecutionContext, events: pl.LazyFrame) -> 
     ],
 )
 def customer_labels(
-    context: dg.AssetExecutionContext, customer_days: pl.LazyFrame, identity_links: pl.LazyFrame
+    context: dg.AssetExecutionContext,
+    customer_days: pl.LazyFrame,
+    orders: pl.LazyFrame,
+    identity_links: pl.LazyFrame,
 ) -> Iterator[dg.Output[pl.DataFrame] | dg.AssetCheckResult]:
     origin, shop = date.fromisoformat(context.partition_key), settings()
     who = IdentityHistory(identity_links, identity_rules())
-    past, horizon = label_view(customer_days, who.as_of, origin=origin, horizon_days=shop.horizon_days)
+    given_back = None if shop.refunded_orders_count else orders
+    past, horizon = label_view(
+        customer_days, who.as_of, origin=origin, horizon_days=shop.horizon_days, orders=given_back
+    )
     try:
         labels = label_customers(
             past,

@@ -11,6 +11,7 @@ import polars as pl
 
 from insight_assets.contracts.types import float_of
 from insight_assets.features.customer_days import merge_actors
+from insight_assets.features.money import without_void_orders
 from insight_assets.purposes import as_people, as_people_before
 
 
@@ -37,7 +38,12 @@ def horizon_of(origin: date, horizon_days: int) -> tuple[date, ...]:
 
 
 def label_view(
-    customer_days: pl.LazyFrame, identities: Callable[[date], pl.LazyFrame], *, origin: date, horizon_days: int
+    customer_days: pl.LazyFrame,
+    identities: Callable[[date], pl.LazyFrame],
+    *,
+    origin: date,
+    horizon_days: int,
+    orders: pl.LazyFrame | None = None,
 ) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     """Tell past and horizon of the people who were known at an origin.
 
@@ -50,12 +56,20 @@ def label_view(
         identities: gives the rows of the contract `identities` as of a day.
         origin: as-of day O.
         horizon_days: length H of the horizon.
+        orders: rows of the contract `orders`, actors as delivered, where an order that was given back whole is no
+            purchase; None where it counts. The past knows what was given back by the origin, the horizon what was by
+            its end.
 
     Returns:
         The rows with the people of the origin, and those with what they turned out to have done.
     """
-    before, now = identities(origin), identities(origin + timedelta(days=horizon_days))
-    return as_people(customer_days, before), as_people_before(as_people(customer_days, now), before=before, now=now)
+    closes = origin + timedelta(days=horizon_days)
+    before, now = identities(origin), identities(closes)
+    known, told = (
+        customer_days if orders is None else without_void_orders(customer_days, orders, as_of=day)
+        for day in (origin, closes)
+    )
+    return as_people(known, before), as_people_before(as_people(told, now), before=before, now=now)
 
 
 def label_customers(

@@ -26,18 +26,18 @@ def without_void_orders(customer_days: pl.LazyFrame, orders: pl.LazyFrame, *, as
     """Take orders that were given back whole by a day out of the number of purchases; their money is 0 already.
 
     Args:
-        customer_days: rows of that contract.
+        customer_days: rows of that contract, whoever is behind its actors.
         orders: rows of that contract; days after `as_of` are ignored, so that a refund counts from its own day on.
         as_of: the as-of day.
 
     Returns:
         The customer days with fewer `orders` on the days of such sales.
     """
-    keys = ["customer_key", "event_day"]
+    keys = ["actor_key", "event_day"]
     void = (
         balance_orders(by_persons(orders).filter(pl.col("event_day") <= as_of))
         .filter(pl.col("void"))
-        .group_by(pl.col("customer_key"), pl.col("sold_on").alias("event_day"))
+        .group_by(pl.col("actor_key"), pl.col("sold_on").alias("event_day"))
         .agg(void=pl.len())
     )
     counted = pl.col("orders")

@@ -18,7 +18,7 @@ def balance_orders(orders: pl.LazyFrame) -> pl.LazyFrame:
         orders: rows of the contract `orders`, of any days and in any order.
 
     Returns:
-        One row an order: `source`, `order_id`, `customer_key` and `sold_on` of its sale, `paid` (goods sold after
+        One row an order: `source`, `order_id`, `actor_key` and `sold_on` of its sale, `paid` (goods sold after
         discount), `given_back` (refunded or cancelled), and three judgements: `without_sale` (something was given back,
         and no sale is known), `above_paid` (more was given back than was paid, by more than a cent) and `void`
         (everything was given back).
@@ -28,7 +28,7 @@ def balance_orders(orders: pl.LazyFrame) -> pl.LazyFrame:
     return (
         orders.group_by(ORDER)
         .agg(
-            pl.col("customer_key").filter(sale).sort().first(),
+            pl.col("actor_key").filter(sale).sort().first(),
             pl.col("event_day").filter(sale).min().alias("sold_on"),
             paid=(pl.col("gross_base") - pl.col("discount_base")).sum(),
             given_back=(pl.col("refunded_base") + pl.col("cancelled_base")).sum(),

@@ -47,12 +47,17 @@ LABELS_CHECK = "labels_are_plausible"
     **table_asset("churn_examples", layer="feature", purpose="analytics", needs_closed_origin=True),
     ins={
         "customer_days": dg.AssetIn(partition_mapping=HISTORY, metadata=LEFT_AS_DELIVERED),
+        "orders": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake", metadata=LEFT_AS_DELIVERED),
         "events": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake", metadata=LEFT_AS_DELIVERED),
         "identity_links": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake"),
     },
 )
 def churn_examples(
-    context: dg.AssetExecutionContext, customer_days: pl.LazyFrame, events: pl.LazyFrame, identity_links: pl.LazyFrame
+    context: dg.AssetExecutionContext,
+    customer_days: pl.LazyFrame,
+    orders: pl.LazyFrame,
+    events: pl.LazyFrame,
+    identity_links: pl.LazyFrame,
 ) -> pl.DataFrame:
     shop = settings()
     examples = build_churn_examples(
@@ -63,6 +68,7 @@ def churn_examples(
         horizon_days=shop.horizon_days,
         spacing_days=shop.origin_spacing_days,
         min_history_days=shop.min_history_days,
+        orders=None if shop.refunded_orders_count else orders,
     )
     if examples.is_empty():
         return contract("churn_examples").empty()

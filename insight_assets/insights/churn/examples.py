@@ -12,6 +12,7 @@ import polars as pl
 
 from insight_assets.features.customer_features import build_customer_features
 from insight_assets.features.labels import label_customers, label_view
+from insight_assets.features.money import without_void_orders
 from insight_assets.features.sequences import build_event_sequences
 from insight_assets.ml.splits import closed_origins, customer_groups, mixed_keys
 from insight_assets.purposes import as_people
@@ -48,6 +49,7 @@ def build_churn_examples(
     max_origins: int = 4,
     max_customers: int = MAX_CUSTOMERS,
     sequence_length: int = 64,
+    orders: pl.LazyFrame | None = None,
 ) -> pl.DataFrame:
     """Put together what can be learnt from as of a day.
 
@@ -68,6 +70,8 @@ def build_churn_examples(
         max_origins: Most origins used.
         max_customers: Most customers used; above it a fixed part of them, drawn from the keys.
         sequence_length: Most events kept of a customer.
+        orders: Rows of the contract `orders`, actors as delivered, where an order that was given back whole is no
+            purchase; None where it counts.
 
     Returns:
         Rows of the contract `churn_examples`, by origin and customer; none while no origin has a
@@ -89,11 +93,12 @@ def build_churn_examples(
     )
     if not origins:
         return pl.DataFrame()
-    buyers = _buyers(as_people(past, identities(origins[0])), origins[0])
+    bought = past if orders is None else without_void_orders(past, orders, as_of=origins[0])
+    buyers = _buyers(as_people(bought, identities(origins[0])), origins[0])
     roles = customer_roles(buyers, max_customers=max_customers).lazy()
     events = events.filter(pl.col("event_day") <= origins[0])
     at_origins = [
-        _examples_at(origin, past, events, identities, roles, horizon_days, sequence_length)
+        _examples_at(origin, past, events, identities, roles, horizon_days, sequence_length, orders)
         for origin in sorted(origins)
     ]
     return (
@@ -162,10 +167,11 @@ def _examples_at(
     roles: pl.LazyFrame,
     horizon_days: int,
     sequence_length: int,
+    orders: pl.LazyFrame | None,
 ) -> pl.DataFrame:
     history, horizon = (
         rows.join(roles, on="customer_key", how="semi")
-        for rows in label_view(past, identities, origin=origin, horizon_days=horizon_days)
+        for rows in label_view(past, identities, origin=origin, horizon_days=horizon_days, orders=orders)
     )
     seen = as_people(events, identities(origin)).join(roles, on="customer_key", how="semi")
     labels = label_customers(history, horizon, origin=origin, horizon_days=horizon_days)

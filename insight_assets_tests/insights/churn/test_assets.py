@@ -22,7 +22,9 @@ from insight_assets_tests.insights.churn import shop
 HORIZON = settings().horizon_days
 AS_OF = shop.FIRST_DAY + timedelta(days=50 + 2 * HORIZON)
 ORIGIN = AS_OF - timedelta(days=HORIZON)
-INPUTS = ("customer_days", "events", "identity_links", "customer_features", "event_sequences", "customer_labels")
+INPUTS = (
+    "customer_days", "orders", "events", "identity_links", "customer_features", "event_sequences", "customer_labels",
+)  # fmt: skip
 ALL = [assets.churn_examples, assets.churn_models, assets.churn_scorecard, assets.churn_scores]
 
 
