@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import polars as pl
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from insight_assets.settings import Settings, choose_home, settings
@@ -77,7 +78,7 @@ def _moment(text: str | None, shop: Settings) -> datetime | None:
 
 def _progress() -> Callable[[str], None]:
     started = time.monotonic()
-    return lambda line: console.print(f"[dim]{time.monotonic() - started:6.1f}s[/dim] {line}", highlight=False)
+    return lambda line: console.print(f"[dim]{time.monotonic() - started:6.1f}s[/dim] {escape(line)}", highlight=False)
 
 
 @app.command()
@@ -274,12 +275,12 @@ def _report_json(report: Any) -> dict[str, Any]:
 def _print_report(report: Any) -> None:
     console.print(f"{report.runs} runs, {report.partitions} partitions made", highlight=False)
     for file in report.refused_files:
-        console.print(f"[yellow]refused file[/yellow] {file.source}/{file.name}: {file.reason}", highlight=False)
+        console.print(f"[yellow]refused file[/yellow] {file.source}/{file.name}: {escape(file.reason)}", highlight=False)
     for name, reason in report.missing.items():
         state = "waiting" if "horizon closes" in reason else "[yellow]not made[/yellow]"
-        console.print(f"{state} {name}: {reason}", highlight=False)
+        console.print(f"{state} {name}: {escape(reason)}", highlight=False)
     for asset, days, message in report.failures:
-        console.print(f"[red]failed[/red] {asset} {days}: {message}", highlight=False)
+        console.print(f"[red]failed[/red] {asset} {days}: {escape(message)}", highlight=False)
 
 
 @app.command()

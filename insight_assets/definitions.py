@@ -123,7 +123,7 @@ def versioned(asset: dg.AssetsDefinition, shop: Settings) -> dg.AssetsDefinition
     kinds = "".join(f"-{kind}.{since}" for kind, since in sorted(shop.identity_kinds.items()))
     rules = (
         f"d{shop.customers_per_device}-c{shop.customers_per_contact}-n{shop.identifiers_per_person}"
-        f"-p{shop.contact_reuse_days}{kinds}"
+        f"-p{shop.contact_reuse_days}{kinds}" + (f"-m{shop.probable_links}" if shop.probable_links else "")
     )
     return asset.map_asset_specs(with_settings)
 

@@ -85,6 +85,11 @@ class Settings(BaseSettings):
     contact_reuse_days: int = Field(
         default=180, ge=1, description="Pause in days after which an address or number may have gone to somebody else"
     )
+    probable_links: float = Field(
+        default=0, ge=0, le=1,
+        description="Least probability at which customers who are described alike are one person; 0: never. Needs "
+        "`insight-assets[linkage]`",
+    )
     consent_without_record: dict[Literal["analytics", "personalise", "marketing"], bool] = Field(
         default_factory=dict,
         description="Whether people who never said anything about a purpose are taken to agree; by default to "

@@ -62,6 +62,8 @@ OF_THE_ORDER: Mapping[str, pl.DataType] = {
 PSEUDO_COLUMNS = dict.fromkeys(
     ("customer_id", "visitor_id", "email", "phone", "device_id", "user_agent", "ip"), pl.String()
 )
+# What describes a person, for linkage alone; the engine seals it into the identity vault and drops it.
+PERSON_COLUMNS = dict.fromkeys(("person_name", "postcode", "birth_date", "street"), pl.String())
 EPOCHS: Mapping[str, int] = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
 """Times written as counts since 1970 in UTC, and the microseconds of one count."""
 # What SQL may name beside delivered columns: where the row stood, for sources whose rows have no
@@ -599,7 +601,7 @@ def _mapping(
         where = f"{MEMBER} = '{custom['from']}'" + (f" AND ({where})" if where is not None else "")
 
     canonical = contract(table.name)
-    wanted = {column.name: column.dtype for column in canonical.columns} | PSEUDO_COLUMNS
+    wanted = {column.name: column.dtype for column in canonical.columns} | PSEUDO_COLUMNS | PERSON_COLUMNS
     wanted |= OF_THE_ORDER if table.name == "order_lines" else {}
     mappable = [name for name in wanted if name not in ENGINE_FILLED]
     expressions: dict[str, str] = {}

@@ -12,6 +12,8 @@ import polars as pl
 
 from insight_assets.charts import chart_markdown
 from insight_assets.contracts.catalogue import contract
+from insight_assets.discretion import without_values
+from insight_assets.lake import Lake
 from insight_assets.metadata import markdown_table, published_days, table_asset
 from insight_assets.partitions import DAYS, HISTORY
 from insight_assets.people import pictures
@@ -24,9 +26,12 @@ from insight_assets.people.identities import (
     quarantine_reasons,
     resolve_identities,
 )
+from insight_assets.people.linkage import LinkageMissingError, describe_customers, join_probable, propose_links
 from insight_assets.purposes import as_people
-from insight_assets.resources import LakeFolder
+from insight_assets.resources import LakeFolder, PseudonymKey
 from insight_assets.settings import settings
+from insight_assets.validation.attributes import ATTRIBUTES
+from insight_assets.validation.vault import IDENTITY_VAULT, open_identifiers
 
 
 def identity_rules() -> IdentityRules:
@@ -46,17 +51,49 @@ def _table_out(name: str) -> dg.AssetOut:
     return dg.AssetOut(**{key: value for key, value in given.items() if key not in {"name", "partitions_def", "deps"}})
 
 
+def who_is_who(links: pl.LazyFrame, store: Lake, key: PseudonymKey, *, as_of: date) -> Identities:
+    """Find the people of a day by sure links and, where the shop wants them, by probable ones.
+
+    Args:
+        links: rows of the contract `identity_links`.
+        store: the lake, whose vault tells how customers are described.
+        key: the home's keys.
+        as_of: as-of day.
+    """
+    rules, threshold = identity_rules(), settings().probable_links
+    found = resolve_identities(links, as_of=as_of, rules=rules)
+    if not threshold:
+        return found
+    with without_values("finding probable links"):
+        kept = pl.col("kind").is_in(list(ATTRIBUTES)) & (pl.col("event_day") <= as_of)
+        told = store.scan(contract(IDENTITY_VAULT)).filter(kept)
+        whose = ["kind", "pseudonym"]
+        last = told.sort("event_day").group_by(whose).agg(pl.all().last()).collect()
+        since = told.group_by(customer_key="pseudonym").agg(known_since=pl.col("event_day").min()).collect()
+        attributes = open_identifiers(last, key.ring()).rename({"pseudonym": "customer_key", "identifier": "value"})
+        described = describe_customers(
+            attributes, links.filter(pl.col("event_day") <= as_of).collect(), found.quarantined
+        )
+        try:
+            proposed = propose_links(described, threshold=threshold)
+        except LinkageMissingError as missing:
+            raise dg.Failure(description=str(missing), allow_retries=False) from missing
+        return join_probable(found, proposed, known_since=since, as_of=as_of, rules=rules)
+
+
 @dg.multi_asset(
     name="people",
     outs={name: _table_out(name) for name in ("identities", "quarantined_links")},
     ins={"identity_links": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake")},
+    # Only with probable links is the vault read.
+    deps=[dg.AssetDep(IDENTITY_VAULT, partition_mapping=HISTORY)] if settings().probable_links else [],
     partitions_def=DAYS,
 )
 def identities(
-    context: dg.AssetExecutionContext, identity_links: pl.LazyFrame, tables: LakeFolder
+    context: dg.AssetExecutionContext, identity_links: pl.LazyFrame, tables: LakeFolder, key: PseudonymKey
 ) -> Iterator[dg.Output[pl.DataFrame]]:
     as_of = date.fromisoformat(context.partition_key)
-    found = resolve_identities(identity_links, as_of=as_of, rules=identity_rules())
+    found = who_is_who(identity_links, tables.open(), key, as_of=as_of)
     yield dg.Output(
         found.people.with_columns(as_of=pl.lit(as_of)),
         output_name="identities",

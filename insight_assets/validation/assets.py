@@ -132,7 +132,10 @@ def validated(
                 late_days=shop.late_days, traffic=traffic_rules(shop.traffic),
                 exchange=_exchange(store, day, shop.base_currency),
             )
-            vault = seal_identifiers(witness.seen, day, pseudonym_key=pseudonym_key.id, vault_key=ring.current(VAULT))
+            vault = seal_identifiers(
+                witness.seen, day, pseudonym_key=pseudonym_key.id, vault_key=ring.current(VAULT),
+                attributes=batch[day].attributes,
+            )  # fmt: skip
             batch[day] = replace(
                 batch[day],
                 tables={**batch[day].tables, IDENTITY_VAULT: vault},

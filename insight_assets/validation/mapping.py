@@ -15,12 +15,13 @@ import polars as pl
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.paths import field_at
 from insight_assets.contracts.rules import judge
-from insight_assets.contracts.sources import NOT_FOUND, SourceContract, TableMapping
+from insight_assets.contracts.sources import NOT_FOUND, PERSON_COLUMNS, SourceContract, TableMapping
 from insight_assets.contracts.traffic import PERSON, TrafficRules, traffic_rules
 from insight_assets.contracts.types import RowRule
 from insight_assets.ingestion.lines import BROKEN, SIZE_VIOLATION
 from insight_assets.ingestion.readers import decode_rows
 from insight_assets.ingestion.times import event_day, parse_time, read_moments, time_fault, transport_columns
+from insight_assets.validation.attributes import collect_attributes
 from insight_assets.validation.currencies import Exchange
 from insight_assets.validation.identifiers import KEYS, link_identifiers, replace_all_identifiers
 from insight_assets.validation.ledger import IN_BASE, OF_DOCUMENT, complete_amounts, settle_lines
@@ -56,11 +57,13 @@ class MappedRows:
         late: of the accepted rows, those known after the end of their event day.
         skewed: of the accepted rows, those of a device whose clock was more than a day off.
         identity_links: pairs of identifiers in accepted rows, as the contract `identity_links` has them.
+        attributes: what accepted rows say of customers, as `collect_attributes` gives it; for the vault alone.
     """
 
     tables: Mapping[str, pl.DataFrame]
     rejected: pl.DataFrame
     identity_links: pl.DataFrame
+    attributes: pl.DataFrame
     read: int
     accepted: int
     duplicate: int
@@ -144,11 +147,14 @@ def map_rows(
         # Robots and the shop's own staff sign in as others; what they carry along says nothing of who is who.
         machines = tables["events"].filter(pl.col("traffic") != PERSON).select(ROW)
         people = met.join(machines, on=ROW, how="anti")
+    spoken = [*ROW, "event_day", "event_time", "customer_key", *_describing(source)]
+    said = pl.concat([frame.select(spoken) for frame in tables.values()]).join(people, on=ROW, how="semi")
     accepted = today.rows.select(*ROW, "event_day", "known_at", "clock_skew").join(met, on=ROW, how="semi")
     return MappedRows(
         tables={table: frame.select(contract(table).polars_schema().names()) for table, frame in tables.items()},
         rejected=rejected,
         identity_links=link_identifiers(people),
+        attributes=collect_attributes(said),
         read=raw.height,
         accepted=accepted.height,
         duplicate=settled.repeats.height,
@@ -288,7 +294,7 @@ def _map_table(
     if mapping.where is not None:
         rows = rows.filter(pl.sql_expr(mapping.where))
     keys = {key: pl.Int64() for key in KEYS if key not in of.polars_schema()}
-    beside = OF_DOCUMENT if mapping.table == "order_lines" else {}
+    beside = _describing(source) | (OF_DOCUMENT if mapping.table == "order_lines" else {})
     schema = of.polars_schema() | beside | keys | dict.fromkeys(("rule", "column", "rules"), pl.String())
     if rows.is_empty():
         # Most mappings of a source of many files have nothing to do on most days.
@@ -323,10 +329,20 @@ def _map_table(
         # Who placed an order is judged once the whole day is known.
         made = made.with_columns(traffic=pl.lit(PERSON))
     missing = [pl.lit(None, dtype=c.dtype).alias(c.name) for c in of.columns if c.name not in made.columns]
+    described = (
+        (pl.col(name).cast(pl.String) if name in made.columns else pl.lit(None, dtype=dtype)).alias(name)
+        for name, dtype in _describing(source).items()
+    )
     already = tuple(RowRule(r.name, r.column, r.description, pl.col(r.name)) for r in (*casts, *fits))
     rules_now = (rule for rule in of.row_rules() if rule.column not in IN_BASE)
-    judged = judge(made.with_columns(missing).lazy(), (*already, *rules_now)).collect()
+    judged = judge(made.with_columns(*missing, *described).lazy(), (*already, *rules_now)).collect()
     return judged.select(*schema)
+
+
+def _describing(source: SourceContract) -> dict[str, pl.DataType]:
+    """Give the columns, with their types, in which any mapping of a source describes people."""
+    mapped = {name for mapping in source.mappings for name in mapping.expressions}
+    return {name: dtype for name, dtype in PERSON_COLUMNS.items() if name in mapped}
 
 
 def _written_by_people(

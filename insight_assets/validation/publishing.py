@@ -4,7 +4,7 @@ Pure: what is published, and when a day is refused, is decided by the asset from
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import polars as pl
@@ -13,6 +13,7 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.sources import SourceContract
 from insight_assets.contracts.traffic import PERSON, TrafficRules, traffic_rules
 from insight_assets.ingestion.raw import BESIDE_TEXT
+from insight_assets.validation.attributes import SAID, last_said
 from insight_assets.validation.currencies import Exchange
 from insight_assets.validation.ledger import DERIVED, build_orders, derive_order_events, observe_products
 from insight_assets.validation.mapping import LATE_DAYS, map_rows
@@ -87,12 +88,14 @@ class ValidatedDay:
         accounts: one a source that delivered rows.
         traffic: kind of traffic to the number of events, persons left out.
         withheld: refused files with rows of this day; without them it is not the whole day.
+        attributes: what is said of customers, for the identity vault: one row a customer and kind, columns `SAID`.
     """
 
     tables: Mapping[str, pl.DataFrame]
     accounts: tuple[SourceAccount, ...]
     traffic: Mapping[str, int]
     withheld: tuple[str, ...] = ()
+    attributes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SAID))
 
     @property
     def publishable(self) -> bool:
@@ -133,7 +136,7 @@ def validate_day(
         Every table of `TABLES`, and one account per source that delivered rows.
     """
     frames: dict[str, list[pl.DataFrame]] = {name: [contract(name).empty()] for name in TABLES}
-    accounts = []
+    accounts, said = [], [pl.DataFrame(schema=SAID)]
     rules = traffic or traffic_rules()
     for name, source, rows in _by_contract(raw, sources, day):
         mapped = map_rows(
@@ -143,6 +146,7 @@ def validate_day(
         for table, frame in mapped.tables.items():
             frames[table].append(frame)
         frames["identity_links"].append(mapped.identity_links)
+        said.append(mapped.attributes)
         quarantine = _quarantine(rows, mapped.rejected, source)
         frames["quarantine"].append(quarantine)
         broken, files = (
@@ -169,7 +173,7 @@ def validate_day(
         "product_history": contract("product_history").conform(observe_products(told, lines.lazy())).collect(),
     }
     others = tables["events"].filter(pl.col("traffic") != PERSON).group_by("traffic").len().sort("traffic")
-    return ValidatedDay(tables, tuple(accounts), dict(others.iter_rows()))
+    return ValidatedDay(tables, tuple(accounts), dict(others.iter_rows()), attributes=last_said(pl.concat(said)))
 
 
 def _by_contract(

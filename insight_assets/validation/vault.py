@@ -11,6 +11,7 @@ from datetime import date
 import polars as pl
 
 from insight_assets.contracts.catalogue import contract
+from insight_assets.validation.attributes import ATTRIBUTES
 from insight_assets.validation.key_ring import Key, KeyRing
 from insight_assets.validation.pseudonyms import IDENTITY
 
@@ -38,7 +39,12 @@ class Witness:
 
 
 def seal_identifiers(
-    seen: Mapping[tuple[str, str], int], day: date, *, pseudonym_key: str, vault_key: Key
+    seen: Mapping[tuple[str, str], int],
+    day: date,
+    *,
+    pseudonym_key: str,
+    vault_key: Key,
+    attributes: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Make a day's rows of the vault.
 
@@ -47,19 +53,22 @@ def seal_identifiers(
         day: the event day on which they were seen.
         pseudonym_key: id of the key that made the pseudonyms.
         vault_key: key that encrypts the identifiers.
+        attributes: customer_key, kind and value of what describes customers, as `collect_attributes` gives it.
 
     Returns:
         Rows of the contract `identity_vault`. Equal identifiers are encrypted to equal text, so that a day made again
-        has the content it had.
+        has the content it had; equal attributes of two customers are not, so that nobody counts the like.
     """
     cipher = _cipher(vault_key)
+    named = [(kind, pseudonym, identifier) for (kind, identifier), pseudonym in seen.items()]
+    if attributes is not None:
+        named += attributes.select("kind", "customer_key", "value").rows()
     sealed = [
-        base64.b64encode(cipher.encrypt(identifier.encode(), [kind.encode()])).decode() for kind, identifier in seen
+        (kind, pseudonym, base64.b64encode(cipher.encrypt(text.encode(), _bound_to(kind, pseudonym))).decode())
+        for kind, pseudonym, text in named
     ]
-    rows = pl.DataFrame(
-        {"kind": [kind for kind, _ in seen], "pseudonym": list(seen.values()), "identifier": sealed},
-        schema={"kind": pl.String, "pseudonym": pl.Int64, "identifier": pl.String},
-    )
+    schema = {"kind": pl.String, "pseudonym": pl.Int64, "identifier": pl.String}
+    rows = pl.DataFrame(sealed, schema=schema, orient="row")
     of = contract(IDENTITY_VAULT)
     keys = {"pseudonym_key": pl.lit(pseudonym_key), "vault_key": pl.lit(vault_key.id)}
     return of.conform(rows.lazy().with_columns(event_day=pl.lit(day), **keys)).collect()
@@ -73,7 +82,8 @@ def open_identifiers(rows: pl.DataFrame, ring: KeyRing) -> pl.DataFrame:
         ring: the home's keys.
 
     Returns:
-        The distinct kind, pseudonym and identifier of the rows, identifiers as the shop delivered them.
+        The distinct kind, pseudonym and identifier of the rows, identifiers as the shop delivered them; the pseudonym
+        of an attribute is the customer's.
 
     Raises:
         KeyError: if a key that encrypted them is no longer on the ring.
@@ -82,11 +92,16 @@ def open_identifiers(rows: pl.DataFrame, ring: KeyRing) -> pl.DataFrame:
     distinct = rows.select("kind", "pseudonym", "identifier", "vault_key").unique().sort("kind", "pseudonym")
     ciphers = {name: _cipher(ring.find(name)) for name in distinct["vault_key"].unique()}
     opened = [
-        ciphers[name].decrypt(base64.b64decode(sealed), [kind.encode()]).decode()
-        for kind, _, sealed, name in distinct.iter_rows()
+        ciphers[name].decrypt(base64.b64decode(sealed), _bound_to(kind, pseudonym)).decode()
+        for kind, pseudonym, sealed, name in distinct.iter_rows()
     ]
     plain = distinct.with_columns(identifier=pl.Series(opened, dtype=pl.String)).drop("vault_key")
     return plain.unique(maintain_order=True)
+
+
+def _bound_to(kind: str, pseudonym: int) -> list[bytes]:
+    """Say what a sealed text is of, so that it opens nowhere else: its kind, for an attribute also whose it is."""
+    return [kind.encode(), str(pseudonym).encode()] if kind in ATTRIBUTES else [kind.encode()]
 
 
 def _cipher(key: Key) -> "AESSIV":  # noqa: F821
