@@ -8,6 +8,7 @@ import os
 import shutil
 from datetime import date, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -15,6 +16,7 @@ from insight_assets.contracts.sources import source_contracts
 from insight_assets.ingestion.raw import raw_contract
 from insight_assets.lake import Lake
 from insight_assets.settings import HOME_SETTINGS_FILE, Settings
+from insight_assets.validation.rate_files import RATES, known_quotes
 
 
 class NothingKnown(Exception):
@@ -25,7 +27,7 @@ def prepare_home(shop: Settings, target: Path, known_by: datetime) -> tuple[date
     """Make a home whose raw tables are those of another, and which counts only rows known by a moment.
 
     Raw files are linked, not copied, where the file system can: a Delta table never changes a file in place, so the
-    two homes do not meet again.
+    two homes do not meet again. The exchange rates known by then become a rate file of the new home.
 
     Args:
         shop: settings of the home looked back on.
@@ -51,6 +53,11 @@ def prepare_home(shop: Settings, target: Path, known_by: datetime) -> tuple[date
         raise NothingKnown(message)
     for of in raw:
         shutil.copytree(lake.path(of.name), target / "lake" / of.name, copy_function=_link)
+    rates = known_quotes(shop.landing / RATES, known_by.astimezone(ZoneInfo(shop.timezone)))
+    if not rates.is_empty():
+        folder = target / "landing" / RATES
+        folder.mkdir(parents=True)
+        rates.write_csv(folder / "known.csv")
     if (settings_file := shop.home / HOME_SETTINGS_FILE).is_file():
         shutil.copy(settings_file, target / HOME_SETTINGS_FILE)
     shop.model_copy(update={"home": target}).remember(known_by=known_by.isoformat(), key_path=shop.key_file)

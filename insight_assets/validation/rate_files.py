@@ -6,7 +6,7 @@ and `rate`, and writes nothing. Which rate is in force on a day is decided in `c
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,6 +22,7 @@ RATES = "currency_rates"
 COLUMNS = ("date", "currency", "base_currency", "rate")
 Signature = tuple[tuple[str, int, int], ...]
 _QUOTED = pl.Schema({"rate_date": pl.Date, "currency": pl.String, "base_currency": pl.String, "exchange_rate": RATE})
+_KEY = [name for name in _QUOTED if name != "exchange_rate"]
 _TOLD = 20
 
 
@@ -52,8 +53,37 @@ def rate_signature(folder: Path) -> Signature:
 
 def read_quotes(folder: Path) -> Quotes:
     """Read all rate files of a folder; a folder that does not exist quotes nothing."""
-    good, refused = [pl.DataFrame(schema=_QUOTED)], []
-    for name, _, _ in rate_signature(folder):
+    read, refused = _read(folder)
+    quoted = read.select(_QUOTED.names()).unique(_KEY, keep="last", maintain_order=True)
+    return Quotes(quoted, tuple(refused[:_TOLD]), len(refused))
+
+
+def known_quotes(folder: Path, known_by: datetime) -> pl.DataFrame:
+    """Give the rates as they were known at a moment, as the columns of a rate file.
+
+    A rate is known from its own date on, however late its history was delivered; a correction of it is known once it
+    has landed.
+
+    Args:
+        folder: folder of the rate files.
+        known_by: the moment, in the shop's time zone.
+    """
+    read, _ = _read(folder)
+    read = read.filter(pl.col("rate_date") <= known_by.date())
+    in_time = pl.col("landed_at") <= known_by
+    # Of what landed in time the last word counts, else the first that came after.
+    return (
+        pl.concat([read.filter(~in_time).reverse(), read.filter(in_time)])
+        .unique(_KEY, keep="last", maintain_order=True)
+        .select(date="rate_date", currency="currency", base_currency="base_currency", rate="exchange_rate")
+        .sort(COLUMNS)
+    )
+
+
+def _read(folder: Path) -> tuple[pl.DataFrame, list[str]]:
+    """Give every usable line in the order of delivery, and why the others are not."""
+    good, refused = [pl.DataFrame(schema={**_QUOTED, "landed_at": pl.Datetime("us", "UTC")})], []
+    for name, _, landed in rate_signature(folder):
         try:
             text = pl.read_csv(folder / name, infer_schema=False, truncate_ragged_lines=True)
         except pl.exceptions.PolarsError:
@@ -71,11 +101,10 @@ def read_quotes(folder: Path) -> Quotes:
         judged = judge(read.lazy().with_columns(event_day="rate_date"), contract(RATES).row_rules()).collect()
         bad = judged.filter(pl.col("rule").is_not_null())
         refused += [f"{name}:{at}: {rules}" for at, rules in bad.select("at", "rules").iter_rows()]
-        good.append(judged.filter(pl.col("rule").is_null()).select(_QUOTED.names()))
-    quoted = pl.concat(good).unique(
-        [name for name in _QUOTED if name != "exchange_rate"], keep="last", maintain_order=True
-    )
-    return Quotes(quoted, tuple(refused[:_TOLD]), len(refused))
+        landed_at = pl.lit(datetime.fromtimestamp(landed / 1e9, tz=UTC), dtype=pl.Datetime("us", "UTC"))
+        usable = judged.filter(pl.col("rule").is_null())
+        good.append(usable.select(*_QUOTED.names(), landed_at=landed_at))
+    return pl.concat(good), refused
 
 
 def changed_days(folder: Path, recorded: Mapping[date, str], days: Sequence[date], *, max_age_days: int) -> set[date]:

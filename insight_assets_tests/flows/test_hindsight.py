@@ -1,20 +1,28 @@
 """Two axes of time: tables of a day as they were published, and made anew of what was known at a moment."""
 
 import json
+import os
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
 from deltalake import DeltaTable
 
 from insight_assets.contracts.catalogue import contract
+from insight_assets.hindsight import prepare_home
 from insight_assets.lake import DailyFrames, Lake
+from insight_assets.settings import Settings
+from insight_assets.validation.rate_files import RATES, known_quotes
 from insight_assets_tests.deliveries import call, order, product
 from insight_assets_tests.flows.shop import ROW_TABLES, Home
+from insight_assets_tests.shop_home import ShopHome
 
 FIRST, SECOND, THIRD = "2025-01-01", "2025-01-02", "2025-01-03"
+MONEY = ("currency_rates", "order_lines", "orders")
 TABLES = (*ROW_TABLES, "customer_features", "rfm_segments", "customer_profiles")
 
 
@@ -66,6 +74,42 @@ def test_a_moment_before_the_first_row_is_refused(shop, tmp_path):
     done = shop[0].run("as-known", "2024-12-31T00:00+00:00", "--into", str(tmp_path / "none"), expect=2)
     assert "no row was known by 2024-12-31" in done.stderr
     assert not (tmp_path / "none").exists()
+
+
+RATE_HEADER = "date,currency,base_currency,rate\n"
+
+
+def test_a_rebuild_of_several_currencies_counts_with_the_rates_of_its_time(tmp_path):
+    instance = dg.DagsterInstance.ephemeral()
+    home = ShopHome(tmp_path / "now", instance, base_currency="EUR")
+    first = home.land(RATES, "first.csv", f"{RATE_HEADER}{FIRST},CNY,EUR,0.125\n{SECOND},CNY,EUR,0.13\n")
+    landed = datetime(2025, 1, 2, 8, tzinfo=UTC)
+    os.utime(first, (landed.timestamp(), landed.timestamp()))
+    home.land_calls("a.ndjson", [purchase(1, FIRST), purchase(2, SECOND)])
+    home.build(FIRST, SECOND)
+    in_time = {table: {day: each.content_hash for day, each in home.states(table).items()} for table in MONEY}
+    # The rates of a later day, and a word of today on that of the first.
+    home.land(RATES, "later.csv", f"{RATE_HEADER}{FIRST},CNY,EUR,0.2\n{THIRD},CNY,EUR,0.15\n")
+    home.build(FIRST, SECOND)
+    assert home.states("orders")[FIRST].content_hash != in_time["orders"][FIRST]
+
+    moment = datetime(2025, 1, 2, 15, tzinfo=UTC)
+    prepare_home(Settings(home=home.root), tmp_path / "then", moment)
+    then = ShopHome(tmp_path / "then", dg.DagsterInstance.ephemeral(), base_currency="EUR")
+    (known,) = (tmp_path / "then" / "landing" / RATES).iterdir()
+    assert known.read_text() == f"{RATE_HEADER}{FIRST},CNY,EUR,0.12500000\n{SECOND},CNY,EUR,0.13000000\n"
+    shutil.copy(home.root / "pseudonym.key", then.root / "pseudonym.key")
+    then.build(FIRST, SECOND, sources=[])
+    assert {table: {day: each.content_hash for day, each in then.states(table).items()} for table in MONEY} == in_time
+
+
+def test_rates_whose_history_was_delivered_later_count_from_their_own_date(tmp_path):
+    folder = tmp_path / "landing" / RATES
+    folder.mkdir(parents=True)
+    (folder / "all.csv").write_text(f"{RATE_HEADER}{FIRST},CNY,EUR,0.125\n{THIRD},CNY,EUR,0.15\n")
+    known = known_quotes(folder, datetime(2025, 1, 2, tzinfo=UTC))
+    assert known.rows() == [(date(2025, 1, 1), "CNY", "EUR", Decimal("0.125"))]
+    assert known_quotes(tmp_path / "none", datetime(2025, 1, 2, tzinfo=UTC)).is_empty()
 
 
 def test_a_table_is_read_as_it_was_published_at_a_moment(tmp_path):
