@@ -147,7 +147,7 @@ def _simulate(shop: Settings, size: str, file_format: str, **changes: Any) -> in
 
 @app.command()
 def land(
-    source: Annotated[str, typer.Argument(help="Source contract, see `insight sources`")],
+    source: Annotated[str, typer.Argument(help="Source contract, see `insight sources`, or currency_rates")],
     paths: Annotated[list[Path], typer.Argument(help="Files to add")],
     home: Home = None,
     as_json: AsJson = False,
@@ -157,12 +157,14 @@ def land(
     Related files of one source (a bundle) are packed into one archive, which replaces an earlier one of its name.
     """
     from insight_assets.ingestion.landing import land_bundle, land_files
+    from insight_assets.validation.rate_files import RATES
 
     shop = _home(home)
-    contract = _source(shop, source)
-    is_loose = bool(contract.members) and any(path.suffix != ".zip" for path in paths)
+    # Exchange rates are landed like rows, and are no source of them.
+    members = () if source == RATES else _source(shop, source).members
+    is_loose = bool(members) and any(path.suffix != ".zip" for path in paths)
     try:
-        landed = (land_bundle if is_loose else land_files)(paths, shop.landing / contract.name)
+        landed = (land_bundle if is_loose else land_files)(paths, shop.landing / source)
     except FileNotFoundError as error:
         raise _refuse(f"{error}; nothing was landed") from None
     counts: dict[str, int] = {}
@@ -172,7 +174,7 @@ def land(
         out.print_json(json.dumps([{"file": path.name, "verdict": verdict} for path, verdict in landed]))
     else:
         told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-        console.print(f"{told} in {shop.landing / contract.name}; next: insight build", highlight=False)
+        console.print(f"{told} in {shop.landing / source}; next: insight build", highlight=False)
 
 
 def _source(shop: Settings, name: str) -> Any:

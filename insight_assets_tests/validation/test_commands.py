@@ -75,3 +75,10 @@ def test_delivered_rows_are_shown_only_to_who_asks_for_them(home):
     vault = insight(home.root, "show", "identity_vault", "--as-of", DAY, "--json")
     assert "analytics-1" in vault
     assert "identifier" not in vault
+
+
+def test_exchange_rates_are_landed_like_rows(tmp_path):
+    quotes = tmp_path / "quotes.csv"
+    quotes.write_text("date,currency,base_currency,rate\n2025-01-01,USD,EUR,0.9\n", encoding="utf-8")
+    assert "1 landed" in insight(tmp_path / "home", "land", "currency_rates", str(quotes))
+    assert (tmp_path / "home" / "landing" / "currency_rates" / "quotes.csv").read_bytes() == quotes.read_bytes()
