@@ -212,12 +212,17 @@ def _build(shop: Settings, first: date | None, last: date | None, as_of: list[da
     from insight_assets.ingestion.landing import Inventory, wait_for_arrivals
     from insight_assets.contracts.sources import source_contracts
     from insight_assets.validation.base_currency import first_currency
+    from insight_assets.validation.rate_files import RATES
 
     # The first partition and the currency are fixed when the definitions load, so they are settled before.
     inventory = Inventory.of(shop)
     known = source_contracts(shop.sources)
     wait_for_arrivals(inventory, known.values())
     days = {day for file in inventory.files() for day in file.days}
+    strangers = _folders(shop.landing) - known.keys() - {RATES}
+    if strangers:
+        told = ", ".join(sorted(strangers))
+        console.print(f"[yellow]not read[/yellow] {told} in {shop.landing}: no source contract has that name", highlight=False)
     start = min([first] if first else days, default=shop.start_date)
     if start < shop.start_date or (days and not (shop.home / "lake").exists() and start != shop.start_date):
         shop.remember(start_date=start)
@@ -262,6 +267,10 @@ def as_known(
         console.print(f"look into it with --home {into}", highlight=False)
     if report.failures:
         raise typer.Exit(FAILED)
+
+
+def _folders(landing: Path) -> set[str]:
+    return {path.name for path in landing.iterdir() if path.is_dir() and not path.is_symlink()} if landing.is_dir() else set()
 
 
 def _report_json(report: Any) -> dict[str, Any]:
@@ -503,6 +512,8 @@ def suppress_command(
     from insight_assets.validation.suppression import list_beside, suppress
 
     shop = _home(home)
+    if not customer.strip():
+        raise _refuse("an empty name is nobody's; write the customer as the files do")
     try:
         with building.exclusive(shop.home):
             added = suppress(list_beside(shop.key_file), customer, read_ring(shop.key_file))

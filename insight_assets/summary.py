@@ -32,7 +32,8 @@ def summarise(shop: Settings, as_of: date) -> Iterator[str]:
     )
     accepted = accounted.unique().select(pl.len()).collect().item()
     yield "\n[bold]Rows[/bold]"
-    yield f"  delivered {rows_in:,} | accepted {accepted:,} | quarantined {quarantined:,} | duplicate {rows_in - accepted - quarantined:,}"
+    others = rows_in - accepted - quarantined
+    yield f"  delivered {rows_in:,} | accepted {accepted:,} | quarantined {quarantined:,} | duplicate or suppressed {others:,}"
     yield f"  orders {_count(lake, 'orders'):,} | customers with a profile {_count(lake, 'customer_profiles', as_of):,}"
     origin = as_of - timedelta(days=shop.horizon_days)
     yield f"\n[bold]Scorecards[/bold] (graded out of time at origin {origin} on the {shop.horizon_days} days after it)"

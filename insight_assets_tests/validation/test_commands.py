@@ -82,3 +82,14 @@ def test_exchange_rates_are_landed_like_rows(tmp_path):
     quotes.write_text("date,currency,base_currency,rate\n2025-01-01,USD,EUR,0.9\n", encoding="utf-8")
     assert "1 landed" in insight(tmp_path / "home", "land", "currency_rates", str(quotes))
     assert (tmp_path / "home" / "landing" / "currency_rates" / "quotes.csv").read_bytes() == quotes.read_bytes()
+
+
+def test_nobody_is_suppressed_by_an_empty_name(tmp_path):
+    assert "an empty name" in insight(tmp_path, "suppress", " ", expect=WRONG_USE)
+    assert not list_beside(key_file(tmp_path)).exists()
+
+
+def test_a_folder_that_no_contract_reads_is_told(tmp_path):
+    (tmp_path / "landing" / "shopfy").mkdir(parents=True)
+    (tmp_path / "landing" / "currency_rates").mkdir()
+    assert "not read shopfy in" in insight(tmp_path, "build", expect=1)
