@@ -16,7 +16,7 @@ from insight_assets.simulator.simulation import simulate_days
 from insight_assets.validation.publishing import validate_day
 from insight_assets_tests.validation.judging import PSEUDONYM, SHOP, raw_rows
 
-# Ends before the day on which the helpers say that files landed; holds three of the year's great campaigns.
+# Ends before the day on which the test deliveries say that files landed; holds three of the year's great campaigns.
 FIRST_DAY = date(2024, 9, 1)
 Tables = Mapping[str, pl.DataFrame]
 
