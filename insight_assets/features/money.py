@@ -22,6 +22,16 @@ def in_base_currency(ledger: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
+def money_of_event() -> pl.Expr:
+    """Give the money that an event is about, else the price it shows, in the base currency.
+
+    What tells no currency is in the shop's own. Money without a rate in force is not known, for counting it at 1.0 could
+    be wrong by a factor of a hundred.
+    """
+    rate = pl.when(pl.col("currency").is_null()).then(1.0).otherwise(pl.col("exchange_rate").cast(pl.Float64))
+    return pl.coalesce("value", "price").cast(pl.Float64) * rate
+
+
 def without_void_orders(customer_days: pl.LazyFrame, orders: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
     """Take orders that were given back whole by a day out of the number of purchases; their money is 0 already.
 

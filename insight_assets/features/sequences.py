@@ -7,6 +7,7 @@ from datetime import date
 
 import polars as pl
 
+from insight_assets.features.money import money_of_event
 from insight_assets.features.ordering import time_order
 from insight_assets.features.vocabulary import by_persons, event_kinds
 
@@ -85,7 +86,7 @@ def _sequences(events: pl.LazyFrame, customers: pl.DataFrame, length: int) -> pl
             kind=pl.col("event").cast(pl.Enum(event_kinds())).to_physical().cast(pl.Int16),
             product="product_id",
             category="category",
-            value=pl.coalesce("value", "price").cast(pl.Float32).fill_null(0),
+            value=money_of_event().cast(pl.Float32).fill_null(0),
             events="events",
         )
         .collect()

@@ -48,9 +48,10 @@ def convert(amount: pl.Expr, rate: pl.Expr) -> pl.Expr:
 
 
 def attach_rates(lines: pl.LazyFrame, exchange: Exchange) -> pl.LazyFrame:
-    """Give lines of one day their `base_currency` and `exchange_rate`; the rate is null where none is in force."""
+    """Give rows of one day their `base_currency` and `exchange_rate`; the rate is null where none is in force."""
     if not exchange.base:
-        return lines.with_columns(base_currency="currency", exchange_rate=ONE)
+        rate = pl.when(pl.col("currency").is_not_null()).then(ONE)
+        return lines.with_columns(base_currency="currency", exchange_rate=rate)
     rates = exchange.rates.lazy().select("currency", "exchange_rate")
     own = pl.col("currency") == exchange.base
     return (

@@ -14,7 +14,7 @@ from insight_assets.contracts.sources import SourceContract
 from insight_assets.contracts.traffic import PERSON, TrafficRules, traffic_rules
 from insight_assets.ingestion.raw import BESIDE_TEXT
 from insight_assets.validation.attributes import SAID, last_said
-from insight_assets.validation.currencies import Exchange
+from insight_assets.validation.currencies import Exchange, attach_rates
 from insight_assets.validation.ledger import DERIVED, build_orders, derive_order_events, observe_products
 from insight_assets.validation.mapping import LATE_DAYS, map_rows
 from insight_assets.validation.repeats import ROW
@@ -161,6 +161,7 @@ def validate_day(
             )
         )
     tables = {name: pl.concat(parts) for name, parts in frames.items()}
+    tables["events"] = contract("events").conform(attach_rates(tables["events"].lazy(), exchange)).collect()
     lines, told = tables["order_lines"], tables["events"].lazy()
     orders = contract("orders").conform(build_orders(lines.lazy())).collect()
     derived = contract("events").conform(derive_order_events(orders.lazy(), told)).collect()

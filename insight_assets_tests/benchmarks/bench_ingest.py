@@ -10,7 +10,6 @@ of one run are to be compared with each other, not with those of another machine
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+
+from insight_assets_tests.benchmarks.memory import peak_megabytes
 
 FIRST_DAY = date(2025, 1, 1)
 ZONE = "Asia/Shanghai"
@@ -67,21 +68,29 @@ def load(folder: Path, days: int) -> None:
         pass
 
 
+def validated_day(folder: Path, day: date) -> Any:
+    """Validate the raw rows of one day."""
+    from insight_assets.ingestion.raw import raw_contract
+    from insight_assets.validation.pseudonyms import pseudonymiser
+    from insight_assets.validation.publishing import validate_day
+
+    source = _segment()
+    raw = {source.name: _lake(folder).scan(raw_contract(source), [day]).collect()}
+    return validate_day(
+        day, raw, {source.name: source}, pseudonym=pseudonymiser(b"bench"), shop_timezone=ZONE, budgets={}
+    )
+
+
 def validate(folder: Path, days: int) -> None:
     """Validate raw and publish the canonical tables."""
     from insight_assets.contracts.catalogue import contract
     from insight_assets.contracts.pandera_schemas import validate_frame
-    from insight_assets.ingestion.raw import raw_contract
     from insight_assets.lake import DailyFrames
-    from insight_assets.validation.pseudonyms import pseudonymiser
-    from insight_assets.validation.publishing import TABLES, validate_day
+    from insight_assets.validation.publishing import TABLES
 
-    source, lake = _segment(), _lake(folder)
+    lake = _lake(folder)
     for day in _days(days):
-        raw = {source.name: lake.scan(raw_contract(source), [day]).collect()}
-        made = validate_day(
-            day, raw, {source.name: source}, pseudonym=pseudonymiser(b"bench"), shop_timezone=ZONE, budgets={}
-        )
+        made = validated_day(folder, day)
         for name in TABLES:
             of, frames = contract(name), DailyFrames(lambda _, name=name, made=made: made.tables[name])
             list(lake.write(of, [day], frames, audit=lambda frame, of=of: validate_frame(of, frame)))
@@ -141,7 +150,7 @@ def measure(name: str, folder: Path, days: int) -> dict[str, float]:
     wall, cpu = time.perf_counter(), time.process_time()
     MEASUREMENTS[name](folder, days)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return {"wall": wall, "cpu": cpu, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return {"wall": wall, "cpu": cpu, "peak": peak_megabytes()}
 
 
 def main() -> None:

@@ -55,6 +55,15 @@ def test_last_events_in_order_with_their_money() -> None:
     ]
 
 
+def test_money_of_several_currencies_is_in_the_base_currency_or_unknown() -> None:
+    rows = [
+        event("product_viewed", f"2025-03-0{day} 10:00", price=Decimal(10), currency=currency, exchange_rate=rate)
+        for day, (currency, rate) in enumerate([(None, None), ("USD", Decimal("7.25")), ("CHF", None)], start=1)
+    ]
+    built = build_event_sequences(table("events", rows), as_of=date(2025, 3, 9)).collect()
+    assert built["values"].to_list() == [[10.0, 72.5, 0.0]]
+
+
 def test_equal_times_are_ordered_by_event_id_then_source() -> None:
     ids = [("b", "y"), ("a", "y"), ("b", "x")]
     rows = [

@@ -1,5 +1,6 @@
 """Rates in force, conversion without a guess, and a ledger of several currencies that reconciles to the last digit."""
 
+import json
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
 
@@ -13,7 +14,7 @@ from insight_assets.contracts.sources import source_contracts
 from insight_assets.lake import hash_frame
 from insight_assets.validation.currencies import MONEY, RATE, RATES, Exchange, convert, rates_in_force
 from insight_assets.validation.rate_files import changed_days, read_quotes
-from insight_assets_tests.deliveries import ORDERS_HEADER, lines, order, orders_row, product
+from insight_assets_tests.deliveries import ORDERS_HEADER, call, lines, order, orders_row, product
 from insight_assets_tests.shop_home import failures
 from insight_assets_tests.validation.judging import validate, verdicts
 
@@ -71,6 +72,17 @@ def test_money_of_the_base_currency_is_never_converted():
     text = lines(ORDERS_HEADER, orders_row("o1", "2025-01-04 10:00", currency="EUR"))
     (day,) = validate(ORDERS, text, exchange=exchange("EUR", EUR="7")).values()
     assert day.tables["orders"].select("net", "net_base", "exchange_rate").row(0) == (10, 10, 1)
+
+
+def test_an_event_tells_the_rate_of_its_currency_and_no_rate_that_is_not_in_force():
+    shown = {"EUR": "1.08345", "GBP": None, "CHF": None, None: None}
+    calls = [
+        json.dumps(call(f"m{place}", "2025-01-04T10:00:00Z", properties={"currency": currency}))
+        for place, currency in enumerate(shown)
+    ]
+    (day,) = validate(SEGMENT, lines(*calls), exchange=exchange("USD", EUR="1.08345")).values()
+    found = day.tables["events"].sort("event_id").select("currency", "exchange_rate").rows()
+    assert found == [(currency, rate and Decimal(rate)) for currency, rate in shown.items()]
 
 
 def test_a_missing_rate_is_an_error_and_not_one():
