@@ -62,7 +62,7 @@ def raw_contract(source: SourceContract) -> Contract:
         _column("is_correction", pl.Boolean(), "Whether the row's file replaced an earlier version"),
         _column("contract_version", pl.String(), "Version of the source contract that the row was read by"),
         _column(
-            "identity", pl.String(), "Identity of the event or order line, where it follows from the row alone",
+            "identity", pl.String(), "Identity of the event, order line or order, where it follows from the row alone",
             required=False, classification="personal",
         ),
         *(
@@ -186,9 +186,12 @@ def stamp_rows(
 def _identity(rows: pl.DataFrame, source: SourceContract) -> pl.Series:
     """Compute the identities that follow from delivered columns alone; null elsewhere."""
     delivered = {column.name for column in source.delivered if not column.items}
+    # Whether a sale was told of is known only from all rows of its order.
+    whole_orders = any(mapping.unless_told for mapping in source.mappings)
+    identities = _IDENTITIES | ({"order_lines": "order_id"} if whole_orders else {})
     found, named = [], set()
     for mapping in source.mappings:
-        sql = mapping.expressions.get(_IDENTITIES.get(mapping.table, ""))
+        sql = mapping.expressions.get(identities.get(mapping.table, ""))
         if mapping.rows is not None or sql is None:
             continue
         value = pl.sql_expr(sql).cast(pl.String)
