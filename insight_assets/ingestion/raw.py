@@ -292,6 +292,10 @@ class RawLoader:
             held = held.join(moments, on="file_hash", how="left", maintain_order="left").with_columns(
                 replaced_at=pl.col("moment")
             ).drop("moment")
+        versions = [version.version for version in self.source.versions]
+        if len(versions) == 1 and not held["contract_version"].is_in(versions).all():
+            # What a row's identity is made of is said by the contract that is now in force.
+            held = held.with_columns(identity=_identity(held, self.source))
         new = [self._day_of(file, day) for file in self.files if day in file.days and file.content_hash not in loaded]
         return pl.concat([held, *new]) if new else held
 

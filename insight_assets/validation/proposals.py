@@ -139,6 +139,7 @@ _ABOUT_PRODUCTS = {
     "product_shared",
 }  # fmt: skip
 _ENOUGH = 0.4
+_SURE = 0.5
 _COMMON = 0.9
 _MOST = 0.8
 _FEW_KINDS = 60
@@ -269,6 +270,9 @@ def _candidates(file: UnknownFile) -> Iterator[Candidate]:
             # States of what hangs on an order (payments, parcels) are no states of the order.
             if role == "status" and named < _MOST and (valued == 0 or named > 0 or "." in column.path):
                 continue
+            # A state may be one of a country.
+            if role == "status" and valued == 0 and "stat" in plain(column.path).replace("status", ""):
+                continue
             # What happened shows in the words that a column holds more than in its name.
             weight = 0.5 if role in ("event", "status") else 0.75
             confidence = weight * named + (1 - weight) * valued if named else 0.45 * valued
@@ -392,6 +396,9 @@ def _choose(candidates: Sequence[Candidate]) -> dict[str, Candidate]:
     """Give each role its best column, and a column to one role; what an e-mail address tells is a customer as well."""
     chosen: dict[str, Candidate] = {}
     taken: set[int] = set()
+    if any(each.role == "status" and each.confidence >= _SURE for each in candidates):
+        # Orders have types too; what happened would show in words that are known.
+        candidates = [each for each in candidates if each.role != "event" or each.confidence >= _SURE]
     lists = [c.column.within for c in candidates if c.role in ("product", "price", "quantity") and c.column.within]
     items = max(set(lists), key=lists.count) if lists else None
     is_log = any(each.role == "event" for each in candidates)

@@ -303,6 +303,14 @@ def test_a_state_that_moves_on_within_one_file_is_one_sale(tmp_path):
     assert not any("place" in question for question in proposal.questions)
 
 
+def test_states_of_orders_are_neither_types_nor_places():
+    rows = [f"o{n},2025-03-05 10:{n:02}:00,c{n},p{n},1,10,{('CA', 'NY')[n % 2]},gift,paid" for n in range(12)]
+    header = "order_id,created_at,customer_id,sku,quantity,unit_price,state,type,order_status"
+    chosen = look("\n".join([header, *rows, ""])).chosen
+    assert ("event" in chosen, chosen["status"].column.path) == (False, "order_status")
+    assert "status" not in look("\n".join([header.replace("order_status", "note"), *rows, ""]).replace("paid", "x")).chosen
+
+
 def test_states_that_nobody_knows_are_asked_about(tmp_path):
     header = "order_id,created_at,customer_id,sku,quantity,unit_price,status\n"
     words = ("X7", "part. odd")
