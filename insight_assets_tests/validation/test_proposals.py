@@ -300,7 +300,7 @@ def test_a_state_that_moves_on_within_one_file_is_one_sale(tmp_path):
     rows = [f"o{n},2025-03-05 10:{n:02}:00,c{n % 5},p{n % 4},2,10,{word}\n" for n in range(8) for word in words]
     proposal, lines = book(header + "".join(rows), tmp_path)
     assert (lines.height, lines["net"].sum()) == (8, 160)
-    assert not any("place" in question for question in proposal.questions)
+    assert not any("known by its place" in question for question in proposal.questions)
 
 
 def test_states_of_orders_are_neither_types_nor_places():
