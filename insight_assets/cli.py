@@ -379,14 +379,19 @@ def show(
     as_of: Annotated[str | None, typer.Option(help="Partition to show (default: the newest)")] = None,
     published_by: Annotated[str | None, typer.Option(help="Show what the table held at this moment")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most rows to show")] = 20,
+    columns: Annotated[str | None, typer.Option(help="Columns to show, e.g. customer_key,net_365d (default: all)")] = None,
     payload: Annotated[bool, typer.Option("--payload", help="Also show what was delivered, personal values included")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show rows of a table, without columns that hold personal values unless they are asked for."""
+    """Show rows of a table, without columns that hold personal values unless they are asked for.
+
+    Where the columns do not fit beside each other, each has a line of its own, and the rows stand side by side.
+    """
     from insight_assets.lake import Lake
 
     shop = _home(home)
     contract = _table_contract(shop, table)
+    shown = _chosen_columns(contract, columns, personal_too=payload)
     lake = Lake(shop.lake)
     moment = _moment(published_by, shop)
     day = _day(as_of) or _newest(lake, contract)
@@ -395,8 +400,17 @@ def show(
     frame = lake.scan(contract, [day], published_by=moment).head(limit).collect()
     if frame.is_empty():
         raise _refuse(f"{table} holds no rows for {day}", FAILED)
-    personal = [column.name for column in contract.columns if column.classification == "personal"]
-    _print_frame(frame if payload else frame.drop(personal), as_json=as_json)
+    _print_frame(frame.select(shown), as_json=as_json)
+
+
+def _chosen_columns(contract: Any, chosen: str | None, *, personal_too: bool) -> list[str]:
+    open_to_all = {column.name: personal_too or column.classification != "personal" for column in contract.columns}
+    names = [name.strip() for name in chosen.split(",")] if chosen else [n for n, is_open in open_to_all.items() if is_open]
+    if unknown := [name for name in names if name not in open_to_all]:
+        raise _refuse(f"{contract.name} has no column {', '.join(unknown)}; known: {', '.join(open_to_all)}")
+    if hidden := [name for name in names if not open_to_all[name]]:
+        raise _refuse(f"{', '.join(hidden)} may hold personal values; next: add --payload to see them")
+    return list(dict.fromkeys(names))
 
 
 def _table_contract(shop: Settings, table: str) -> Any:
@@ -463,10 +477,11 @@ def _print_frame(frame: pl.DataFrame, *, as_json: bool) -> None:
     if as_json:
         out.print_json(json.dumps(_rows(frame), default=str))
         return
-    table = Table(*frame.columns)
-    for row in frame.iter_rows():
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
-    out.print(table)
+    from insight_assets.terminal import lay_out
+
+    for table in lay_out(frame, out.width):
+        # Cells are folded to the width; a soft wrap would leave that to the terminal.
+        out.print(table, soft_wrap=False)
 
 
 @app.command("rotate-key")

@@ -111,6 +111,8 @@ DELIVERED_KEYS = (
 )  # fmt: skip
 MEMBER_KEYS = ("files", "reads", "optional", "lookups", "where", "time", "format", "delimiter", "encoding", "header")
 LOOKUP_KEYS = frozenset({"from", "on", "take", "sum", "required"})
+# What rows that a mapping makes only for want of others are looked for by, beside their order.
+TOLD_BY = ("order_line_id", "product_id")
 MAPPED_KEYS = ("name", "logicalType", "description", "transformLogic", "transformDescription")
 # Text that no careful expression may fall over: a value it cannot read must become null.
 NASTY_TEXT = ("", "x", "-1.5", "2020-13-01", "\u4f60", "1e400", None)
@@ -209,12 +211,15 @@ class TableMapping:
         where: SQL test of the delivered rows that count; None for all.
         rows: Delivered list whose elements become rows; None for one row each.
         expressions: SQL expression by canonical column, in the contract's order.
+        unless_told: One of `TOLD_BY`: its order lines are sales that other rows let conclude, and count only where no
+            other mapping tells of a sale of the same order with the same value there. None: they count.
     """
 
     table: str
     where: str | None
     rows: str | None
     expressions: Mapping[str, str] = field(hash=False)
+    unless_told: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -580,14 +585,18 @@ def _mapping(
     document.demand_one_of((*at, "name"), "canonical table", table.name, CANONICAL_TABLES)
     if table.quality:
         document.refuse((*at, "quality"), "rules belong in the canonical table's contract")
-    custom = custom_properties(document, at, table.customProperties, ("where", "rows", "from"))
+    custom = custom_properties(document, at, table.customProperties, ("where", "rows", "from", "unless_told"))
     rows_of = {member.name: member for member in members}
     if members or "from" in custom:
         document.demand_one_of((*at, "customProperties"), "member in from", custom.get("from"), rows_of)
         seen = {*BUNDLE_COLUMNS, *rows_of[custom["from"]].row_columns()}
         delivered = tuple(column for column in delivered if column.name in seen)
     lists = {column.name: column for column in delivered if column.items}
-    rows, where = custom.get("rows"), custom.get("where")
+    rows, where, unless_told = custom.get("rows"), custom.get("where"), custom.get("unless_told")
+    if unless_told is not None:
+        document.demand_one_of((*at, "customProperties"), "column in unless_told", unless_told, TOLD_BY)
+        if table.name != "order_lines":
+            document.refuse((*at, "customProperties"), "unless_told belongs to order_lines: only a sale is concluded")
     if rows is not None:
         document.demand_one_of((*at, "customProperties"), "delivered list", rows, lists)
     leaves = [c.name for c in delivered if not c.items and c.name != "event_time"]
@@ -623,7 +632,7 @@ def _mapping(
             document.refuse(place, message)
         expressions[name] = item.transformLogic
     _demand_required(document, at, canonical, expressions)
-    return TableMapping(table.name, where, rows, expressions)
+    return TableMapping(table.name, where, rows, expressions, unless_told)
 
 
 def _probe(names: Sequence[str]) -> pl.DataFrame:

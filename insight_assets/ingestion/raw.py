@@ -62,7 +62,7 @@ def raw_contract(source: SourceContract) -> Contract:
         _column("is_correction", pl.Boolean(), "Whether the row's file replaced an earlier version"),
         _column("contract_version", pl.String(), "Version of the source contract that the row was read by"),
         _column(
-            "identity", pl.String(), "Identity of the event or order line, where it follows from the row alone",
+            "identity", pl.String(), "Identity of the event, order line or order, where it follows from the row alone",
             required=False, classification="personal",
         ),
         *(
@@ -186,9 +186,12 @@ def stamp_rows(
 def _identity(rows: pl.DataFrame, source: SourceContract) -> pl.Series:
     """Compute the identities that follow from delivered columns alone; null elsewhere."""
     delivered = {column.name for column in source.delivered if not column.items}
+    # Whether a sale was told of is known only from all rows of its order.
+    whole_orders = any(mapping.unless_told for mapping in source.mappings)
+    identities = _IDENTITIES | ({"order_lines": "order_id"} if whole_orders else {})
     found, named = [], set()
     for mapping in source.mappings:
-        sql = mapping.expressions.get(_IDENTITIES.get(mapping.table, ""))
+        sql = mapping.expressions.get(identities.get(mapping.table, ""))
         if mapping.rows is not None or sql is None:
             continue
         value = pl.sql_expr(sql).cast(pl.String)
@@ -289,6 +292,10 @@ class RawLoader:
             held = held.join(moments, on="file_hash", how="left", maintain_order="left").with_columns(
                 replaced_at=pl.col("moment")
             ).drop("moment")
+        versions = [version.version for version in self.source.versions]
+        if len(versions) == 1 and not held["contract_version"].is_in(versions).all():
+            # What a row's identity is made of is said by the contract that is now in force.
+            held = held.with_columns(identity=_identity(held, self.source))
         new = [self._day_of(file, day) for file in self.files if day in file.days and file.content_hash not in loaded]
         return pl.concat([held, *new]) if new else held
 

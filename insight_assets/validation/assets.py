@@ -76,7 +76,7 @@ def currency_rates(
 @dg.multi_asset(
     name="validated",
     specs=[
-        table_out(name, layer="validated", purpose="operations", code_version="4").merge_attributes(deps=[*DELIVERED, RATES])
+        table_out(name, layer="validated", purpose="operations", code_version="5").merge_attributes(deps=[*DELIVERED, RATES])
         for name in PUBLISHED
     ],
     check_specs=[

@@ -22,8 +22,13 @@ AMOUNTS = ("gross", "discount", "tax", "shipping", "refunded", "cancelled", "net
 IN_BASE = (*(f"{name}_base" for name in AMOUNTS), "base_currency", "exchange_rate")
 """What a line gets when it is settled, and is judged by then."""
 
-OF_DOCUMENT = {"document": pl.String(), **dict.fromkeys(ORDER_AMOUNTS, MONEY)}
-"""What mapped lines carry of the document they belong to, until it is settled."""
+OF_DOCUMENT = {
+    "document": pl.String(),
+    "unless_told": pl.String(),
+    "not_paid": MONEY,
+    **dict.fromkeys(ORDER_AMOUNTS, MONEY),
+}
+"""What mapped lines carry of their document and mapping, until the document is settled."""
 
 DERIVED = "derived"
 """What stands for the file of events that follow from orders."""
@@ -52,7 +57,12 @@ def complete_amounts(lines: pl.DataFrame, *, taxed: bool, nested: bool) -> pl.Da
         **{name: value if taxed and name == "tax" else value.fill_null(0) for name, value in given.items()},
         document=named,
     )
-    lines = lines.with_columns(pl.col(name).cast(kind, strict=False) for name, kind in _TOLD.items())
+    back = pl.col("refunded") + pl.col("cancelled")
+    not_paid = pl.when(back > 0).then(pl.col("quantity").abs() * pl.col("unit_price") - back)
+    lines = lines.with_columns(
+        *(pl.col(name).cast(kind, strict=False) for name, kind in _TOLD.items()),
+        not_paid=pl.max_horizontal(not_paid.cast(MONEY, strict=False), pl.lit(0, dtype=MONEY)),
+    )
     if taxed:
         lines = take_tax_out(lines)
     if taxed or "net" not in lines.columns:

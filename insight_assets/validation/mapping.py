@@ -327,7 +327,7 @@ def _map_table(
     if mapping.table == "order_lines":
         made = complete_amounts(made, taxed=source.prices_include_tax, nested=mapping.rows is not None)
         # Who placed an order is judged once the whole day is known.
-        made = made.with_columns(traffic=pl.lit(PERSON))
+        made = made.with_columns(traffic=pl.lit(PERSON), unless_told=pl.lit(mapping.unless_told, dtype=pl.String))
     missing = [pl.lit(None, dtype=c.dtype).alias(c.name) for c in of.columns if c.name not in made.columns]
     described = (
         (pl.col(name).cast(pl.String) if name in made.columns else pl.lit(None, dtype=dtype)).alias(name)

@@ -14,6 +14,7 @@ ORDER_AMOUNTS = ("order_discount", "order_tax", "order_shipping", "delivered_rev
 """What a source may say of a whole order, on each line or on one: whole amounts, those of the lines included."""
 
 CENT = Decimal("0.01")
+_BACK = ("refunded", "cancelled")
 _SPREAD = {"order_discount": "discount", "order_tax": "tax", "order_shipping": "shipping"}
 _INT = pl.Int128
 _SCALE, _PER_CENT = 10_000, 100
@@ -54,21 +55,33 @@ def spread_order_amounts(lines: pl.DataFrame) -> pl.DataFrame:
     """Give each line its share of what the order's discount, tax and shipping hold beyond the lines' own.
 
     Args:
-        lines: mapped order lines with `document` and the columns `ORDER_AMOUNTS`.
+        lines: mapped order lines with `document`, the columns `ORDER_AMOUNTS`, and `not_paid`: what of the price of
+            goods that are taken back was never paid.
 
     Returns:
         The lines; a line's share follows its goods after discount. Amounts that the lines name already are untouched,
-        and so are those of an order that names less than its lines do: `contradicts_totals` finds it.
+        and so are those of an order that names less than its lines do: `contradicts_totals` finds it. Of lines that are
+        taken back, the order's discount was never paid: their share lessens what is given back.
     """
+    back = pl.col("refunded") + pl.col("cancelled")
     for told, own in _SPREAD.items():
         if lines[told].is_null().all():
             continue
-        left = pl.col(told).max().over("document") - pl.col(own).sum().over("document")
+        named = pl.col(own) + pl.col("not_paid") if own == "discount" else pl.col(own)
+        left = pl.col(told).max().over("document") - named.sum().over("document")
         # Tax and shipping that are given back are below 0; a discount never is.
         wanted = pl.max_horizontal(left, pl.lit(0)) if own == "discount" else left
-        goods = pl.col("gross") - pl.col("discount") + pl.col("refunded") + pl.col("cancelled")
+        goods = pl.col("gross") - pl.col("discount") + back
         share = spread(wanted.fill_null(0), pl.max_horizontal(goods, pl.lit(0)), over="document", ties=_CONTENT)
-        lines = lines.with_columns((pl.col(own) + share).cast(MONEY, strict=False).alias(own))
+        if own == "discount":
+            changed = {
+                "discount": pl.when(back > 0).then("discount").otherwise(pl.col("discount") + share),
+                "not_paid": pl.when(back > 0).then(pl.col("not_paid") + share).otherwise("not_paid"),
+                **{name: pl.when(pl.col(name) > 0).then(pl.col(name) - share).otherwise(name) for name in _BACK},
+            }
+        else:
+            changed = {own: pl.col(own) + share}
+        lines = lines.with_columns(value.cast(MONEY, strict=False).alias(name) for name, value in changed.items())
     return lines
 
 
@@ -85,7 +98,7 @@ def contradicts_totals() -> pl.Expr:
 
     net = pl.col("net")
     named = [
-        within("order_discount", pl.col("discount")),
+        within("order_discount", pl.col("discount") + pl.col("not_paid")),
         within("order_tax", pl.col("tax")),
         within("order_shipping", pl.col("shipping")),
         within("delivered_revenue", net),

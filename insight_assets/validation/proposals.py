@@ -1,7 +1,8 @@
 """A starting contract for an unknown file: which column is the time, the customer, the product, the price.
 
 Each guess has a confidence and a reason: what the column is called, in English, Chinese or German, and what its values
-look like. What a file holds is read in `unknown_files`; what the contract makes of its rows is for `usability` to say.
+look like. What a file holds is read in `unknown_files`, what its words and its money mean is said in `column_words` and
+`money_columns`; what the contract makes of its rows is for `usability` to say.
 """
 
 import json
@@ -14,6 +15,31 @@ import polars as pl
 
 from insight_assets.contracts.documents import SNAKE_CASE
 from insight_assets.contracts.sources import BESIDE_DELIVERED, ENGINE_FILLED, POSITION
+from insight_assets.validation.column_words import (
+    CANCELLATION_DOCUMENTS,
+    CANCELLED,
+    EVENTS,
+    PURCHASE,
+    PURCHASES,
+    REFUND_DOCUMENTS,
+    REFUNDED,
+    SALE,
+    event_meanings,
+    has_states_in_part,
+    plain,
+    plain_sql,
+    share_of_states,
+    state_words,
+)
+from insight_assets.validation.money_columns import (
+    LINE,
+    ORDER,
+    differs_within,
+    is_rate,
+    level,
+    minor_units,
+    without_unit,
+)
 from insight_assets.validation.unknown_files import UnknownColumn, UnknownFile
 
 # Names of columns without case and punctuation, the most telling first.
@@ -62,13 +88,30 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "brand": ("brand", "vendor", "itembrand", "productbrand", "marke", "hersteller", "品牌"),
     "price": (
         "unitprice", "price", "itemprice", "lineitemprice", "pricecurrent", "saleprice", "productprice", "einzelpreis",
-        "stückpreis", "stueckpreis", "preis", "单价", "售价", "价格",
+        "stückpreis", "stueckpreis", "preis", "unitamount", "amount", "单价", "售价", "价格", "金额",
     ),
     "quantity": (
         "quantity", "qty", "lineitemquantity", "itemquantity", "productquantity", "skucount", "units", "menge",
         "anzahl", "stück", "stueck", "数量", "件数",
     ),
-    "discount": ("discount", "discountamount", "linediscount", "rabatt", "优惠金额", "折扣金额", "优惠"),
+    "discount": (
+        "discount", "discountamount", "linediscount", "itemdiscount", "orderdiscount", "discounttotal", "totaldiscount",
+        "rabatt", "rabattbetrag", "优惠金额", "折扣金额", "优惠",
+    ),
+    "tax": (
+        "tax", "taxamount", "taxes", "linetax", "itemtax", "ordertax", "totaltax", "taxtotal", "salestax", "vat",
+        "vatamount", "mwst", "mehrwertsteuer", "steuer", "steuerbetrag", "ust", "税额", "税费", "税金",
+    ),
+    "shipping": (
+        "shipping", "shippingcost", "shippingamount", "shippingprice", "shippingtotal", "totalshipping",
+        "ordershipping", "freightvalue", "freight", "deliveryfee", "postage", "versandkosten", "versand", "运费",
+        "邮费",
+    ),
+    "status": (
+        "status", "orderstatus", "financialstatus", "paymentstatus", "linestatus", "itemstatus", "refundstatus",
+        "tradestatus", "orderstate", "state", "bestellstatus", "zahlungsstatus", "订单状态", "交易状态", "退款状态",
+        "状态",
+    ),
     "currency": ("currency", "currencycode", "waehrung", "währung", "币种", "货币"),
     "country": ("country", "countrycode", "geocountry", "land", "国家"),
     "coupon": ("coupon", "couponcode", "discountcode", "gutschein", "优惠券"),
@@ -80,31 +123,6 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "email": ("email", "customeremail", "emailaddress", "mail", "邮箱"),
     "phone": ("phone", "mobile", "telephone", "phonenumber", "telefon", "handy", "手机号", "手机", "电话"),
 }  # fmt: skip
-# Words for what happened, as names above.
-_WORDS = {
-    "product_viewed": (
-        "view", "pv", "viewitem", "productview", "productviewed", "viewproduct", "detail", "wxdatabrowsegoods", "浏览",
-    ),
-    "product_clicked": ("click", "selectitem", "listclick", "productclicked", "wxdataclickgoods", "点击"),
-    "product_added": ("cart", "addtocart", "productadded", "addtoshoppingcart", "加购"),
-    "product_removed": ("removefromcart", "productremoved"),
-    "product_added_to_wishlist": ("fav", "favorite", "addtowishlist", "collect", "收藏"),
-    "page_viewed": ("pageview", "pageviewed", "page", "screenview"),
-    "products_searched": (
-        "search", "viewsearchresults", "searchproduct", "sitesearch", "productssearched", "suche", "搜索",
-    ),
-    "product_list_viewed": ("viewitemlist", "listview", "productlistviewed", "wxdataexposegoods"),
-    "cart_viewed": ("viewcart", "cartviewed"),
-    "checkout_started": (
-        "begincheckout", "checkout", "checkoutstarted", "submitorder", "wxdatasubmitordercontent", "下单",
-    ),
-    "payment_info_entered": ("addpaymentinfo", "paymentinfoentered"),
-    "signed_up": ("signup", "register", "signedup", "注册"),
-    "product_shared": ("share", "productshared", "wxdatapageshare", "分享"),
-    "page_engaged": ("sessionstart", "firstvisit", "userengagement", "scroll", "pageping", "appstart"),
-}  # fmt: skip
-EVENTS: Mapping[str, str] = {word: event for event, words in _WORDS.items() for word in words}
-PURCHASES = frozenset({"purchase", "buy", "transaction", "order", "ordercompleted", "payorder", "购买", "支付"})
 _PERSONAL = re.compile(
     r"name$|mail|phone|mobile|telefon|street|address|strasse|zip|postcode|birth|geohash|latitude|longitude|\bip$|姓名|地址|手机|电话",
     re.IGNORECASE,
@@ -113,14 +131,19 @@ _PERSONAL = re.compile(
 _OTHER_THINGS = re.compile(
     r"device|geo|app_info|traffic|context|lib|image|address|billing|shipping|tax|refund|user_prop", re.IGNORECASE
 )
+# Parts of longer names that mean too much by themselves.
+_WHOLE_NAMES_ONLY = {"amount", "金额", "state", "ust", "tax", "vat", "mwst", "steuer"}
+_AMOUNTS = ("price", "discount", "tax", "shipping")
 _ABOUT_PRODUCTS = {
     "product_clicked", "product_viewed", "product_added", "product_removed", "product_added_to_wishlist",
     "product_shared",
 }  # fmt: skip
 _ENOUGH = 0.4
+_SURE = 0.5
 _COMMON = 0.9
 _MOST = 0.8
 _FEW_KINDS = 60
+_FEW_STATES = 20
 
 
 @dataclass(frozen=True)
@@ -211,7 +234,7 @@ def propose(file: UnknownFile, name: str) -> Proposal:
     rivals = tuple(
         each
         for each in candidates
-        if each.role in ("time", "customer", "product", "price", "order") and id(each.column) not in taken
+        if each.role in ("time", "customer", "product", "price", "order", "discount") and id(each.column) not in taken
     )[:6]
     missing = _missing(chosen)
     proposal = Proposal(name, file, chosen, rivals, missing)
@@ -244,8 +267,14 @@ def _candidates(file: UnknownFile) -> Iterator[Candidate]:
                 continue
             if role == "event" and named == 0 and (valued < 0.5 or column.texts.drop_nulls().n_unique() < 2):
                 continue
+            # States of what hangs on an order (payments, parcels) are no states of the order.
+            if role == "status" and named < _MOST and (valued == 0 or named > 0 or "." in column.path):
+                continue
+            # A state may be one of a country.
+            if role == "status" and valued == 0 and "stat" in plain(column.path).replace("status", ""):
+                continue
             # What happened shows in the words that a column holds more than in its name.
-            weight = 0.5 if role == "event" else 0.75
+            weight = 0.5 if role in ("event", "status") else 0.75
             confidence = weight * named + (1 - weight) * valued if named else 0.45 * valued
             if confidence >= _ENOUGH:
                 yield Candidate(role, column, confidence, reason if named else "its values look like it")
@@ -253,28 +282,22 @@ def _candidates(file: UnknownFile) -> Iterator[Candidate]:
         yield from _by_place(file)
 
 
-def _compact(name: str) -> str:
-    return re.sub(r"[\W_]", "", name).lower()
-
-
 def _by_name(role: str, column: UnknownColumn, file: UnknownFile) -> tuple[float, str]:
     """Compare what a column is called, alone and together with what holds it, to the names of a role."""
     if file.format == "csv" and not file.header:
         return 0.0, ""
     parents, last = _called(column)
+    if role in _AMOUNTS:
+        last = without_unit(last)
     bare = {"id", "name", "title", "type", "price", "number", "text", "category", "quantity"}
-    full = _compact(parents[-1] + last) if parents else _compact(last)
-    if (
-        parents
-        and _compact(last) in bare
-        and _compact(parents[-1]) not in {"params", "properties", "lineitems", "items"}
-    ):
+    full = plain(parents[-1] + last) if parents else plain(last)
+    if parents and plain(last) in bare and plain(parents[-1]) not in {"params", "properties", "lineitems", "items"}:
         forms = [full]
-    elif column.within is not None and _compact(last) in {"id", "name"}:
+    elif column.within is not None and plain(last) in {"id", "name"}:
         # The id of an element is that of a product only where the list is of products.
-        forms = ["product" + _compact(last)] if re.search(r"product", column.within, re.IGNORECASE) else []
+        forms = ["product" + plain(last)] if re.search(r"product", column.within, re.IGNORECASE) else []
     else:
-        forms = [_compact(last), full]
+        forms = [plain(last), full]
     weight = (
         0.6
         if parents and role in ("category", "country", "product_name") and _OTHER_THINGS.search(column.path)
@@ -289,12 +312,15 @@ def _by_name(role: str, column: UnknownColumn, file: UnknownFile) -> tuple[float
         "event",
     ):
         weight = 0.3
+    if parents and role == "status":
+        # Payments and parcels of an order have states of their own.
+        weight = 0.3
     best = 0.0
     for rank, known in enumerate(NAMES[role]):
         for form in forms:
             if form == known:
                 score = 0.5 if known in ("id", "number", "name", "title") else 1.0 - 0.01 * rank
-            elif len(known) > 3 and form.endswith(known):
+            elif len(known) > 3 and form.endswith(known) and known not in _WHOLE_NAMES_ONLY:
                 score = 0.75 - 0.01 * rank - 0.01 * (len(form) - len(known))
             else:
                 continue
@@ -318,8 +344,13 @@ def _by_values(role: str, column: UnknownColumn) -> float | None:
     is_number = kind in ("integer", "decimal")
     if role == "time":
         return 1.0 if kind == "time" and "session" not in column.path else None
-    if role in ("price", "discount"):
-        return 0.3 if is_number else None
+    if role in _AMOUNTS:
+        return 0.3 if is_number and not (role == "tax" and is_rate(column)) else None
+    if role == "status":
+        kinds = texts.n_unique()
+        if kind != "text" or kinds > _FEW_KINDS or (kinds == len(texts) and kinds > _FEW_STATES):
+            return None
+        return share_of_states(column)
     if role == "quantity":
         return 0.3 if kind == "integer" else None
     if role == "rating":
@@ -333,7 +364,7 @@ def _by_values(role: str, column: UnknownColumn) -> float | None:
         kinds = texts.unique()
         if len(kinds) > _FEW_KINDS or kind in ("time", "boolean", "decimal") or column.filled < 0.5:
             return None
-        known = sum(_compact(each) in EVENTS or _compact(each) in PURCHASES for each in kinds)
+        known = sum(plain(each) in EVENTS or plain(each) in PURCHASES for each in kinds)
         # Codes say nothing by themselves; then the name must.
         return known / len(kinds) if kind == "text" else 0.1
     if role in ("customer", "visitor", "session", "order", "product"):
@@ -365,6 +396,9 @@ def _choose(candidates: Sequence[Candidate]) -> dict[str, Candidate]:
     """Give each role its best column, and a column to one role; what an e-mail address tells is a customer as well."""
     chosen: dict[str, Candidate] = {}
     taken: set[int] = set()
+    if any(each.role == "status" and each.confidence >= _SURE for each in candidates):
+        # Orders have types too; what happened would show in words that are known.
+        candidates = [each for each in candidates if each.role != "event" or each.confidence >= _SURE]
     lists = [c.column.within for c in candidates if c.role in ("product", "price", "quantity") and c.column.within]
     items = max(set(lists), key=lists.count) if lists else None
     is_log = any(each.role == "event" for each in candidates)
@@ -374,9 +408,14 @@ def _choose(candidates: Sequence[Candidate]) -> dict[str, Candidate]:
         if each.role in chosen or id(column) in taken or column.within not in (None, items):
             continue
         # Products of orders stand in their list, and nothing else does.
-        if items is not None and (each.role in in_items) != (column.within == items):
+        # Tax and shipping stand beside the list, or in it.
+        either = each.role in ("tax", "shipping")
+        if items is not None and not either and (each.role in in_items) != (column.within == items):
             continue
+        # Whether prices in a list of products hold the discount already cannot be told.
         if each.role == "discount" and items is not None:
+            continue
+        if each.role == "status" and is_log:
             continue
         # Every row of orders names one.
         if each.role == "order" and not is_log and column.filled < 0.5:
@@ -406,6 +445,9 @@ class _Writer:
         self.questions: list[str] = []
         self.names = self._column_names()
         self.items = next((c.column.within for c in self.chosen.values() if c.column.within), None)
+        self.meanings, self.is_coded = (
+            event_meanings(self.chosen["event"].column) if "event" in self.chosen else ({}, False)
+        )
 
     def _column_names(self) -> dict[int, str]:
         taken = set(ENGINE_FILLED | POSITION.keys() | BESIDE_DELIVERED) | {"items_list"}
@@ -525,27 +567,31 @@ class _Writer:
                 yield from self._order_lines(f"{event} IN ({words})")
 
     def _purchases(self) -> list[str]:
-        if "event" not in self.chosen or "product" not in self.chosen:
+        if "product" not in self.chosen:
             return []
-        kinds = self.chosen["event"].column.texts.drop_nulls().unique().sort()
-        return [_literal(each) for each in kinds if _compact(each) in PURCHASES]
+        return sorted(_literal(each) for each, event in self.meanings.items() if event == PURCHASE)
 
     def _kinds_about_products(self) -> list[str]:
-        kinds = self.chosen["event"].column.texts.drop_nulls().unique().sort()
-        return [_literal(each) for each in kinds if EVENTS.get(_compact(each)) in _ABOUT_PRODUCTS]
+        return sorted(_literal(each) for each, event in self.meanings.items() if event in _ABOUT_PRODUCTS)
 
     def _kinds(self) -> tuple[str, str]:
         event = self.sql("event")
         kinds = self.chosen["event"].column.texts.drop_nulls().unique().sort().to_list()
-        known = {each: EVENTS[_compact(each)] for each in kinds if _compact(each) in EVENTS}
+        known = {each: event for each, event in self.meanings.items() if event != PURCHASE}
         cases = " ".join(f"WHEN {_literal(each)} THEN '{canonical}'" for each, canonical in known.items())
-        unknown = [each for each in kinds if each not in known and _compact(each) not in PURCHASES]
-        comment = ""
+        unknown = [each for each in kinds if each not in self.meanings]
+        comments = []
+        if self.is_coded:
+            read = ", ".join(f"{each} as {meant}" for each, meant in self.meanings.items())
+            comments.append(self.ask(f"REVIEW: the codes of {event} are read by custom of large shops: {read}"))
         if unknown:
-            comment = self.ask(
-                f"{len(unknown)} kinds of event are not mapped; until they are, their rows are quarantined event.enum"
+            comments.append(
+                self.ask(
+                    f"{len(unknown)} kinds of event are not mapped; until they are, their rows are quarantined "
+                    "event.enum"
+                )
             )
-        return (f"CASE {event} {cases} ELSE {event} END" if cases else event), comment
+        return (f"CASE {event} {cases} ELSE {event} END" if cases else event), "\n      ".join(comments)
 
     def _who(self) -> Iterator[tuple[str, str, str]]:
         customer, visitor = self.sql("customer"), self.sql("visitor")
@@ -561,17 +607,26 @@ class _Writer:
             if role in self.chosen:
                 yield role, self.sql(role), ""
 
-    def _identity(self, *parts: str | None) -> tuple[str, str]:
-        """Put an identity together from columns that tell all rows of the sample apart, else from the row's place."""
+    def _identity(self, *parts: str | None, apart: pl.Series | None = None) -> tuple[str, str]:
+        """Put an identity together from columns that tell all rows of the sample apart, else from the row's place.
+
+        Rows with another value of `apart` have an identity of their own already.
+        """
+        kind = pl.Series([False] * self.file.rows if apart is None else apart).alias("apart")
         for column in self.file.columns:
             named = re.search(r"(event|message|review|line|_track)_?id$", column.path, re.IGNORECASE)
-            if column.within is None and column.is_unique and named:
+            if column.within is not None or not named or column.filled < 1:
+                continue
+            if pl.DataFrame([column.texts.alias("id"), kind]).is_unique().all():
                 return self.names[id(column)], ""
         names = {self.names[id(c)]: c for c in self.file.columns if c.within is None}
         columns = [names[part] for part in parts if part in names]
-        # Rows that are equal in everything may be one row delivered twice; rows that are not must be told apart.
-        whole = pl.DataFrame([column.texts.alias(name) for name, column in names.items()]).unique()
-        if columns and whole.select(part for part in dict.fromkeys(parts) if part in names).n_unique() == whole.height:
+        # Rows that are equal in everything may be one row delivered twice; rows that are not must be told apart. A
+        # state that moves on makes no other row.
+        says = {name: column for name, column in names.items() if apart is None or name != self.sql("status")}
+        whole = pl.DataFrame([*(column.texts.alias(name) for name, column in says.items()), kind]).unique()
+        known = [*(part for part in dict.fromkeys(parts) if part in names), "apart"]
+        if columns and whole.select(known).n_unique() == whole.height:
             sql = " || ':' || ".join(f"COALESCE({self.names[id(column)]}, '')" for column in columns)
             return sql, ""
         comment = self.ask(
@@ -602,7 +657,7 @@ class _Writer:
                 if role in self.chosen
             ]
             if "price" in self.chosen:
-                rows.append(("price", f"TRY_CAST({self.sql('price')} AS DECIMAL(18,4))", ""))
+                rows.append(("price", *self._money("price")))
                 rows.append(("currency", *self._currency()))
         if "rating" in self.chosen and "product_reviewed" in event:
             rows.append(("rating", f"TRY_CAST(REGEXP_REPLACE({self.sql('rating')}, '[.]0$', '') AS BIGINT)", ""))
@@ -615,27 +670,174 @@ class _Writer:
             return f"UPPER({self.sql('currency')})", ""
         return "'XXX'", self.ask("no column tells the currency: put its ISO 4217 code in place of XXX")
 
+    def _money(self, role: str) -> tuple[str, str]:
+        """Give the SQL for an amount, in whole units, and the comment on what is unsure of it."""
+        column, name = self.chosen[role].column, self.sql(role)
+        currency = self.chosen.get("currency")
+        in_cents, reason = minor_units(column, currency.column if currency else None)
+        sql = f"TRY_CAST({name} AS DECIMAL(18,4))"
+        if in_cents:
+            return f"{sql} / 100", self.ask(f"REVIEW: {name} looks like minor units ({reason}) and is divided by 100")
+        if reason:
+            return sql, self.ask(f"{name} may count minor units ({reason}); if so, divide it by 100")
+        return sql, ""
+
     def _order_lines(self, where: str | None) -> Iterator[str]:
-        price, quantity, discount = (self.sql(role) for role in ("price", "quantity", "discount"))
-        comment = ""
-        if price is None:
-            comment = self.ask("no column tells the price: a unit is counted as 1")
+        """Map sales; and where a column tells what became of them, the rows that take them back."""
+        columns, identity, is_placed = self._lines()
+        items = "items_list" if self.items else None
+        if "status" not in self.chosen:
+            yield from self._mapping("order_lines", where, items, columns)
+            return
+        column = self.chosen["status"].column
+        state, words = plain_sql(self.sql("status")), state_words(column)
+        told = [word for word, kind in words.items() if kind != SALE]
+        refund, cancelled = (*REFUNDED, *REFUND_DOCUMENTS), (*CANCELLED, *CANCELLATION_DOCUMENTS)
+        comments = [
+            self.ask(
+                f"{self.sql('status')} tells what became of a line ({len(told)} such words in the sample). Rows that "
+                "are refunded or cancelled are no further sales: each stands for its sale, where no other row tells of "
+                "it, and for its taking back, on the day of the row; names of documents (refund, return, void) for the "
+                "taking back alone"
+            )
+        ]
+        unknown = column.texts.drop_nulls().map_elements(plain, return_dtype=pl.String).is_in([*words]).not_().sum()
+        if unknown:
+            comments.append(
+                self.ask(f"{unknown} rows have a {self.sql('status')} that is not known; they count as sales")
+            )
+        if has_states_in_part(column):
+            comments.append(
+                self.ask("what was given back of partly refunded lines is not mapped; they count as sales in full")
+            )
+
+        def also(test: str) -> str:
+            return f"({where}) AND {test}" if where else test
+
+        back = {name: sql for name, sql, _ in columns}
+        of_order = [name for name in ("order_discount", "order_tax", "order_shipping") if name in back]
+        order = self.chosen.get("order")
+        if of_order and differs_within(column, order.column if order else None):
+            comments.append(
+                self.ask(
+                    f"lines of one order are taken back apart; what of {', '.join(of_order)} is given back is not "
+                    "mapped"
+                )
+            )
+            back = {name: sql for name, sql in back.items() if name not in of_order}
+        units, goods = back["quantity"], self._goods_given_back()
+        sold = f"COALESCE({state}, '') NOT IN ({_listed(*refund, *cancelled)})"
+        yield from self._mapping("order_lines", also(sold), items, columns, comments)
+        concluded = f"{state} IN ({_listed(*REFUNDED, *CANCELLED)}) AND {units} > 0"
+        bare = [(name, sql, "") for name, sql, _ in columns]
+        unless = "product_id" if is_placed else "order_line_id"
+        yield from self._mapping("order_lines", also(concluded), items, bare, unless_told=unless)
+        for kind, amount, listed in (("refund", "refunded", refund), ("cancellation", "cancelled", cancelled)):
+            lacking = {"discount", "gross", "refunded", "order_discount"}
+            rows = [(name, sql, "") for name, sql in back.items() if name not in lacking]
+            changed = {
+                "order_line_id": f"{identity} || ':back'", "kind": f"'{kind}'", "quantity": f"-1 * ABS({units})",
+                "unit_price": f"ABS({back['unit_price']})",
+            } | {
+                name: f"-1 * ABS({back[name]})"
+                for name in ("tax", "shipping", "order_tax", "order_shipping")
+                if name in back
+            }  # fmt: skip
+            rows = [(name, changed.get(name, sql), comment) for name, sql, comment in rows]
+            place = [name for name, *_ in rows].index("unit_price") + 1
+            rows[place:place] = [("gross", "0", ""), (amount, goods, "")]
+            if "order_discount" in back:
+                rows.insert(place + 2, ("order_discount", back["order_discount"], ""))
+            yield from self._mapping("order_lines", also(f"{state} IN ({_listed(*listed)})"), items, rows)
+
+    def _goods_given_back(self) -> str:
+        price, units = self._price()[0], self._units()
+        sql = f"ABS({units} * {price})"
+        if "discount" in self.chosen and self._level("discount")[0] == LINE:
+            sql += f" - COALESCE(ABS({self._money('discount')[0]}), 0)"
+        return sql
+
+    def _units(self) -> str:
+        quantity = self.sql("quantity")
         units = f"TRY_CAST({quantity} AS BIGINT)" if quantity else "1"
-        if quantity and self.chosen["quantity"].column.filled < 1:
-            units = f"COALESCE({units}, 1)"
-        each = f"TRY_CAST({price} AS DECIMAL(18,4))" if price else "1"
-        off = f"COALESCE(TRY_CAST({discount} AS DECIMAL(18,4)), 0)" if discount and self.items is None else None
+        return f"COALESCE({units}, 1)" if quantity and self.chosen["quantity"].column.filled < 1 else units
+
+    def _price(self) -> tuple[str, str]:
+        if "price" not in self.chosen:
+            return "1", self.ask("no column tells the price: a unit is counted as 1")
+        sql, comment = self._money("price")
+        called = plain(_called(self.chosen["price"].column)[1])
+        if called.endswith(("amount", "金额")) and "unit" not in called and "quantity" in self.chosen:
+            more = self.ask(f"{self.sql('price')} is taken for the price of one unit; is it that of the whole line?")
+            comment = "\n      ".join(each for each in (comment, more) if each)
+        return sql, comment
+
+    def _level(self, role: str) -> tuple[str, bool]:
+        order = self.chosen.get("order")
+        usual = ORDER if self.items is not None else LINE
+        return level(self.chosen[role].column, order.column if order else None, usual=usual)
+
+    def _beside_goods(self) -> Iterator[tuple[str, str, str]]:
+        """Map tax and shipping, of each line or of the whole order."""
+        for role in ("tax", "shipping"):
+            if role not in self.chosen:
+                continue
+            sql, comment = self._money(role)
+            where, is_told = self._level(role)
+            comments = [comment] if comment else []
+            if not is_told:
+                comments.append(self.ask(self._unsure_of_level(role, where)))
+            if role == "tax":
+                comments.append(
+                    self.ask(
+                        f"{self.sql(role)} is taken to stand beside the prices; if prices include it, add the custom "
+                        "property prices_include_tax with the value true, and map it as tax of the line"
+                    )
+                )
+            yield role if where == LINE else f"order_{role}", sql, "\n      ".join(comments)
+
+    def _unsure_of_level(self, role: str, where: str) -> str:
+        name, own, whole = self.sql(role), role, f"order_{role}"
+        taken, other = (own, whole) if where == LINE else (whole, own)
+        of = "each line" if where == LINE else "the whole order"
+        return (
+            f"nothing tells whether {name} is of a line or of the whole order; it is taken for {of} "
+            f"({taken}, else {other})"
+        )
+
+    def _lines(self) -> tuple[list[tuple[str, str, str]], str, bool]:
+        """Give the mapped columns of a sale, its identity, and whether that is only its place in the file."""
+        units, (each, comment) = self._units(), self._price()
+        discounts: list[tuple[str, str, str]] = []
+        taken_back = f"{units} < 0"
+        if "discount" in self.chosen:
+            sql, unsure = self._money("discount")
+            # Some write what is taken off as a number below 0.
+            off = f"COALESCE(ABS({sql}), 0)"
+            where_off, is_told = self._level("discount")
+            if not is_told:
+                more = self.ask(self._unsure_of_level("discount", where_off))
+                unsure = "\n      ".join(one for one in (unsure, more) if one)
+            if where_off == LINE:
+                discounts = [("discount", f"CASE WHEN {taken_back} THEN 0 ELSE {off} END", unsure)]
+            else:
+                discounts = [("order_discount", f"ABS({sql})", unsure)]
+        further = next((_place(rival.column) for rival in self.proposal.rivals if rival.role == "discount"), None)
+        not_mapped = (
+            self.ask(f"{further} may be a discount that prices do not hold; it is not mapped") if further else ""
+        )
         order = self.sql("order")
         who = self.sql("customer") or self.sql("visitor") or self.sql("session")
         if self.items is None:
-            identity, unsure = self._identity(order, self.sql("product"), None if order else self.sql("time"), who)
+            identity, unsure = self._identity(
+                order, self.sql("product"), None if order else self.sql("time"), who, apart=self._taken_back_rows()
+            )
         else:
             identity, unsure = (
                 f"COALESCE({order or self.sql('time')}, '') || ':' || {self.sql('time')} || ':' || item",
                 "",
             )
         no_order = "" if order else self.ask("no column tells the order: what one person buys at one moment is one")
-        taken_back = f"{units} < 0"
         kind = f"CASE WHEN {each} = 0 OR {units} = 0 THEN 'adjustment' WHEN {taken_back} THEN 'refund' ELSE 'sale' END"
         rows = [
             ("order_line_id", identity, unsure),
@@ -647,22 +849,40 @@ class _Writer:
             *((role, self.sql(role), "") for role in ("product_name", "category", "brand") if role in self.chosen),
             ("quantity", units, ""),
             ("unit_price", each, comment),
-            ("gross", f"CASE WHEN {taken_back} THEN 0 ELSE {units} * {each} END", ""),
-            *((("discount", f"CASE WHEN {taken_back} THEN 0 ELSE {off} END", ""),) if off else ()),
+            ("gross", f"CASE WHEN {taken_back} THEN 0 ELSE {units} * {each} END", not_mapped),
+            *discounts,
+            *self._beside_goods(),
             ("refunded", f"CASE WHEN {taken_back} THEN -1 * {units} * {each} ELSE 0 END", ""),
             ("currency", *self._currency()),
             ("channel", "'web'", self.ask("the channel is set to web")),
             *((role, self.sql(role), "") for role in ("country", "coupon") if role in self.chosen),
         ]  # fmt: skip
-        yield from self._mapping("order_lines", where, "items_list" if self.items else None, rows)
+        return rows, identity, identity.startswith("file_hash")
+
+    def _taken_back_rows(self) -> pl.Series | None:
+        """Tell rows that take back from others; None where no column does."""
+        if "status" not in self.chosen:
+            return None
+        column = self.chosen["status"].column
+        back = [word for word, kind in state_words(column).items() if kind != SALE]
+        return column.texts.map_elements(plain, return_dtype=pl.String).is_in(back).fill_null(value=False)
 
     def _mapping(
-        self, table: str, where: str | None, rows: str | None, mapped: Sequence[tuple[str, str | None, str]]
+        self,
+        table: str,
+        where: str | None,
+        rows: str | None,
+        mapped: Sequence[tuple[str, str | None, str]],
+        comments: Sequence[str] = (),
+        *,
+        unless_told: str | None = None,
     ) -> Iterator[str]:
+        yield from (f"  {comment}" for comment in comments)
         yield f"  - name: {table}"
         yield "    logicalType: object"
         custom = [f"{{property: rows, value: {rows}}}"] if rows else []
         custom += [f"{{property: where, value: {_quoted(where)}}}"] if where else []
+        custom += [f"{{property: unless_told, value: {unless_told}}}"] if unless_told else []
         if custom:
             yield f"    customProperties: [{', '.join(custom)}]"
         yield "    properties:"
@@ -718,6 +938,10 @@ def _is_sql_name(name: str) -> bool:
 
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
+
+
+def _listed(*words: str) -> str:
+    return ", ".join(map(_literal, words))
 
 
 def _quoted(text: str | None) -> str:

@@ -14,7 +14,10 @@ but the clocks of their journey.
   that landed last), and older ones are dropped and counted as `superseded`. Once a sale is in the ledger of an earlier
   day it stays there as it was: a shop that moves an order to another day replaces the file, or refunds and sells anew.
 - Money given back at another moment is another refund, and a line of another order is another line, whatever its
-  identity: it is kept under one of its own, like an event.
+  identity: it is kept under one of its own, like an event. What was cancelled and is refunded at the same moment is
+  one line that was changed.
+- A sale that is only concluded from a row that takes it back (`unless_told` in its mapping) counts where no row of its
+  day or of any earlier one tells of it, and then goes with its row: what is given back twice was sold twice.
 - Of anything else, a payment or an entry of a list, the row known first counts, of one day alone.
 """
 
@@ -24,6 +27,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from insight_assets.contracts.catalogue import contract
+from insight_assets.contracts.sources import TOLD_BY
 from insight_assets.validation.pseudonyms import hide_identity
 
 ROW = ["file_hash", "line"]
@@ -69,6 +73,13 @@ def settle_repeats(
     lost = [pl.DataFrame(schema={"file_hash": pl.String, "line": pl.Int64, "superseded": pl.Boolean})]
     renamed = [pl.DataFrame(schema={"file_hash": pl.String, "line": pl.Int64})]
     tables = dict(tables)
+    if "order_lines" in tables:
+        delivered = tables["order_lines"].select(ROW).unique()
+        tables["order_lines"] = _without_told_sales(tables["order_lines"], earlier.get("order_lines"))
+        # A row that let nothing conclude but a sale that was told of says nothing new.
+        for frame in tables.values():
+            delivered = delivered.join(frame, on=ROW, how="anti")
+        lost.append(delivered.with_columns(superseded=pl.lit(value=False)))
     # Orders first: what an order's row implied as an event goes with it.
     for table, key, find in (("order_lines", LINE, _repeated_lines), ("events", EVENT, _repeated_events)):
         found = _rivals(tables, earlier, table, key, tell)
@@ -109,12 +120,29 @@ def _rivals(
         return None
     before = before.join(shared, on=key, how="semi")
     columns = [*ROW, key, "known_at"]
-    if key == LINE:
-        # A sale happens once; money may be given back again and again.
-        moment = pl.when(pl.col("kind") != "sale").then("event_time").alias("moment")
-        columns += ["order_id", "kind", moment]
     told = tell(pl.concat([shared.select(ROW), before.select(ROW)]).unique())
+    if key == LINE:
+        # A sale happens once; money may be given back again and again, and a sale concluded from it as often.
+        again = pl.col("kind") != "sale"
+        shared = shared.with_columns(moment=pl.when(again | pl.col("unless_told").is_not_null()).then("event_time"))
+        before = before.with_columns(moment=pl.when(again).then("event_time"))
+        columns += ["order_id", pl.col("kind").replace("cancellation", "refund"), "moment"]
     return tuple(each.select(columns).join(told, on=ROW) for each in (shared, before))
+
+
+def _without_told_sales(lines: pl.DataFrame, before: pl.DataFrame | None) -> pl.DataFrame:
+    """Leave out the sales that were only concluded, where a row of the day or of an earlier one tells of them."""
+    concluded = lines.filter(pl.col("unless_told").is_not_null())
+    if concluded.is_empty():
+        return lines
+    known = ["order_id", *TOLD_BY, "kind", "unless_told"]
+    told = pl.concat([each.select(known) for each in (lines, before) if each is not None])
+    told = told.filter((pl.col("kind") == "sale") & pl.col("unless_told").is_null())
+    kept = [
+        concluded.filter(pl.col("unless_told") == column).join(told, on=["order_id", column], how="anti")
+        for column in TOLD_BY
+    ]
+    return pl.concat([lines.filter(pl.col("unless_told").is_null()), *kept])
 
 
 def _repeated_lines(rivals: pl.DataFrame, past: pl.DataFrame) -> pl.DataFrame:

@@ -23,7 +23,7 @@ from insight_assets.ingestion.raw import (
 )
 from insight_assets.ingestion.readers import FileRefused
 from insight_assets.lake import DailyFrames, Lake
-from insight_assets_tests.deliveries import UCI_HEADER, call, lines, uci_row
+from insight_assets_tests.deliveries import ORDERS_HEADER, UCI_HEADER, call, lines, orders_row, uci_row
 from insight_assets_tests.shop_home import ShopHome, accounts, failures
 
 SEGMENT = source_contracts()["segment"]
@@ -354,3 +354,14 @@ def test_a_home_sees_the_sources_that_it_has(tmp_path):
     )  # fmt: skip
     list(lake.write(of, [date(2025, 1, 1)], DailyFrames(lambda _: row)))
     assert sorted(sources_in_use(known, tmp_path / "landing", lake)) == ["rees46", "segment"]
+
+
+def test_the_identity_of_rows_is_that_of_the_contract_in_force(home):
+    source, day = source_contracts()["generic_orders_csv"], date(2025, 1, 1)
+    home.land("generic_orders_csv", "o.csv", lines(ORDERS_HEADER, orders_row("o1", "2025-01-01 10:00")))
+    home.inventory.refresh(source)
+    loaded = RawLoader(source, home.inventory, home.lake).rows_of(day)
+    before = loaded.with_columns(identity=pl.lit("of old"), contract_version=pl.lit("1.2.0"))
+    list(home.lake.write(raw_contract(source), [day], DailyFrames(lambda _: before)))
+    again = RawLoader(source, home.inventory, home.lake).rows_of(day)
+    assert (again["identity"].to_list(), again["contract_version"].to_list()) == (["o1"], ["1.2.0"])

@@ -156,7 +156,7 @@ def test_a_gift_is_a_sale_without_money_and_a_negative_price_is_none():
 
 def taxed(**expressions: str) -> object:
     """The generic orders, with prices that include tax."""
-    (mapping,) = ORDERS.mappings
+    mapping = ORDERS.mappings[0]
     kept = {name: sql for name, sql in mapping.expressions.items() if name != "tax"}
     return replace(
         ORDERS,
