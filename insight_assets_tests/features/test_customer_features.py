@@ -33,15 +33,29 @@ EDGES = tuple(365 - age for age in (0, 1, 6, 7, 29, 30, 59, 60, 89, 90, 179, 180
 
 
 def features(rows: list[dict[str, Any]], as_of: date = AS_OF) -> dict[int, dict[str, Any]]:
-    days = [{"event_day": AS_OF - timedelta(days=row.pop("ago")), **row} for row in rows]
+    days = [
+        {"event_day": AS_OF - timedelta(days=row.pop("ago")), "actor_key": row["customer_key"], **_priced(row), **row}
+        for row in rows
+    ]
     built = build_customer_features(table("customer_days", days), as_of=as_of)
     frame = contract("customer_features").conform(built).collect()
     return {row["customer_key"]: row for row in frame.iter_rows(named=True)}
 
 
+def _priced(row: dict[str, Any]) -> dict[str, Any]:
+    """Let every category and brand bought be one unit of 1."""
+    lists = {
+        "bought_category_units": ("bought_categories", 1),
+        "bought_category_gross": ("bought_categories", Decimal(1)),
+        "bought_brand_gross": ("bought_brands", Decimal(1)),
+    }
+    return {name: [one] * len(row.get(items, [])) for name, (items, one) in lists.items()}
+
+
 def purchase(ago: int, value: str, customer: int = 1, **columns: Any) -> dict[str, Any]:
     money = dict.fromkeys(("gross", "net", "max_order_value"), Decimal(value))
     row = {"customer_key": customer, "ago": ago, "orders": 1, "currencies": ["CNY"]}
+    row["order_values"] = [Decimal(value)]
     return row | money | columns
 
 
