@@ -9,7 +9,6 @@ other customers: at what everybody paid.
 from collections.abc import Sequence
 from datetime import date
 
-import numpy as np
 import polars as pl
 
 from insight_assets.contracts.types import float_of
@@ -166,7 +165,7 @@ def _describe(days: pl.LazyFrame, people: pl.LazyFrame, as_of: date, cuts: pl.Da
     """
     known = people.sort("customer_key").collect()
     merged = _aged(merge_actors(days), as_of)
-    sums = sum_windows(_numbers(merged), known["customer_key"].to_numpy(), key="customer_key", wanted=SUMS)
+    sums = sum_windows(_numbers(merged), known["customer_key"], key="customer_key", wanted=SUMS)
     purchases = _purchases(known.lazy(), as_of)
     parts: Sequence[pl.LazyFrame] = (
         _rhythm(purchases),

@@ -70,7 +70,7 @@ def build_product_features(product_days: pl.LazyFrame, products: pl.LazyFrame, *
     )
     described = products.drop("as_of").filter(pl.col("first_seen") <= as_of)
     known = described.join(last, on="product_id", how="full", coalesce=True).sort("product_id").collect()
-    sums = sum_windows(days, known["product_id"].to_numpy(), key="product_id", wanted=_wanted())
+    sums = sum_windows(days, known["product_id"], key="product_id", wanted=_wanted())
     wide = known.with_columns(pl.Series(name, values, dtype=pl.Int64) for name, values in sums.items()).lazy()
     return wide.with_columns(_in_category()).select(_columns(as_of)).sort("product_id")
 
@@ -85,12 +85,13 @@ def _in_category() -> list[pl.Expr]:
     group = ["category", "currency"]
     price, named = pl.col("price"), pl.col("category").is_not_null()
     priced = named & price.is_not_null()
+    cents = (price.cast(pl.Decimal(38, 4)) * MONEY_SCALE).cast(pl.Int64)
     peers = price.count().over(group)
     rank = price.rank("average").over(group)
     return [
         pl.when(named).then(pl.len().over("category")).alias("category_products"),
         pl.when(priced & (peers > 1)).then((rank - 1) / (peers - 1)).alias("price_position"),
-        pl.when(priced & (peers > 1)).then(float_of(price) / float_of(_middle(price).over(group))).alias("price_to_median"),
+        _ratio(cents, cents.quantile(0.5, "lower").over(group), when=priced & (peers > 1)).alias("price_to_median"),
         *(
             _ratio(pl.col(f"{name}_30d"), pl.col(f"{name}_30d").sum().over("category"), when=named).alias(
                 f"{name}_share_of_category_30d"
@@ -101,12 +102,6 @@ def _in_category() -> list[pl.Expr]:
         .then(pl.col("units_30d").rank("min", descending=True).over("category"))
         .alias("sales_rank_in_category_30d"),
     ]
-
-
-def _middle(price: pl.Expr) -> pl.Expr:
-    """Give the lower median: a price that some product really has."""
-    ordered = price.drop_nulls().sort()
-    return pl.when(ordered.first() > 0).then(ordered.get((ordered.len() - 1) // 2))
 
 
 def _columns(as_of: date) -> list[pl.Expr]:

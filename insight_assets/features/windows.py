@@ -19,7 +19,7 @@ def windowed(name: str, window: int | None) -> str:
 
 
 def sum_windows(
-    days: pl.LazyFrame, keys: np.ndarray, *, key: str, wanted: Mapping[str, Sequence[int]]
+    days: pl.LazyFrame, keys: pl.Series, *, key: str, wanted: Mapping[str, Sequence[int]]
 ) -> dict[str, np.ndarray]:
     """Add daily numbers up over windows.
 
