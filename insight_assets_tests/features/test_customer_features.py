@@ -17,6 +17,7 @@ from insight_assets.features.vocabulary import DAY_PARTS
 from insight_assets_tests.features.plain_recompute import plain_features
 from insight_assets_tests.features.shop import (
     FIRST_DAY,
+    ORDER_OF_PAYMENT,
     Shop,
     broken_rules,
     content,
@@ -215,10 +216,13 @@ def test_events_after_the_as_of_day_change_no_byte(shop: Shop, cut: int) -> None
     as_of = FIRST_DAY + timedelta(days=cut)
     morrow = f"{as_of + timedelta(days=1)} 00:00"
     absurd, lines = document("sale", "absurd", morrow, 1, ("z9", 999, "99999"))
+    named = {"campaign_source": "absurd", "device": "absurd", "country": "absurd", "category": "absurd"}
+    paid = {name: absurd[name] for name in ORDER_OF_PAYMENT} | {"method": "absurd"}
     poisoned = Shop(
-        [*shop.events, event("product_added", morrow, 1, product_id="z9")],
+        [*shop.events, event("product_added", morrow, 1, product_id="z9", price=Decimal(99999), quantity=999, **named)],
         [*shop.orders, absurd],
         [*shop.order_lines, *lines],
+        [*shop.payments, paid],
     )
     one, other = (
         content("customer_features", build_customer_features(customer_days(rows), as_of=as_of))
