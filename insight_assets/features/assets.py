@@ -70,7 +70,7 @@ def sessions(context: dg.AssetExecutionContext, events: pl.LazyFrame) -> DailyFr
 
 @dg.asset(
     **table_asset("customer_days", layer="feature", purpose="operations"),
-    ins={name: VALIDATED for name in ("events", "orders", "order_lines", "payments")},
+    ins=dict.fromkeys(("events", "orders", "order_lines", "payments"), VALIDATED),
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
 def customer_days(

@@ -14,15 +14,9 @@ import polars as pl
 from insight_assets.contracts.types import float_of
 from insight_assets.features import taste
 from insight_assets.features.acquisition import channel_group
-from insight_assets.features.customer_days import MONEY, merge_actors
-from insight_assets.features.customer_state import (
-    GROUPS,
-    LAST_SEEN,
-    PURCHASES,
-    SETS,
-    as_one_person,
-    state_of_days,
-)
+from insight_assets.features.customer_days import merge_actors
+from insight_assets.features.customer_state import GROUPS, LAST_SEEN, PURCHASES, as_one_person, state_of_days
+from insight_assets.features.money import MONEY
 from insight_assets.features.vocabulary import CHANNELS, DAY_PARTS
 from insight_assets.features.windows import WINDOWS, sum_windows, windowed
 
@@ -138,7 +132,9 @@ def build_customer_features(
             each if each is None or slices == 1 else each.filter(_slice(slices) == number) for each in (past, state)
         )
         people = state_of_days(merge_actors(days), "customer_key") if held is None else as_one_person(held)
-        frames.append(_describe(_recent(days, as_of), people, as_of, cuts))
+        # A dozen sums follow, and each would read a year of files again.
+        recent = _recent(days, as_of).collect().lazy()
+        frames.append(_describe(recent, people, as_of, cuts))
     return pl.concat(frames).sort("customer_key").lazy()
 
 
@@ -264,9 +260,7 @@ def _breadth(days: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("item").n_unique().alias("products_bought_90d"),
         ),
         _listed(recent, "bought_brands").agg(pl.col("item").n_unique().alias("brands_bought_90d")),
-        _listed(recent, "viewed_categories").agg(
-            pl.col("item").n_unique().alias("categories_viewed_90d")
-        ),
+        _listed(recent, "viewed_categories").agg(pl.col("item").n_unique().alias("categories_viewed_90d")),
     ]
     n = pl.col("n").cast(pl.Float64)
     categories = (
@@ -286,9 +280,7 @@ def _breadth(days: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _listed(days: pl.LazyFrame, column: str, *more: str) -> "pl.lazyframe.group_by.LazyGroupBy":
-    items = days.filter(pl.col(column).list.len() > 0).select(
-        "customer_key", pl.col(column).alias("item")
-    )
+    items = days.filter(pl.col(column).list.len() > 0).select("customer_key", pl.col(column).alias("item"))
     return items.explode("item").group_by("customer_key", *more)
 
 
@@ -314,7 +306,10 @@ def _carts(days: pl.LazyFrame) -> pl.LazyFrame:
         .agg(
             pl.col("cart_units_left").sum(),
             _units_of_money(pl.col("cart_value_left")).sum().alias("cart_value_left"),
-            pl.when(since | (pl.col("last_add_at") > pl.col("bought_at"))).then("last_add_at").max().alias("last_add_at"),
+            pl.when(since | (pl.col("last_add_at") > pl.col("bought_at")))
+            .then("last_add_at")
+            .max()
+            .alias("last_add_at"),
             pl.when(pl.col("last_add_at").is_not_null() & (since | (pl.col("last_add_at") > pl.col("bought_at"))))
             .then("age")
             .min()
@@ -427,18 +422,14 @@ def _goods(window: int) -> pl.Expr:
 
 
 def _rhythm_columns() -> list[pl.Expr]:
-    deviation = (
-        (pl.col("gaps") * pl.col("gap_squares") - pl.col("gap_sum") ** 2).cast(pl.Float64).sqrt()
-    )
+    deviation = (pl.col("gaps") * pl.col("gap_squares") - pl.col("gap_sum") ** 2).cast(pl.Float64).sqrt()
     return [
         _ratio(pl.col("gap_sum"), pl.col("gaps")).alias("mean_gap_days"),
         pl.when(pl.col("gaps") > 1).then(deviation / pl.col("gaps")).alias("std_gap_days"),
         pl.when(pl.col("gaps") > 1).then(deviation / pl.col("gap_sum")).alias("cv_gap"),
         pl.col("last_gap_days"),
         pl.col("max_gap_days"),
-        _ratio(pl.col("days_since_last_order") * pl.col("gaps"), pl.col("gap_sum")).alias(
-            "expected_gap_ratio"
-        ),
+        _ratio(pl.col("days_since_last_order") * pl.col("gaps"), pl.col("gap_sum")).alias("expected_gap_ratio"),
     ]
 
 
@@ -452,9 +443,7 @@ def _breadth_columns() -> list[pl.Expr]:
     return [
         *(pl.col(name).fill_null(0) for name in counted),
         entropy.alias("category_entropy_90d"),
-        (1 - _ratio(pl.col("products_bought_90d"), pl.col("product_days_90d"))).alias(
-            "repeat_product_share_90d"
-        ),
+        (1 - _ratio(pl.col("products_bought_90d"), pl.col("product_days_90d"))).alias("repeat_product_share_90d"),
         *(
             pl.col(f"top_{name}_{rank}{what}").alias(f"top_{name}_{rank}_365d{what}")
             for name in ("category", "brand")
@@ -484,7 +473,8 @@ def _rates() -> list[pl.Expr]:
         ),
         *(
             _ratio(
-                pl.col(f"payment_failures_{window}d"), pl.col(f"payment_failures_{window}d") + pl.col(f"orders_{window}d")
+                pl.col(f"payment_failures_{window}d"),
+                pl.col(f"payment_failures_{window}d") + pl.col(f"orders_{window}d"),
             ).alias(f"payment_failure_share_{window}d")
             for window in RATED
         ),
@@ -512,7 +502,10 @@ def _habits() -> list[pl.Expr]:
     parts = [f"events_{part}_365d" for part in DAY_PARTS]
     trends = (("events", 30, 60), ("orders", 90, 180), ("gross", 90, 180))
     return [
-        *(_ratio(pl.col(f"events_{part}_365d"), pl.col("events_365d")).alias(f"{part}_share_365d") for part in DAY_PARTS),
+        *(
+            _ratio(pl.col(f"events_{part}_365d"), pl.col("events_365d")).alias(f"{part}_share_365d")
+            for part in DAY_PARTS
+        ),
         pl.when(pl.col("events_365d") > 0)
         .then(most(parts).replace_strict(dict(enumerate(DAY_PARTS, 1)), return_dtype=pl.String))
         .alias("preferred_day_part_365d"),
@@ -525,9 +518,9 @@ def _habits() -> list[pl.Expr]:
             for channel in CHANNELS
         ),
         *(
-            _ratio(
-                2 * pl.col(windowed(name, near)) - pl.col(windowed(name, far)), pl.col(windowed(name, far))
-            ).alias(f"{name}_trend_{near}d")
+            _ratio(2 * pl.col(windowed(name, near)) - pl.col(windowed(name, far)), pl.col(windowed(name, far))).alias(
+                f"{name}_trend_{near}d"
+            )
             for name, near, far in trends
         ),
     ]
@@ -538,9 +531,7 @@ def _models_inputs() -> list[pl.Expr]:
         pl.col("gaps").alias("x_repeat_purchases"),
         pl.col("gap_sum").alias("t_x_days"),
         pl.col("age_days"),
-        _ratio(pl.col("value_all"), (pl.col("gaps") + 1) * MONEY_SCALE).alias(
-            "mean_purchase_value"
-        ),
+        _ratio(pl.col("value_all"), (pl.col("gaps") + 1) * MONEY_SCALE).alias("mean_purchase_value"),
         _ratio(pl.col("value_all") - pl.col("value_first"), pl.col("gaps") * MONEY_SCALE).alias(
             "mean_repeat_purchase_value"
         ),
@@ -559,7 +550,9 @@ def _money(units: pl.Expr) -> pl.Expr:
 def _median(values: str) -> pl.Expr:
     """Give the median of a sorted list of money."""
     ordered, last = pl.col(values), pl.col(values).list.len().cast(pl.Int64) - 1
-    middle = [ordered.list.get(place, null_on_oob=True).cast(pl.Decimal(38, 5)) for place in (last // 2, (last + 1) // 2)]
+    middle = [
+        ordered.list.get(place, null_on_oob=True).cast(pl.Decimal(38, 5)) for place in (last // 2, (last + 1) // 2)
+    ]
     return pl.when(last >= 0).then(float_of((middle[0] + middle[1]) / 2))
 
 

@@ -10,8 +10,8 @@ from datetime import date
 
 import polars as pl
 
-from insight_assets.features.customer_days import CAMPAIGN, MONEY, NAMED
-from insight_assets.features.money import void_sales
+from insight_assets.features.customer_days import NAMED
+from insight_assets.features.money import MONEY, void_sales
 
 SUMMED = (
     "events",
@@ -65,9 +65,12 @@ PURCHASES = ("purchase_days", "purchase_orders", "purchase_values", "purchase_se
 """Lists beside each other, one item a day with a purchase, oldest first."""
 
 SETS = ("currencies", "payment_methods")
-FIRST = {"first": (pl.Expr.min_by, "first_event_at", pl.Expr.first), "last": (pl.Expr.max_by, "last_event_at", pl.Expr.last)}
-GROUPS = {"campaign": CAMPAIGN, "device": ("device",), "country": ("country",)}
-assert tuple(GROUPS.values()) == NAMED
+ENDS = {
+    "first": (pl.Expr.min_by, "first_event_at", pl.Expr.first),
+    "last": (pl.Expr.max_by, "last_event_at", pl.Expr.last),
+}
+GROUPS = dict(zip(("campaign", "device", "country"), NAMED, strict=True))
+"""What the first and the last day name that names any, as the columns of a day have it."""
 
 
 def build_customer_state(
@@ -128,7 +131,8 @@ def state_of_days(customer_days: pl.LazyFrame, key: str) -> pl.LazyFrame:
     other = "customer_key" if key == "actor_key" else "actor_key"
     orders = pl.col("orders") > 0
     own = pl.col("events") > 0
-    named = {name: pl.col(f"{end}_{group[0]}").is_not_null() for end in FIRST for name, group in GROUPS.items()}
+    # A day whose first visit names nothing names nothing at its end either, so that one test serves both ends.
+    named = {name: pl.col(f"first_{group[0]}").is_not_null() for name, group in GROUPS.items()}
     sums = customer_days.group_by(key).agg(
         pl.col(other).max(),
         day.min().alias("first_seen_day"),
@@ -138,19 +142,22 @@ def state_of_days(customer_days: pl.LazyFrame, key: str) -> pl.LazyFrame:
         day.filter(own).sort().alias("event_days"),
     )
     parts = [
-        customer_days.filter(orders).group_by(key).agg(
+        customer_days.filter(orders)
+        .group_by(key)
+        .agg(
             day.sort().alias("purchase_days"),
             pl.col("orders").cast(pl.Int32).sort_by("event_day").alias("purchase_orders"),
-            (pl.col("gross") - pl.col("discount")).cast(pl.Decimal(18, 4)).sort_by("event_day").alias("purchase_values"),
+            (pl.col("gross") - pl.col("discount"))
+            .cast(pl.Decimal(18, 4))
+            .sort_by("event_day")
+            .alias("purchase_values"),
             own.sort_by("event_day").alias("purchase_seen"),
         ),
         customer_days.filter(pl.col("order_values").list.len() > 0)
         .group_by(key)
         .agg(pl.col("order_values").explode().sort()),
         *(
-            customer_days.filter(pl.col(name).list.len() > 0)
-            .group_by(key)
-            .agg(pl.col(name).explode().unique().sort())
+            customer_days.filter(pl.col(name).list.len() > 0).group_by(key).agg(pl.col(name).explode().unique().sort())
             for name in SETS
         ),
         *(
@@ -161,7 +168,7 @@ def state_of_days(customer_days: pl.LazyFrame, key: str) -> pl.LazyFrame:
                 extreme(pl.col(at), day).alias(f"{end}_{name}_at"),
                 *((extreme(day, day).alias(f"{end}_{name}_day"),) if name == "campaign" else ()),
             )
-            for end, (extreme, at, _) in FIRST.items()
+            for end, (extreme, at, _) in ENDS.items()
             for name, group in GROUPS.items()
         ),
     ]
@@ -193,11 +200,11 @@ def merge_states(states: pl.LazyFrame, key: str) -> pl.LazyFrame:
         group = next((group for group in GROUPS.items() if named in group[1] or named == f"{group[0]}_at"), None)
         if name == key or name == "as_of":
             continue
-        if end in FIRST and group is not None:
+        if end in ENDS and group is not None:
             at = f"{end}_{group[0]}_at"
             kept = pl.col(at).is_not_null()
             order = [pl.col(each).filter(kept) for each in (at, *(f"{end}_{each}" for each in group[1]))]
-            value = FIRST[end][2](value.filter(kept).sort_by(order))
+            value = ENDS[end][2](value.filter(kept).sort_by(order))
         elif name in SETS:
             value = value.explode().drop_nulls().unique().sort()
         elif name == "order_values":
@@ -234,7 +241,9 @@ def as_one_person(states: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def without_void_purchases(states: pl.LazyFrame, orders: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
-    """Take orders that were given back whole by a day out of the purchases, as `money.without_void_orders` does of days.
+    """Take orders that were given back whole by a day out of the purchases.
+
+    `money.without_void_orders` does the same to days.
 
     Args:
         states: rows of the contract `customer_state` as of that day, whoever is behind its actors.

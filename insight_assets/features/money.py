@@ -10,7 +10,6 @@ import polars as pl
 from insight_assets.features.vocabulary import by_persons
 from insight_assets.validation.order_books import balance_orders
 
-
 MONEY = ("gross", "discount", "refunded", "net", "tax", "shipping")
 
 

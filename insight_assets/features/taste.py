@@ -55,13 +55,13 @@ def favourites(days: pl.LazyFrame, *, items: str, spent: str, name: str) -> pl.L
     )
     columns: list[pl.Expr] = []
     for place in range(TOP):
-        item, spent_on, recent = (pl.col(each).list.get(place, null_on_oob=True) for each in ("item", "spent", "recent"))
+        item, spent_on, recent = (
+            pl.col(each).list.get(place, null_on_oob=True) for each in ("item", "spent", "recent")
+        )
         columns += [
             item.alias(f"top_{name}_{place + 1}"),
             pl.when(pl.col("total") > 0).then(spent_on / pl.col("total")).alias(f"top_{name}_{place + 1}_share"),
-            pl.when(spent_on > 0)
-            .then(recent / (spent_on * RECENCY_SCALE))
-            .alias(f"top_{name}_{place + 1}_recency"),
+            pl.when(spent_on > 0).then(recent / (spent_on * RECENCY_SCALE)).alias(f"top_{name}_{place + 1}_recency"),
         ]
     return ranked.select("customer_key", *columns)
 

@@ -97,8 +97,15 @@ def plain_features(shop: Shop, as_of: date) -> dict[int, dict[str, Any]]:
         own = [[row for row in rows if row["customer_key"] == key] for rows in tables]
         who = Customer(as_of, *own)
         found[key] = (
-            _activity(who) | _money(who) | _rhythm(who) | _breadth(who) | _rates(who) | _habits(who)
-            | _touches(who) | _taste(who, cuts) | _cart(who)
+            _activity(who)
+            | _money(who)
+            | _rhythm(who)
+            | _breadth(who)
+            | _rates(who)
+            | _habits(who)
+            | _touches(who)
+            | _taste(who, cuts)
+            | _cart(who)
         )
     return found
 
@@ -129,7 +136,12 @@ def _activity(who: Customer) -> dict[str, Any]:
         out[f"sessions_{name}"] = len(who.last(who.started, days))
         out[f"orders_{name}"] = len(who.last(who.sales, days))
         out[f"refunds_{name}"] = len(who.last(recency["refund"], days))
-        for kind, column in (("view", "product_views"), ("search", "searches"), ("add", "adds"), ("checkout", "checkouts")):
+        for kind, column in (
+            ("view", "product_views"),
+            ("search", "searches"),
+            ("add", "adds"),
+            ("checkout", "checkouts"),
+        ):
             out[f"{column}_{name}"] = len(who.last(recency[kind], days))
     for name in ("7d", "30d", "90d", "365d", "lifetime"):
         out[f"tickets_{name}"] = len(who.last(recency["ticket"], WINDOWS[name]))
@@ -210,17 +222,14 @@ def _breadth(who: Customer) -> dict[str, Any]:
         "categories_bought_90d": len({row["category"] for row in bought}),
         "brands_bought_90d": len({row["brand"] for row in bought}),
         "categories_viewed_90d": len({row["category"] for row in viewed}),
-        "category_entropy_90d": -sum(share * math.log2(share) for share in shares)
-        if pairs
-        else None,
+        "category_entropy_90d": -sum(share * math.log2(share) for share in shares) if pairs else None,
         "repeat_product_share_90d": 1 - distinct / len(products) if products else None,
     }
 
 
 def _rates(who: Customer) -> dict[str, Any]:
     views, adds, checkouts, failed = (
-        who.count_90d(kind)
-        for kind in ("product_viewed", "product_added", "checkout_started", "payment_failed")
+        who.count_90d(kind) for kind in ("product_viewed", "product_added", "checkout_started", "payment_failed")
     )
     orders = len(who.last(who.sales, 90))
     started = who.last(who.started, 90)
@@ -266,9 +275,7 @@ def _habits(who: Customer) -> dict[str, Any]:
         ]
         if hours
         else None,
-        "preferred_weekday_365d": min(
-            weekdays, key=lambda day: (-weekdays[day], day), default=None
-        ),
+        "preferred_weekday_365d": min(weekdays, key=lambda day: (-weekdays[day], day), default=None),
         "events_trend_30d": who.trend(who.own, 30, len),
     }
 
@@ -362,7 +369,9 @@ def _cart(who: Customer) -> dict[str, Any]:
     units = sum(row["quantity"] for row in added) - sum(row["quantity"] for row in removed)
     if not added or units <= 0:
         return dict.fromkeys(("open_cart_units", "open_cart_value", "open_cart_age_days"))
-    worth = sum(row["quantity"] * row["price"] for row in added) - sum(row["quantity"] * row["price"] for row in removed)
+    worth = sum(row["quantity"] * row["price"] for row in added) - sum(
+        row["quantity"] * row["price"] for row in removed
+    )
     return {
         "open_cart_units": units,
         "open_cart_value": float(max(worth, Decimal(0))),

@@ -46,7 +46,9 @@ def table(name: str, rows: list[dict[str, Any]]) -> pl.LazyFrame:
     """Make a table of a contract from rows that may leave columns out."""
     of = contract(name)
     money = ("gross", "discount", "refunded", "net", "tax", "shipping")
-    rows = [row | {f"{name}_base": row[name] for name in money if f"{name}_base" not in row and name in row} for row in rows]
+    rows = [
+        row | {f"{name}_base": row[name] for name in money if f"{name}_base" not in row and name in row} for row in rows
+    ]
     full = [
         {column.name: row.get(column.name, _default(column, number)) for column in of.columns}
         for number, row in enumerate(rows)

@@ -82,7 +82,9 @@ def test_orders_given_back_whole_leave_the_state_as_they_leave_the_days(shop: Sh
         for number, row in enumerate(sales.values()) if number in back
     ]  # fmt: skip
     given_back = Shop(
-        shop.events, [*shop.orders, *(head for head, _ in returns)], [*shop.order_lines, *(x for _, ls in returns for x in ls)]
+        shop.events,
+        [*shop.orders, *(head for head, _ in returns)],
+        [*shop.order_lines, *(x for _, ls in returns for x in ls)],
     )
     as_of, orders = FIRST_DAY + timedelta(days=9), table("orders", given_back.orders)
     days = actor_days(given_back)
@@ -126,7 +128,10 @@ def test_a_cart_is_open_until_it_is_bought_by_whoever_the_person_is() -> None:
 
 
 def test_categories_of_two_actors_of_one_person_are_added_up() -> None:
-    both = [document("sale", f"o{key}", "2025-03-08 10:00", key, ("a1", 2, "5"), ("b1", 1, price)) for key, price in ((1, "3"), (2, "4"))]
+    both = [
+        document("sale", f"o{key}", "2025-03-08 10:00", key, ("a1", 2, "5"), ("b1", 1, price))
+        for key, price in ((1, "3"), (2, "4"))
+    ]
     days = actor_days(Shop([], [head for head, _ in both], [line for _, lines in both for line in lines]))
     (row,) = merge_actors(people(days, 1)).collect().rows(named=True)
     assert row["bought_categories"] == ["a", "b"]

@@ -34,7 +34,15 @@ def features(product_days, products) -> dict[str, dict[str, Any]]:
 
 def sold(product: str, ago: int, units: int, price: str = "10") -> dict[str, Any]:
     gross = units * Decimal(price)
-    return {"product_id": product, "ago": ago, "units": units, "orders": 1, "gross": gross, "net": gross, "mean_price": float(price)}
+    return {
+        "product_id": product,
+        "ago": ago,
+        "units": units,
+        "orders": 1,
+        "gross": gross,
+        "net": gross,
+        "mean_price": float(price),
+    }
 
 
 def test_windows_ages_and_rates() -> None:
@@ -56,7 +64,13 @@ def test_a_product_stands_among_its_like() -> None:
         {"product_id": "b", "category": "tea", "price": Decimal(20), "currency": "CNY"},
         {"product_id": "c", "category": "tea", "price": Decimal(40), "currency": "CNY"},
         {"product_id": "d", "category": "tea", "price": Decimal(5), "currency": "USD"},
-        {"product_id": "e", "category": "pot", "price": Decimal(5), "currency": "CNY", "first_seen": AS_OF - timedelta(days=30)},
+        {
+            "product_id": "e",
+            "category": "pot",
+            "price": Decimal(5),
+            "currency": "CNY",
+            "first_seen": AS_OF - timedelta(days=30),
+        },
         {"product_id": "f", "price": Decimal(5), "currency": "CNY"},
     )
     found = features(days(sold("a", 1, 1), sold("c", 1, 3), {"product_id": "b", "ago": 2, "views": 5}), products)
@@ -73,9 +87,11 @@ def test_a_product_stands_among_its_like() -> None:
 @given(shop=shops(on=(0, 6, 7, 29, 30, 89, 90, 200), rows=50), order=st.randoms(use_true_random=False))
 def test_sums_equal_those_by_hand_and_neither_order_nor_future_changes_a_byte(shop: Shop, order: Random) -> None:
     as_of = FIRST_DAY + timedelta(days=90)
-    product_days = contract("product_days").conform(
-        build_product_days(table("events", shop.events), table("order_lines", shop.order_lines))
-    ).collect()
+    product_days = (
+        contract("product_days")
+        .conform(build_product_days(table("events", shop.events), table("order_lines", shop.order_lines)))
+        .collect()
+    )
     known = [{"product_id": name, "category": name[0], "price": Decimal(1), "currency": "CNY"} for name in ("a1", "a2")]
     products = catalogue(*known, as_of=as_of)
     one = content("product_features", build_product_features(product_days.lazy(), products, as_of=as_of))
@@ -86,7 +102,8 @@ def test_sums_equal_those_by_hand_and_neither_order_nor_future_changes_a_byte(sh
     for row in frame.iter_rows(named=True):
         for window in (7, 30, 90, 365):
             near = [
-                line for line in shop.order_lines
+                line
+                for line in shop.order_lines
                 if line["product_id"] == row["product_id"] and 0 <= (as_of - line["event_day"]).days < window
             ]
             assert row[f"units_{window}d"] == sum(line["quantity"] for line in near if line["kind"] == "sale")
