@@ -309,6 +309,25 @@ def sources(home: Home = None, as_json: AsJson = False) -> None:
     _print_frame(pl.DataFrame(rows), as_json=as_json)
 
 
+@app.command()
+def features(
+    table: Annotated[str, typer.Argument(help="customer_features or product_features")] = "customer_features",
+    word: Annotated[str | None, typer.Option("--about", help="Only features whose name or definition holds this word")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List features: definition, window, unit, whose past they tell of, and what a missing value means."""
+    from insight_assets.contracts.catalogue import contract
+    from insight_assets.features.registry import TABLES, list_features
+
+    if table not in TABLES:
+        raise _refuse(f"unknown table of features {table!r}; one of {', '.join(TABLES)}")
+    rows = list_features(contract(table))
+    if word is not None:
+        told = pl.concat_str("feature", "definition", separator=" ").str.to_lowercase()
+        rows = rows.filter(told.str.contains(word.lower(), literal=True))
+    _print_frame(rows, as_json=as_json)
+
+
 @app.command("check-source")
 def check_source_command(
     source: Annotated[str, typer.Argument(help="Source contract; or, alone, a file for which one is to be proposed")],

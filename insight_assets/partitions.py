@@ -27,6 +27,9 @@ _ALL_DAYS = 100_000
 HISTORY = dg.TimeWindowPartitionMapping(start_offset=-_ALL_DAYS, end_offset=0)
 """Every day up to and including the as-of day."""
 
+YEAR = dg.TimeWindowPartitionMapping(start_offset=-364, end_offset=0)
+"""The as-of day and the 364 days before it."""
+
 WITH_REPEATS = dg.TimeWindowPartitionMapping(start_offset=-_settings.duplicate_days, end_offset=0)
 """The event day and the earlier ones in which its rows may have come before."""
 

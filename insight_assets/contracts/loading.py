@@ -110,7 +110,7 @@ def _column(document: Document, at: Place, item: SchemaProperty, taken: Mapping[
     document.demand_one_of((*at, "classification"), "classification", item.classification, classes)
     if not item.description:
         document.refuse(at, f"column {name!r} has no description")
-    custom = custom_properties(document, at, item.customProperties, ("unit", "window"))
+    custom = custom_properties(document, at, item.customProperties, ("unit", "window", "leakage", "nulls", "since"))
     limits = _limits(document, at, item, dtype)
     limits.update(_valid_values(document, at, item, dtype, limits))
     return Column(
@@ -122,6 +122,9 @@ def _column(document: Document, at: Place, item: SchemaProperty, taken: Mapping[
         classification=item.classification,
         unit=custom.get("unit"),
         window=custom.get("window"),
+        leakage=custom.get("leakage"),
+        nulls=custom.get("nulls"),
+        since=custom.get("since"),
         **limits,
     )
 

@@ -87,7 +87,8 @@ class Column:
 
     Limits are in the column's own type: `Decimal` for decimals, `date` and aware `datetime` for
     times. `pattern` is found anywhere in the text unless it is anchored. Lengths count characters,
-    items count list elements.
+    items count list elements. Of a feature, `leakage` says whose past it tells of, `nulls` what a missing value means,
+    and `since` which version of the contract first had it.
     """
 
     name: str
@@ -98,6 +99,9 @@ class Column:
     classification: Classification
     unit: str | None = None
     window: str | None = None
+    leakage: str | None = None
+    nulls: str | None = None
+    since: str | None = None
     allowed: tuple[Scalar, ...] | None = None
     pattern: str | None = None
     minimum: Scalar | None = None

@@ -10,21 +10,25 @@ import dagster as dg
 import polars as pl
 
 from insight_assets.charts import chart_markdown
+from insight_assets.contracts.catalogue import contract
 from insight_assets.features import pictures
 from insight_assets.features.batches import build_in_batches
 from insight_assets.features.customer_days import build_customer_days
 from insight_assets.features.customer_features import build_customer_features
+from insight_assets.features.customer_state import build_customer_state, sound_days, without_void_purchases
 from insight_assets.features.labels import HorizonOpenError, label_customers, label_view
 from insight_assets.features.money import without_void_orders
 from insight_assets.features.product_days import build_product_days
+from insight_assets.features.product_features import build_product_features
 from insight_assets.features.sequences import build_event_sequences
 from insight_assets.features.sessions import build_sessions, split_share
 from insight_assets.lake import DailyFrames
-from insight_assets.metadata import markdown_table, published_days, table_asset
-from insight_assets.partitions import HISTORY, WITH_DAY_BEFORE
+from insight_assets.metadata import markdown_table, partition_states, published_days, table_asset
+from insight_assets.partitions import HISTORY, WITH_DAY_BEFORE, YEAR
 from insight_assets.people.assets import identity_rules
 from insight_assets.people.identities import IdentityHistory
 from insight_assets.purposes import LEFT_AS_DELIVERED
+from insight_assets.resources import LakeFolder
 from insight_assets.settings import settings
 
 # One asset cannot read another through two mappings, so labels take past and horizon as one range.
@@ -66,7 +70,7 @@ def sessions(context: dg.AssetExecutionContext, events: pl.LazyFrame) -> DailyFr
 
 @dg.asset(
     **table_asset("customer_days", layer="feature", purpose="operations"),
-    ins={"events": VALIDATED, "orders": VALIDATED, "order_lines": VALIDATED},
+    ins=dict.fromkeys(("events", "orders", "order_lines", "payments"), VALIDATED),
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
 def customer_days(
@@ -75,10 +79,13 @@ def customer_days(
     orders: pl.LazyFrame,
     order_lines: pl.LazyFrame,
     sessions: pl.LazyFrame,
+    payments: pl.LazyFrame,
 ) -> DailyFrames:
-    tables, timezone = (events, orders, order_lines, sessions), settings().timezone
+    tables, shop = (events, orders, order_lines, sessions, payments), settings()
     return build_in_batches(
-        lambda *span: build_customer_days(*(_within(t, *span) for t in tables), timezone=timezone),
+        lambda *span: build_customer_days(
+            *(_within(t, *span) for t in tables), timezone=shop.timezone, base_currency=shop.base_currency
+        ),
         events,
         _days(context),
     )
@@ -100,23 +107,61 @@ def product_days(
 
 
 @dg.asset(
+    **table_asset("customer_state", layer="feature", purpose="operations"),
+    ins={"customer_days": dg.AssetIn(partition_mapping=HISTORY)},
+)
+def customer_state(
+    context: dg.AssetExecutionContext, customer_days: pl.LazyFrame, tables: LakeFolder
+) -> pl.DataFrame:
+    as_of, of = date.fromisoformat(context.partition_key), contract("customer_state")
+    # An earlier state spares reading the days before it; the content of this one does not depend on there being any.
+    since = max((day for day in _sound_states(context) if day < as_of), default=None)
+    before = None if since is None else tables.open().scan(of, [since])
+    frame = build_customer_state(customer_days, as_of=as_of, before=before, since=since).collect()
+    context.add_output_metadata({"actors": frame.height, "rolled_on_from": str(since or "nothing")})
+    return frame
+
+
+def _sound_states(context: dg.AssetExecutionContext) -> list[date]:
+    """List the as-of days whose state was made by this code and of customer days as they are now."""
+    version = context.assets_def.code_versions_by_key.get(dg.AssetKey("customer_state"))
+    days = partition_states(context.instance, "customer_days")
+    return sound_days(
+        {
+            date.fromisoformat(key): state.read_at
+            for key, state in partition_states(context.instance, "customer_state").items()
+            if version is None or state.code_version == version
+        },
+        {date.fromisoformat(key): state.since for key, state in days.items()},
+    )
+
+
+@dg.asset(
     **table_asset("customer_features", layer="feature", purpose="analytics"),
     ins={
         "customer_days": dg.AssetIn(partition_mapping=HISTORY),
+        # Where it was never made, or is older than a day that changed since, the whole past is added up instead.
+        "customer_state": dg.AssetIn(metadata={"allow_missing_partitions": True}),
         "orders": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake"),
     },
 )
 def customer_features(
-    context: dg.AssetExecutionContext, customer_days: pl.LazyFrame, orders: pl.LazyFrame
+    context: dg.AssetExecutionContext,
+    customer_days: pl.LazyFrame,
+    customer_state: pl.LazyFrame,
+    orders: pl.LazyFrame,
 ) -> pl.DataFrame:
     as_of = date.fromisoformat(context.partition_key)
+    state = customer_state if as_of in _sound_states(context) else None
     if not settings().refunded_orders_count:
         customer_days = without_void_orders(customer_days, orders, as_of=as_of)
-    frame = build_customer_features(customer_days, as_of=as_of).collect()
+        state = None if state is None else without_void_purchases(state, orders, as_of=as_of)
+    frame = build_customer_features(customer_days, as_of=as_of, state=state).collect()
     groups = pictures.recency_groups(frame.lazy(), smallest_group=settings().k_anonymity)
     context.add_output_metadata(
         {
             "customers": frame.height,
+            "past_from": "days" if state is None else "state",
             "customers_who_ever_bought": frame.filter(pl.col("orders_lifetime") > 0).height,
             "share_of_customers_with_a_value": dg.MetadataValue.md(
                 markdown_table(pictures.known_shares(frame))
@@ -126,6 +171,26 @@ def customer_features(
                 if groups.height
                 else {}
             ),
+        }
+    )
+    return frame
+
+
+@dg.asset(
+    **table_asset("product_features", layer="feature", purpose="operations"),
+    ins={"product_days": dg.AssetIn(partition_mapping=YEAR)},
+)
+def product_features(
+    context: dg.AssetExecutionContext, product_days: pl.LazyFrame, products: pl.LazyFrame
+) -> pl.DataFrame:
+    as_of = date.fromisoformat(context.partition_key)
+    frame = build_product_features(product_days, products, as_of=as_of).collect()
+    context.add_output_metadata(
+        {
+            "products": frame.height,
+            "products_sold_in_a_year": frame.filter(pl.col("units_365d") > 0).height,
+            "new_products": frame.filter(pl.col("is_new")).height,
+            "share_of_products_with_a_value": dg.MetadataValue.md(markdown_table(pictures.known_shares(frame))),
         }
     )
     return frame

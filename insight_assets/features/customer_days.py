@@ -7,7 +7,7 @@ going back to events. Windows, rates and ages belong to `customer_features`.
 
 import polars as pl
 
-from insight_assets.features.money import in_base_currency
+from insight_assets.features.money import MONEY, in_base_currency
 from insight_assets.features.vocabulary import CHANNELS, DAY_PARTS, SHOP_EVENTS, by_persons, event_kinds
 
 KEYS = ("actor_key", "event_day")
@@ -44,14 +44,30 @@ TIMED = {
 }
 """Name in `last_<name>_at` to the kind of event whose last time it holds."""
 
+ENDS = ("first", "last")
+CAMPAIGN = ("campaign_source", "campaign_medium", "campaign_name")
+NAMED = (CAMPAIGN, ("device",), ("country",))
+"""What the first and the last visit of a day name: columns that come from one visit, the leading one tells which."""
+
+FIRST_NAMED = {f"first_{name}": tuple(f"first_{each}" for each in group) for group in NAMED for name in group}
+LAST_NAMED = {f"last_{name}": tuple(f"last_{each}" for each in group) for group in NAMED for name in group}
+
+BESIDE = {
+    "bought_categories": ("bought_category_units", "bought_category_gross"),
+    "bought_brands": ("bought_brand_gross",),
+}
+"""List to the lists that hold a number for each of its items, in its order."""
+
 
 def build_customer_days(
     events: pl.LazyFrame,
     orders: pl.LazyFrame,
     order_lines: pl.LazyFrame,
     sessions: pl.LazyFrame,
+    payments: pl.LazyFrame | None = None,
     *,
     timezone: str,
+    base_currency: str | None = None,
 ) -> pl.LazyFrame:
     """Sum up what every actor did on each day.
 
@@ -63,7 +79,10 @@ def build_customer_days(
         orders: rows of the contract `orders` of the same days.
         order_lines: rows of the contract `order_lines` of the same days.
         sessions: rows of the contract `sessions` of the same days.
+        payments: rows of the contract `payments` of the same days; None where no source delivers any. A payment makes
+            no row: its method counts on days on which the actor did something or has a document.
         timezone: the shop's time zone, for the parts of the day.
+        base_currency: prices of carts in other currencies are left out of a cart's value; None when there are none.
 
     Returns:
         One row an actor and day with the columns of the contract `customer_days`, sorted by key.
@@ -76,7 +95,9 @@ def build_customer_days(
         _activity(acted, timezone),
         _ledger(documents),
         _visits(_of_actors(sessions)),
-        *_baskets(_of_actors(by_persons(order_lines))),
+        *_baskets(_of_actors(by_persons(in_base_currency(order_lines)))),
+        _carts(acted, documents, base_currency),
+        *(() if payments is None else (_methods(_of_actors(payments)),)),
         _each_once(acted.filter(pl.col("event") == "product_viewed"), "category").rename(
             {"category": "viewed_categories"}
         ),
@@ -99,10 +120,12 @@ def build_customer_days(
             *(
                 pl.col(name).fill_null([])
                 for name, kind in schema.items()
-                if kind == pl.List(pl.String)
+                if isinstance(kind, pl.List)
             ),
+            *(() if "payment_methods" in schema else (pl.lit([], pl.List(pl.String)).alias("payment_methods"),)),
+            *(pl.coalesce(f"{end}_country", f"{end}_document_country").alias(f"{end}_country") for end in ENDS),
         )
-        .drop("first_document_at")
+        .drop("first_document_at", *(f"{end}_document_country" for end in ENDS))
         .sort(KEYS)
     )
 
@@ -127,12 +150,15 @@ def merge_actors(customer_days: pl.LazyFrame) -> pl.LazyFrame:
         value = pl.col(name)
         if name in day:
             continue
-        if name == "first_campaign_source":
-            value = value.sort_by("first_event_at", name).drop_nulls().first()
-        elif name == "last_campaign_source":
-            value = value.sort_by("last_event_at", name).drop_nulls().last()
+        if name in FIRST_NAMED:
+            value = _ordered(value, "first_event_at", FIRST_NAMED[name]).first()
+        elif name in LAST_NAMED:
+            value = _ordered(value, "last_event_at", LAST_NAMED[name]).last()
+        elif any(name in beside for beside in BESIDE.values()):
+            continue
         elif isinstance(kind, pl.List):
-            merged.append(value.explode().drop_nulls().unique().sort())
+            items = value.explode().drop_nulls()
+            merged.append((items if name == "order_values" else items.unique()).sort())
             continue
         elif name.startswith("first_") or not kind.is_numeric():
             value = value.min() if name.startswith("first_") else value.max()
@@ -143,7 +169,29 @@ def merge_actors(customer_days: pl.LazyFrame) -> pl.LazyFrame:
         merged.append(value.cast(kind).alias(name))
     one = rows.join(several.lazy(), on="customer_key", how="anti", maintain_order="none")
     more = rows.join(several.lazy(), on="customer_key", how="semi", maintain_order="none")
-    return pl.concat([one, more.group_by(day).agg(merged).select(schema.names())])
+    together = more.group_by(day).agg(merged)
+    for items, beside in BESIDE.items():
+        if set(beside) <= schema.keys():
+            together = together.join(_added_up(more, items, beside), on=day, how="left")
+    return pl.concat([one, together.with_columns(pl.col(pl.List).fill_null([])).select(schema.names())])
+
+
+def _added_up(rows: pl.LazyFrame, items: str, beside: tuple[str, ...]) -> pl.LazyFrame:
+    """Add the lists beside a list of items up, over the rows of one customer and day."""
+    day = ["customer_key", "event_day"]
+    exploded = rows.filter(pl.col(items).list.len() > 0).select(*day, items, *beside).explode(items, *beside)
+    return (
+        exploded.group_by(*day, items)
+        .agg(pl.col(beside).sum())
+        .group_by(day)
+        .agg(pl.col(beside).sort_by(items))
+    )
+
+
+def _ordered(value: pl.Expr, at: str, named: tuple[str, ...]) -> pl.Expr:
+    """Put the values of the rows that name something in order of time, and at one time by what they name."""
+    kept = pl.col(named[0]).is_not_null()
+    return value.filter(kept).sort_by(pl.col(each).filter(kept) for each in (at, *named))
 
 
 def _of_actors(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -189,13 +237,16 @@ def _activity(events: pl.LazyFrame, timezone: str) -> pl.LazyFrame:
 def _ledger(orders: pl.LazyFrame) -> pl.LazyFrame:
     """Add up purchases and refunds."""
     sale, refund = (pl.col("kind") == kind for kind in ("sale", "refund"))
+    value = pl.col("gross") - pl.col("discount")
+    at_place = pl.when(pl.col("country").is_not_null()).then("event_time")
     coupon = pl.col("coupon").is_not_null()
     return in_base_currency(orders).group_by(KEYS).agg(
         sale.sum().alias("orders"),
         pl.when(sale).then("lines").sum().alias("order_lines"),
         pl.when(sale).then("units").sum().alias("units"),
-        *(pl.col(name).sum() for name in ("gross", "discount", "refunded", "net")),
-        pl.when(sale).then(pl.col("gross") - pl.col("discount")).max().alias("max_order_value"),
+        *(pl.col(name).sum() for name in MONEY),
+        pl.when(sale).then(value).max().alias("max_order_value"),
+        pl.when(sale).then(value).drop_nulls().sort().alias("order_values"),
         refund.sum().alias("refunds"),
         (sale & coupon).sum().alias("coupon_orders"),
         (sale & (pl.col("discount") > 0)).sum().alias("discounted_orders"),
@@ -203,34 +254,76 @@ def _ledger(orders: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("event_time").min().alias("first_document_at"),
         pl.when(sale).then("event_time").max().alias("last_order_at"),
         pl.when(refund).then("event_time").max().alias("last_refund_at"),
+        # Two documents of one moment may name two places: the place itself decides between them.
+        pl.col("country").filter(at_place == at_place.min()).min().alias("first_document_country"),
+        pl.col("country").filter(at_place == at_place.max()).max().alias("last_document_country"),
     )
 
 
 def _visits(sessions: pl.LazyFrame) -> pl.LazyFrame:
     """Add up visits; those of one customer never overlap, so first and last are unambiguous."""
     cart = pl.col("adds") > 0
-    named_at = pl.when(pl.col("campaign_source").is_not_null()).then("first_event_at")
     return sessions.group_by(KEYS).agg(
         (~pl.col("continued")).sum().alias("sessions"),
         pl.col("duration_seconds").sum().alias("session_seconds"),
         pl.col("bounced").sum().alias("bounced_sessions"),
         cart.sum().alias("cart_sessions"),
         (cart & (pl.col("orders") == 0)).sum().alias("abandoned_sessions"),
-        pl.col("campaign_source").min_by(named_at).alias("first_campaign_source"),
-        pl.col("campaign_source").max_by(named_at).alias("last_campaign_source"),
+        *(
+            extreme(pl.col(name), pl.when(pl.col(group[0]).is_not_null()).then("first_event_at")).alias(f"{end}_{name}")
+            for end, extreme in zip(ENDS, (pl.Expr.min_by, pl.Expr.max_by), strict=True)
+            for group in NAMED
+            for name in group
+        ),
     )
 
 
-def _baskets(order_lines: pl.LazyFrame) -> tuple[pl.LazyFrame, ...]:
-    """List the goods bought, with their categories and brands."""
-    goods = order_lines.filter((pl.col("kind") == "sale") & pl.col("is_product"))
-    return tuple(
-        _each_once(goods, column).rename({column: name})
-        for column, name in (
-            ("product_id", "bought_products"),
-            ("category", "bought_categories"),
-            ("brand", "bought_brands"),
+def _carts(acted: pl.LazyFrame, documents: pl.LazyFrame, base_currency: str | None) -> pl.LazyFrame:
+    """Add up what was put into the cart and taken out again after the day's last purchase."""
+    moment, added = pl.col("event_time"), pl.col("event") == "product_added"
+    bought = documents.filter(pl.col("kind") == "sale").group_by(KEYS).agg(bought_at=moment.max())
+    sign = pl.when(added).then(1).otherwise(-1)
+    units = sign * pl.col("quantity").fill_null(1)
+    priced = pl.col("currency").fill_null(base_currency) == base_currency if base_currency else pl.lit(value=True)
+    price = pl.when(priced).then("price").otherwise(pl.lit(0).cast(pl.Decimal(18, 4))).fill_null(0)
+    return (
+        acted.filter(pl.col("event").is_in(["product_added", "product_removed"]))
+        .select(*KEYS, "event_time", units=units, value=(units * price).cast(pl.Decimal(38, 4)))
+        .join(bought, on=KEYS, how="left")
+        .filter(pl.col("bought_at").is_null() | (moment > pl.col("bought_at")))
+        .group_by(KEYS)
+        .agg(
+            cart_units_left=pl.col("units").sum(),
+            cart_value_left=pl.col("value").sum().cast(pl.Decimal(18, 4)),
+            last_cart_at=moment.max(),
         )
+    )
+
+
+def _methods(payments: pl.LazyFrame) -> pl.LazyFrame:
+    return _each_once(payments, "method").rename({"method": "payment_methods"})
+
+
+def _baskets(order_lines: pl.LazyFrame) -> tuple[pl.LazyFrame, ...]:
+    """List the goods bought, with their categories and brands and what these came to."""
+    goods = order_lines.filter((pl.col("kind") == "sale") & pl.col("is_product"))
+    return (
+        _each_once(goods, "product_id").rename({"product_id": "bought_products"}),
+        _added_by(goods, "category", bought_category_units="quantity", bought_category_gross="gross").rename(
+            {"category": "bought_categories"}
+        ),
+        _added_by(goods, "brand", bought_brand_gross="gross").rename({"brand": "bought_brands"}),
+    )
+
+
+def _added_by(rows: pl.LazyFrame, column: str, **sums: str) -> pl.LazyFrame:
+    """List a column's distinct values per customer and day, sorted, and what other columns come to for each."""
+    return (
+        rows.filter(pl.col(column).is_not_null())
+        .group_by(*KEYS, column)
+        .agg(pl.col(summed).sum().alias(name) for name, summed in sums.items())
+        .group_by(KEYS)
+        .agg(pl.col(column).sort(), *(pl.col(name).sort_by(column) for name in sums))
     )
 
 

@@ -1,18 +1,24 @@
-"""What one customer looks like at the end of a day: windows, rhythm, breadth, rates and habits.
+"""What one customer looks like at the end of a day: windows, rhythm, breadth, rates, habits, taste, carts and places.
 
-Adds up `customer_days` of the as-of day and before, and nothing else: no raw events, no other
-customers, no model. Sums stay integers (money in ten-thousandths) until the last step, so that
-neither the order of rows nor the way they are cut into days changes a bit of the result. A window
-of n days is the as-of day and the n - 1 days before it.
+Adds up the state of the past and the `customer_days` of the last year: no raw events and no model. Sums stay integers
+(money in ten-thousandths) until the last step, so that neither the order of rows nor the way they are cut into days
+changes a bit of the result. A window of n days is the as-of day and the n - 1 days before it. Only price bands look at
+other customers: at what everybody paid.
 """
 
+from collections.abc import Sequence
 from datetime import date
 
 import polars as pl
 
 from insight_assets.contracts.types import float_of
+from insight_assets.features import taste
+from insight_assets.features.acquisition import channel_group
 from insight_assets.features.customer_days import merge_actors
+from insight_assets.features.customer_state import GROUPS, LAST_SEEN, PURCHASES, as_one_person, state_of_days
+from insight_assets.features.money import MONEY
 from insight_assets.features.vocabulary import CHANNELS, DAY_PARTS
+from insight_assets.features.windows import WINDOWS, sum_windows, windowed
 
 MONEY_SCALE = 10_000
 """Ten-thousandths in one unit of money: tables hold `Decimal(18, 4)`."""
@@ -20,152 +26,191 @@ MONEY_SCALE = 10_000
 ENTROPY_SCALE = 2**32
 """Fixed-point scale of the entropy's terms: whole numbers add up to the same sum in any order."""
 
-LIFETIME = None
-MONEY = ("gross", "discount", "refunded", "net")
-LAST_SEEN = {
-    "event": "events",
-    "session": "sessions",
-    "view": "product_views",
-    "search": "searches",
-    "add": "adds",
-    "checkout": "checkouts",
-    "order": "orders",
-    "refund": "refunds",
-    "review": "reviews",
-    "ticket": "tickets",
-}
-"""Kind of last event to the daily count that tells of it."""
+ROWS_AT_ONCE = 1_000_000
+"""Customer days described at a time; more of them are taken in slices of customers, so that memory stays flat."""
 
-WINDOWED: dict[str, tuple[int | None, ...]] = {
-    "active_days": (7, 30, 90, 365, LIFETIME),
-    "events": (7, 30, 90, 365, LIFETIME),
-    "sessions": (7, 30, 90, 365, LIFETIME),
-    "product_views": (30, 90, 365),
-    "searches": (30, 90),
-    "adds": (30, 90),
-    "checkouts": (30, 90),
-    "orders": (7, 30, 90, 365, LIFETIME),
-    "purchase_days": (365, LIFETIME),
-    "units": (365, LIFETIME),
-    "net": (7, 30, 90, 365, LIFETIME),
-    "gross": (90, 365, LIFETIME),
-    "discount": (365, LIFETIME),
-    "refunded": (365, LIFETIME),
-    "order_lines": (365,),
-    "coupon_orders": (365,),
-    "discounted_orders": (365,),
-    "zero_result_searches": (90,),
-    "payment_failures": (90,),
-    "bounced_sessions": (90,),
-    "cart_sessions": (90,),
-    "abandoned_sessions": (90,),
-    "session_seconds": (90,),
-    "wishlists": (90,),
-    "reviews": (365,),
-    "rating_sum": (365,),
-    "tickets": (90,),
-    "refunds": (365,),
-    "weekend_days": (365,),
-    **{f"events_{part}": (365,) for part in DAY_PARTS},
-    **{f"events_{channel}": (365,) for channel in CHANNELS},
-    **{f"weekday_{weekday}": (365,) for weekday in range(1, 8)},
-}
-"""Daily sum to the windows, in days, over which it is added up."""
+CART_DAYS = 30
+"""Days after which what still lies in a cart is no longer an open cart."""
 
-PUBLISHED = (
-    "active_days",
+YEAR = (365,)
+RATED = (30, 90, 365)
+
+COUNTS: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(
+        ("active_days", "events", "sessions", "product_views", "searches", "adds", "checkouts", "orders", "refunds"),
+        WINDOWS,
+    ),
+    "purchase_days": (90, 365),
+    "units": RATED,
+    "page_views": (30, 90),
+    "list_views": (30, 90),
+    "product_clicks": (30, 90),
+    "removes": (30, 90),
+    "cart_views": (30, 90),
+    "payments_entered": (90,),
+    "payment_failures": (30, 90, 365),
+    "coupons_applied": (90, 365),
+    "coupons_denied": (90, 365),
+    "promotions_viewed": (90,),
+    "promotions_clicked": (90,),
+    "wishlists": (30, 90, 365),
+    "shares": (90, 365),
+    "reviews": (90, 365),
+    "tickets": (7, 30, 90, 365),
+    "cart_sessions": RATED,
+    "abandoned_sessions": RATED,
+}
+"""Daily sum to the windows over which it is published."""
+
+LIFETIME_COUNTS = (
     "events",
     "sessions",
     "product_views",
     "searches",
     "adds",
     "checkouts",
-    "orders",
-    "purchase_days",
-    "wishlists",
+    "refunds",
+    "units",
+    "payment_failures",
     "reviews",
     "tickets",
-    "refunds",
+    "cart_sessions",
+    "abandoned_sessions",
 )
-"""Sums that are columns themselves; the others only feed rates, shares and money."""
+"""Sums of the state that are published; active days, purchases and purchase days are counted from its lists."""
 
-BEFORE = {"events": (60, 30), "orders": (180, 90), "gross": (180, 90)}
-"""Daily sum to the window (oldest age, newest age) that a trend compares with."""
+PARTS: dict[str, tuple[int, ...]] = {
+    "order_lines": YEAR,
+    "coupon_orders": YEAR,
+    "discounted_orders": YEAR,
+    "zero_result_searches": (90,),
+    "bounced_sessions": (90,),
+    "session_seconds": (90,),
+    "rating_sum": YEAR,
+    "weekend_days": YEAR,
+    **{f"events_{part}": YEAR for part in DAY_PARTS},
+    **{f"events_{channel}": YEAR for channel in CHANNELS},
+    **{f"weekday_{weekday}": YEAR for weekday in range(1, 8)},
+}
+"""Daily sums that only feed rates and shares."""
+
+SUMS = {**COUNTS, **dict.fromkeys(MONEY, WINDOWS), **PARTS}
+
+NAMES = {"cart_sessions": "carts", "abandoned_sessions": "abandoned_carts"}
+"""Daily sum to how its windows are called, where that differs."""
 
 
-def build_customer_features(customer_days: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+def build_customer_features(
+    customer_days: pl.LazyFrame,
+    *,
+    as_of: date,
+    state: pl.LazyFrame | None = None,
+    rows_at_once: int = ROWS_AT_ONCE,
+) -> pl.LazyFrame:
     """Describe every customer seen on or before a day.
 
     Args:
-        customer_days: rows of the contract `customer_days`; days after `as_of` are ignored, order
-            does not matter.
+        customer_days: rows of the contract `customer_days`, `customer_key` being the person; days after `as_of` are
+            ignored, order does not matter. Where there is a state, the last 365 days are enough.
         as_of: as-of day.
+        state: rows of the contract `customer_state` as of the same day, `customer_key` being the person; None to add
+            the whole past up. The result is the same.
+        rows_at_once: customer days described at a time.
 
     Returns:
         One row a customer with the columns of the contract `customer_features`, sorted by
         `customer_key`. Counts are 0 and ages, rates and means are null where nothing happened.
     """
-    days = merge_actors(customer_days.filter(pl.col("event_day") <= as_of)).with_columns(
-        age=(pl.lit(as_of) - pl.col("event_day")).dt.total_days().cast(pl.Int32)
-    )
-    return (
-        _sums(days)
-        .join(_purchase_rhythm(days), on="customer_key", how="left")
-        .join(_breadth(days), on="customer_key", how="left")
-        .join(_currencies(days), on="customer_key", how="left")
-        .join(_campaigns(days), on="customer_key", how="left")
-        .select(_columns(as_of))
-        .sort("customer_key")
-    )
+    past = customer_days.filter(pl.col("event_day") <= as_of)
+    # What a purchase costs is cut by the purchases of all customers, before these are taken in slices.
+    cuts = taste.price_cuts(_aged(_recent(past, as_of), as_of))
+    rows = (past if state is None else _recent(past, as_of)).select(pl.len()).collect().item()
+    slices = 1 + rows // rows_at_once
+    frames = []
+    for number in range(slices):
+        days, held = (
+            each if each is None or slices == 1 else each.filter(_slice(slices) == number) for each in (past, state)
+        )
+        people = state_of_days(merge_actors(days), "customer_key") if held is None else as_one_person(held)
+        # A dozen sums follow, and each would read a year of files again.
+        recent = _recent(days, as_of).collect().lazy()
+        frames.append(_describe(recent, people, as_of, cuts))
+    return pl.concat(frames).sort("customer_key").lazy()
 
 
-def _sums(days: pl.LazyFrame) -> pl.LazyFrame:
-    """Add every daily sum up over its windows, in whole numbers."""
+def _slice(slices: int) -> pl.Expr:
+    return pl.col("customer_key").cast(pl.UInt64, wrap_numerical=True) % slices
+
+
+def _recent(days: pl.LazyFrame, as_of: date) -> pl.LazyFrame:
+    return days.filter(pl.col("event_day") > pl.lit(as_of) - pl.duration(days=WINDOWS[-1]))
+
+
+def _aged(days: pl.LazyFrame, as_of: date, day: str = "event_day") -> pl.LazyFrame:
+    return days.with_columns(age=(pl.lit(as_of) - pl.col(day)).dt.total_days().cast(pl.Int32))
+
+
+def _describe(days: pl.LazyFrame, people: pl.LazyFrame, as_of: date, cuts: pl.DataFrame) -> pl.DataFrame:
+    """Describe some customers.
+
+    Args:
+        days: their rows of the last year, actors side by side.
+        people: their states, one row each.
+        as_of: as-of day.
+        cuts: bands of prices, as `taste.price_cuts` gives them.
+    """
+    known = people.sort("customer_key").collect()
+    merged = _aged(merge_actors(days), as_of)
+    sums = sum_windows(_numbers(merged), known["customer_key"], key="customer_key", wanted=SUMS)
+    purchases = _purchases(known.lazy(), as_of)
+    parts: Sequence[pl.LazyFrame] = (
+        _rhythm(purchases),
+        _seen_days(known.lazy(), purchases),
+        _breadth(merged),
+        _order_values(merged),
+        _carts(_aged(days, as_of)),
+        taste.favourites(merged, items="bought_categories", spent="bought_category_gross", name="category"),
+        taste.favourites(merged, items="bought_brands", spent="bought_brand_gross", name="brand"),
+        taste.most_viewed(merged, window=90).select(
+            "customer_key", top_viewed_category_90d="item", top_viewed_category_90d_share="share"
+        ),
+        taste.price_band(merged, cuts),
+    )
+    wide = known.drop(PURCHASES).with_columns(pl.Series(name, values) for name, values in sums.items()).lazy()
+    for part in parts:
+        wide = wide.join(part, on="customer_key", how="left")
+    return wide.select(_columns(as_of)).collect()
+
+
+def _numbers(days: pl.LazyFrame) -> pl.LazyFrame:
+    """Give each customer day's numbers, all of them whole."""
     active = (pl.col("events") > 0) | (pl.col("orders") > 0)
     weekday = pl.col("event_day").dt.weekday()
-    daily = days.with_columns(
-        *(_units_of_money(column) for column in (*MONEY, "max_order_value")),
-        active_days=active.cast(pl.Int64),
-        purchase_days=(pl.col("orders") > 0).cast(pl.Int64),
-        weekend_days=(active & (weekday >= 6)).cast(pl.Int64),
-        **{
-            f"weekday_{number}": (active & (weekday == number)).cast(pl.Int64)
-            for number in range(1, 8)
-        },
-    )
-    age = pl.col("age")
-    windows = [
-        _sum_where(name, None if window is LIFETIME else age < window).alias(
-            _windowed(name, window)
-        )
-        for name, sizes in WINDOWED.items()
-        for window in sizes
-    ]
-    before = [
-        _sum_where(name, (age < oldest) & (age >= newest)).alias(f"{name}_before")
-        for name, (oldest, newest) in BEFORE.items()
-    ]
-    ages = [
-        pl.when(pl.col(column) > 0).then(age).min().alias(f"days_since_last_{kind}")
-        for kind, column in LAST_SEEN.items()
-    ]
-    return daily.group_by("customer_key").agg(
-        pl.col("event_day").min().alias("first_seen_day"),
-        age.max().alias("tenure_days"),
-        pl.col("max_order_value").max().alias("max_order_value_lifetime"),
-        *windows,
-        *before,
-        *ages,
+    return days.with_columns(
+        *(_units_of_money(pl.col(column)).alias(column) for column in MONEY),
+        active_days=active,
+        purchase_days=pl.col("orders") > 0,
+        weekend_days=active & (weekday >= 6),
+        **{f"weekday_{number}": active & (weekday == number) for number in range(1, 8)},
     )
 
 
-def _purchase_rhythm(days: pl.LazyFrame) -> pl.LazyFrame:
-    """Measure the gaps between successive purchase days, and what the first of them brought."""
+def _purchases(people: pl.LazyFrame, as_of: date) -> pl.LazyFrame:
+    """List the purchase days of all customers, with what was bought in ten-thousandths."""
+    rows = people.filter(pl.col("purchase_days").list.len() > 0).select("customer_key", *PURCHASES).explode(PURCHASES)
+    days = rows.group_by("customer_key", "purchase_days").agg(
+        pl.col("purchase_orders").cast(pl.Int64).sum().alias("orders"),
+        _units_of_money(pl.col("purchase_values")).sum().alias("value"),
+        pl.col("purchase_seen").any().alias("seen"),
+    )
+    return _aged(days, as_of, "purchase_days").collect().lazy()
+
+
+def _rhythm(purchases: pl.LazyFrame) -> pl.LazyFrame:
+    """Measure the gaps between successive purchase days, and what the first and last of them brought."""
     gap = pl.col("gap").cast(pl.Int64)
     return (
-        days.filter(pl.col("orders") > 0)
-        .select("customer_key", "event_day", "age", value=_goods_value())
-        .sort("customer_key", "event_day")
+        purchases.sort("customer_key", "age", descending=[False, True])
         .with_columns(
             gap=pl.when(pl.col("customer_key") == pl.col("customer_key").shift(1)).then(
                 pl.col("age").shift(1) - pl.col("age")
@@ -179,10 +224,31 @@ def _purchase_rhythm(days: pl.LazyFrame) -> pl.LazyFrame:
             gap.max().alias("max_gap_days"),
             gap.min_by("age").alias("last_gap_days"),
             pl.col("age").max().alias("age_days"),
+            pl.col("age").min().alias("days_since_last_order"),
+            pl.col("purchase_days").min().alias("first_order_day"),
+            pl.col("purchase_days").max().alias("last_order_day"),
             pl.col("value").sum().alias("value_all"),
             pl.col("value").max_by("age").alias("value_first"),
+            pl.col("value").min_by("age").alias("value_last"),
+            pl.col("orders").sum().alias("orders_lifetime"),
+            pl.len().alias("purchase_days_lifetime"),
         )
     )
+
+
+def _seen_days(people: pl.LazyFrame, purchases: pl.LazyFrame) -> pl.LazyFrame:
+    """Count the days on which a customer did something or bought."""
+    own = people.select("customer_key", "event_days")
+    unseen = (
+        purchases.filter(~pl.col("seen"))
+        .select("customer_key", "purchase_days")
+        .join(own, on="customer_key")
+        .filter(~pl.col("event_days").list.contains(pl.col("purchase_days")))
+        .group_by("customer_key")
+        .agg(unseen=pl.len().cast(pl.Int64))
+    )
+    days = pl.col("event_days").list.n_unique().cast(pl.Int64) + pl.col("unseen").fill_null(0)
+    return own.join(unseen, on="customer_key", how="left").select("customer_key", active_days_lifetime=days)
 
 
 def _breadth(days: pl.LazyFrame) -> pl.LazyFrame:
@@ -194,9 +260,7 @@ def _breadth(days: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("item").n_unique().alias("products_bought_90d"),
         ),
         _listed(recent, "bought_brands").agg(pl.col("item").n_unique().alias("brands_bought_90d")),
-        _listed(recent, "viewed_categories").agg(
-            pl.col("item").n_unique().alias("categories_viewed_90d")
-        ),
+        _listed(recent, "viewed_categories").agg(pl.col("item").n_unique().alias("categories_viewed_90d")),
     ]
     n = pl.col("n").cast(pl.Float64)
     categories = (
@@ -216,170 +280,284 @@ def _breadth(days: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _listed(days: pl.LazyFrame, column: str, *more: str) -> "pl.lazyframe.group_by.LazyGroupBy":
-    items = days.filter(pl.col(column).list.len() > 0).select(
-        "customer_key", pl.col(column).alias("item")
-    )
+    items = days.filter(pl.col(column).list.len() > 0).select("customer_key", pl.col(column).alias("item"))
     return items.explode("item").group_by("customer_key", *more)
 
 
-def _currencies(days: pl.LazyFrame) -> pl.LazyFrame:
-    return _listed(days, "currencies").agg(pl.col("item").n_unique().alias("currencies"))
+def _order_values(days: pl.LazyFrame) -> pl.LazyFrame:
+    """List the values of a year's purchases, smallest first."""
+    return _listed(days, "order_values").agg(pl.col("item").sort().alias("order_values_365d"))
 
 
-def _campaigns(days: pl.LazyFrame) -> pl.LazyFrame:
-    """Find the first and the last marketing source; one row a day leaves no ties."""
+def _carts(days: pl.LazyFrame) -> pl.LazyFrame:
+    """Find what lies in a customer's cart: put in since the last purchase and not taken out again.
+
+    Actors stay apart here, for what one of them bought leaves what another put in later where it is.
+    """
+    recent = days.filter(pl.col("age") < CART_DAYS)
+    bought = recent.group_by("customer_key").agg(bought_at=pl.col("last_order_at").max())
+    since = pl.col("bought_at").is_null()
     return (
-        days.filter(pl.col("first_campaign_source").is_not_null())
+        recent.filter(pl.col("last_cart_at").is_not_null())
+        .select("customer_key", "age", "last_cart_at", "last_add_at", "cart_units_left", "cart_value_left")
+        .join(bought, on="customer_key")
+        .filter(since | (pl.col("last_cart_at") > pl.col("bought_at")))
         .group_by("customer_key")
         .agg(
-            pl.col("first_campaign_source").max_by("age"),
-            pl.col("last_campaign_source").min_by("age"),
+            pl.col("cart_units_left").sum(),
+            _units_of_money(pl.col("cart_value_left")).sum().alias("cart_value_left"),
+            pl.when(since | (pl.col("last_add_at") > pl.col("bought_at")))
+            .then("last_add_at")
+            .max()
+            .alias("last_add_at"),
+            pl.when(pl.col("last_add_at").is_not_null() & (since | (pl.col("last_add_at") > pl.col("bought_at"))))
+            .then("age")
+            .min()
+            .alias("cart_age"),
+        )
+        .filter((pl.col("cart_units_left") > 0) & pl.col("cart_age").is_not_null())
+        .select(
+            "customer_key",
+            open_cart_units="cart_units_left",
+            open_cart_value=pl.col("cart_value_left").clip(lower_bound=0),
+            open_cart_age_days="cart_age",
         )
     )
 
 
 def _columns(as_of: date) -> list[pl.Expr]:
     """Write the contract's columns from the sums."""
-    kept = [pl.col(_windowed(name, window)) for name in PUBLISHED for window in WINDOWED[name]]
-    weekday = pl.max_horizontal(
-        pl.col(f"weekday_{number}_365d") * 10 + (7 - number) for number in range(1, 8)
-    )
-    goods = pl.col("gross_365d") - pl.col("discount_365d")
-    goods_lifetime = pl.col("gross_lifetime") - pl.col("discount_lifetime")
-    deviation = (
-        (pl.col("gaps") * pl.col("gap_squares") - pl.col("gap_sum") ** 2).cast(pl.Float64).sqrt()
-    )
-    entropy = (
-        pl.col("category_days_90d").cast(pl.Float64).log(2)
-        - pl.col("entropy_terms_90d") / ENTROPY_SCALE / pl.col("category_days_90d")
-    ).clip(lower_bound=0)
     return [
         pl.col("customer_key"),
         pl.lit(as_of).alias("as_of"),
         pl.col("first_seen_day"),
-        pl.col("tenure_days"),
-        *(pl.col(f"days_since_last_{kind}") for kind in LAST_SEEN),
-        *kept,
-        pl.col("units_lifetime"),
-        *(_money(_windowed("net", window)) for window in WINDOWED["net"]),
-        _money("gross_lifetime"),
-        _money("refunded_lifetime"),
-        _ratio(goods, pl.col("orders_365d") * MONEY_SCALE).alias("mean_order_value_365d"),
-        _money("max_order_value_lifetime"),
+        _days_until(as_of, "first_seen_day").alias("tenure_days"),
+        *_touches(as_of),
+        *_ages(as_of),
+        *_counts(),
+        *_money_columns(),
+        *_rhythm_columns(),
+        *_breadth_columns(),
+        *_rates(),
+        *_habits(),
+        *_models_inputs(),
+    ]
+
+
+def _days_until(as_of: date, day: str) -> pl.Expr:
+    return (pl.lit(as_of) - pl.col(day)).dt.total_days().cast(pl.Int32)
+
+
+def _touches(as_of: date) -> list[pl.Expr]:
+    named = [f"{end}_{name}" for end in ("first", "last") for group in GROUPS.values() for name in group]
+    return [
+        *(pl.col(name) for name in named),
+        *(
+            channel_group(f"{end}_campaign_source", f"{end}_campaign_medium").alias(f"{end}_channel_group")
+            for end in ("first", "last")
+        ),
+        *(_days_until(as_of, f"{end}_campaign_day").alias(f"days_since_{end}_touch") for end in ("first", "last")),
+    ]
+
+
+def _ages(as_of: date) -> list[pl.Expr]:
+    return [
+        *(_days_until(as_of, f"last_{kind}_day").alias(f"days_since_last_{kind}") for kind in LAST_SEEN),
+        pl.col("days_since_last_order"),
+        pl.col("first_order_day"),
+        pl.col("last_order_day"),
+    ]
+
+
+def _counts() -> list[pl.Expr]:
+    windows = [
+        pl.col(windowed(name, window)).alias(windowed(NAMES.get(name, name), window))
+        for name, sizes in COUNTS.items()
+        for window in sizes
+    ]
+    lifetime = [pl.col(name).alias(windowed(NAMES.get(name, name), None)) for name in LIFETIME_COUNTS]
+    counted = [
+        pl.col(name).fill_null(0) for name in ("active_days_lifetime", "orders_lifetime", "purchase_days_lifetime")
+    ]
+    return [*windows, *lifetime, *counted]
+
+
+def _money_columns() -> list[pl.Expr]:
+    goods = {window: _goods(window) for window in (90, 365)}
+    lifetime = _units_of_money(pl.col("gross")) - _units_of_money(pl.col("discount"))
+    orders = pl.col("orders_lifetime")
+    return [
+        *(_money(pl.col(windowed(name, window))).alias(windowed(name, window)) for name in MONEY for window in WINDOWS),
+        *(float_of(pl.col(name)).alias(windowed(name, None)) for name in MONEY),
+        *(
+            _ratio(value, pl.col(f"orders_{window}d") * MONEY_SCALE).alias(f"mean_order_value_{window}d")
+            for window, value in goods.items()
+        ),
+        _ratio(lifetime, orders * MONEY_SCALE).alias("mean_order_value_lifetime"),
+        _median("order_values_365d").alias("median_order_value_365d"),
+        _median("order_values").alias("median_order_value_lifetime"),
+        float_of(pl.col("order_values_365d").list.max()).alias("max_order_value_365d"),
+        float_of(pl.col("max_order_value")).alias("max_order_value_lifetime"),
+        _money(pl.col("value_last")).alias("last_purchase_value"),
         _ratio(pl.col("units_365d"), pl.col("orders_365d")).alias("units_per_order_365d"),
+        _ratio(pl.col("units"), orders).alias("units_per_order_lifetime"),
         _ratio(pl.col("order_lines_365d"), pl.col("orders_365d")).alias("lines_per_order_365d"),
+        *(
+            _ratio(_units_of_money(pl.col(name)), orders * MONEY_SCALE).alias(f"{name}_per_order_lifetime")
+            for name in ("discount", "tax", "shipping")
+        ),
+        _ratio(pl.col("discount_365d"), pl.col("gross_365d")).alias("discount_share_365d"),
+        _ratio(pl.col("refunded_365d"), goods[365]).alias("refund_share_365d"),
+        _ratio(_units_of_money(pl.col("refunded")), lifetime).alias("refund_share_lifetime"),
+        _ratio(pl.col("coupon_orders_365d"), pl.col("orders_365d")).alias("coupon_order_share_365d"),
+        _ratio(pl.col("discounted_orders_365d"), pl.col("orders_365d")).alias("discounted_order_share_365d"),
+        pl.col("currencies").list.len().alias("currencies"),
+        pl.col("payment_methods"),
+        pl.col("payment_methods").list.len().alias("payment_methods_used"),
+    ]
+
+
+def _goods(window: int) -> pl.Expr:
+    return pl.col(windowed("gross", window)) - pl.col(windowed("discount", window))
+
+
+def _rhythm_columns() -> list[pl.Expr]:
+    deviation = (pl.col("gaps") * pl.col("gap_squares") - pl.col("gap_sum") ** 2).cast(pl.Float64).sqrt()
+    return [
         _ratio(pl.col("gap_sum"), pl.col("gaps")).alias("mean_gap_days"),
         pl.when(pl.col("gaps") > 1).then(deviation / pl.col("gaps")).alias("std_gap_days"),
         pl.when(pl.col("gaps") > 1).then(deviation / pl.col("gap_sum")).alias("cv_gap"),
         pl.col("last_gap_days"),
         pl.col("max_gap_days"),
-        _ratio(pl.col("days_since_last_order") * pl.col("gaps"), pl.col("gap_sum")).alias(
-            "expected_gap_ratio"
+        _ratio(pl.col("days_since_last_order") * pl.col("gaps"), pl.col("gap_sum")).alias("expected_gap_ratio"),
+    ]
+
+
+def _breadth_columns() -> list[pl.Expr]:
+    entropy = (
+        pl.col("category_days_90d").cast(pl.Float64).log(2)
+        - pl.col("entropy_terms_90d") / ENTROPY_SCALE / pl.col("category_days_90d")
+    ).clip(lower_bound=0)
+    counted = ("products_bought_90d", "categories_bought_90d", "brands_bought_90d", "categories_viewed_90d")
+    ranks = range(1, taste.TOP + 1)
+    return [
+        *(pl.col(name).fill_null(0) for name in counted),
+        entropy.alias("category_entropy_90d"),
+        (1 - _ratio(pl.col("products_bought_90d"), pl.col("product_days_90d"))).alias("repeat_product_share_90d"),
+        *(
+            pl.col(f"top_{name}_{rank}{what}").alias(f"top_{name}_{rank}_365d{what}")
+            for name in ("category", "brand")
+            for rank in ranks
+            for what in ("", "_share", "_recency")
+        ),
+        pl.col("top_viewed_category_90d"),
+        pl.col("top_viewed_category_90d_share"),
+        pl.col("price_band").alias("price_band_365d"),
+    ]
+
+
+def _rates() -> list[pl.Expr]:
+    rates = {
+        "adds_per_view": ("adds", "product_views"),
+        "checkouts_per_add": ("checkouts", "adds"),
+        "orders_per_checkout": ("orders", "checkouts"),
+        "orders_per_session": ("orders", "sessions"),
+        "orders_per_view": ("orders", "product_views"),
+        "cart_abandonment": ("abandoned_sessions", "cart_sessions"),
+    }
+    return [
+        *(
+            _ratio(pl.col(f"{part}_{window}d"), pl.col(f"{whole}_{window}d")).alias(f"{name}_{window}d")
+            for name, (part, whole) in rates.items()
+            for window in RATED
         ),
         *(
-            pl.col(name).fill_null(0)
-            for name in (
-                "products_bought_90d",
-                "categories_bought_90d",
-                "brands_bought_90d",
-                "categories_viewed_90d",
-            )
+            _ratio(
+                pl.col(f"payment_failures_{window}d"),
+                pl.col(f"payment_failures_{window}d") + pl.col(f"orders_{window}d"),
+            ).alias(f"payment_failure_share_{window}d")
+            for window in RATED
         ),
-        entropy.alias("category_entropy_90d"),
-        (1 - _ratio(pl.col("products_bought_90d"), pl.col("product_days_90d"))).alias(
-            "repeat_product_share_90d"
+        _ratio(pl.col("payment_failures"), pl.col("payment_failures") + pl.col("orders_lifetime").fill_null(0)).alias(
+            "payment_failure_share_lifetime"
         ),
-        _ratio(pl.col("adds_90d"), pl.col("product_views_90d")).alias("adds_per_view_90d"),
-        _ratio(pl.col("checkouts_90d"), pl.col("adds_90d")).alias("checkouts_per_add_90d"),
-        _ratio(pl.col("orders_90d"), pl.col("checkouts_90d")).alias("orders_per_checkout_90d"),
-        _ratio(pl.col("orders_90d"), pl.col("sessions_90d")).alias("orders_per_session_90d"),
-        _ratio(pl.col("abandoned_sessions_90d"), pl.col("cart_sessions_90d")).alias(
-            "cart_abandonment_90d"
-        ),
-        _ratio(
-            pl.col("payment_failures_90d"), pl.col("payment_failures_90d") + pl.col("orders_90d")
-        ).alias("payment_failure_share_90d"),
-        _ratio(pl.col("zero_result_searches_90d"), pl.col("searches_90d")).alias(
-            "zero_result_share_90d"
-        ),
+        _ratio(pl.col("zero_result_searches_90d"), pl.col("searches_90d")).alias("zero_result_share_90d"),
         _ratio(pl.col("bounced_sessions_90d"), pl.col("sessions_90d")).alias("bounce_share_90d"),
         _ratio(pl.col("events_90d"), pl.col("sessions_90d")).alias("events_per_session_90d"),
-        _ratio(pl.col("session_seconds_90d"), pl.col("sessions_90d")).alias(
-            "mean_session_seconds_90d"
-        ),
-        _ratio(pl.col("discount_365d"), pl.col("gross_365d")).alias("discount_share_365d"),
-        _ratio(pl.col("refunded_365d"), goods).alias("refund_share_365d"),
-        _ratio(pl.col("refunded_lifetime"), goods_lifetime).alias("refund_share_lifetime"),
-        _ratio(pl.col("coupon_orders_365d"), pl.col("orders_365d")).alias(
-            "coupon_order_share_365d"
-        ),
-        _ratio(pl.col("discounted_orders_365d"), pl.col("orders_365d")).alias(
-            "discounted_order_share_365d"
-        ),
+        _ratio(pl.col("session_seconds_90d"), pl.col("sessions_90d")).alias("mean_session_seconds_90d"),
+        pl.col("open_cart_units"),
+        _money(pl.col("open_cart_value")).alias("open_cart_value"),
+        pl.col("open_cart_age_days"),
+        _ratio(pl.col("rating_sum_365d"), pl.col("reviews_365d")).alias("mean_rating_365d"),
+        _ratio(pl.col("rating_sum"), pl.col("reviews")).alias("mean_rating_lifetime"),
+    ]
+
+
+def _habits() -> list[pl.Expr]:
+    def most(names: Sequence[str]) -> pl.Expr:
+        """Give the place, from 1, of the largest of some sums, the first of equal ones."""
+        packed = [pl.col(name) * 10 + (len(names) - place) for place, name in enumerate(names, 1)]
+        return len(names) - pl.max_horizontal(packed) % 10
+
+    parts = [f"events_{part}_365d" for part in DAY_PARTS]
+    trends = (("events", 30, 60), ("orders", 90, 180), ("gross", 90, 180))
+    return [
         *(
             _ratio(pl.col(f"events_{part}_365d"), pl.col("events_365d")).alias(f"{part}_share_365d")
             for part in DAY_PARTS
         ),
+        pl.when(pl.col("events_365d") > 0)
+        .then(most(parts).replace_strict(dict(enumerate(DAY_PARTS, 1)), return_dtype=pl.String))
+        .alias("preferred_day_part_365d"),
         _ratio(pl.col("weekend_days_365d"), pl.col("active_days_365d")).alias("weekend_share_365d"),
         pl.when(pl.col("active_days_365d") > 0)
-        .then(7 - weekday % 10)
+        .then(most([f"weekday_{number}_365d" for number in range(1, 8)]))
         .alias("preferred_weekday_365d"),
         *(
-            _ratio(pl.col(f"events_{channel}_365d"), pl.col("events_365d")).alias(
-                f"{channel}_share_365d"
-            )
+            _ratio(pl.col(f"events_{channel}_365d"), pl.col("events_365d")).alias(f"{channel}_share_365d")
             for channel in CHANNELS
         ),
         *(
-            _ratio(
-                pl.col(recent) - pl.col(f"{name}_before"), pl.col(recent) + pl.col(f"{name}_before")
-            ).alias(trend)
-            for name, recent, trend in (
-                ("events", "events_30d", "events_trend_30d"),
-                ("orders", "orders_90d", "orders_trend_90d"),
-                ("gross", "gross_90d", "gross_trend_90d"),
+            _ratio(2 * pl.col(windowed(name, near)) - pl.col(windowed(name, far)), pl.col(windowed(name, far))).alias(
+                f"{name}_trend_{near}d"
             )
+            for name, near, far in trends
         ),
-        _ratio(pl.col("rating_sum_365d"), pl.col("reviews_365d")).alias("mean_rating_365d"),
-        pl.col("currencies").fill_null(0),
-        pl.col("first_campaign_source"),
-        pl.col("last_campaign_source"),
+    ]
+
+
+def _models_inputs() -> list[pl.Expr]:
+    return [
         pl.col("gaps").alias("x_repeat_purchases"),
         pl.col("gap_sum").alias("t_x_days"),
         pl.col("age_days"),
-        _ratio(pl.col("value_all"), (pl.col("gaps") + 1) * MONEY_SCALE).alias(
-            "mean_purchase_value"
-        ),
+        _ratio(pl.col("value_all"), (pl.col("gaps") + 1) * MONEY_SCALE).alias("mean_purchase_value"),
         _ratio(pl.col("value_all") - pl.col("value_first"), pl.col("gaps") * MONEY_SCALE).alias(
             "mean_repeat_purchase_value"
         ),
     ]
 
 
-def _windowed(name: str, window: int | None) -> str:
-    return f"{name}_lifetime" if window is LIFETIME else f"{name}_{window}d"
-
-
-def _sum_where(name: str, condition: pl.Expr | None) -> pl.Expr:
-    value = pl.col(name).cast(pl.Int64)
-    return (value if condition is None else pl.when(condition).then(value).otherwise(0)).sum()
-
-
-def _money(column: str) -> pl.Expr:
+def _money(units: pl.Expr) -> pl.Expr:
     """Give whole ten-thousandths as the nearest float.
 
     Polars divides by a number as such in a frame of one row and multiplies by its inverse in a longer
     one, so that a customer's value would depend on how many others there are.
     """
-    return float_of(pl.col(column).cast(pl.Decimal(38, 4)) / MONEY_SCALE).alias(column)
+    return float_of(units.cast(pl.Decimal(38, 4)) / MONEY_SCALE)
 
 
-def _units_of_money(column: str) -> pl.Expr:
-    return (pl.col(column) * MONEY_SCALE).cast(pl.Int64)
+def _median(values: str) -> pl.Expr:
+    """Give the median of a sorted list of money."""
+    ordered, last = pl.col(values), pl.col(values).list.len().cast(pl.Int64) - 1
+    middle = [
+        ordered.list.get(place, null_on_oob=True).cast(pl.Decimal(38, 5)) for place in (last // 2, (last + 1) // 2)
+    ]
+    return pl.when(last >= 0).then(float_of((middle[0] + middle[1]) / 2))
 
 
-def _goods_value() -> pl.Expr:
-    return ((pl.col("gross") - pl.col("discount")) * MONEY_SCALE).cast(pl.Int64)
+def _units_of_money(money: pl.Expr) -> pl.Expr:
+    return (money.cast(pl.Decimal(38, 4)) * MONEY_SCALE).cast(pl.Int64)
 
 
 def _ratio(part: pl.Expr, whole: pl.Expr) -> pl.Expr:

@@ -10,6 +10,8 @@ import polars as pl
 from insight_assets.features.vocabulary import by_persons
 from insight_assets.validation.order_books import balance_orders
 
+MONEY = ("gross", "discount", "refunded", "net", "tax", "shipping")
+
 
 def in_base_currency(ledger: pl.LazyFrame) -> pl.LazyFrame:
     """Give rows of `orders` or `order_lines` with their money in the base currency, under the plain names.
@@ -17,7 +19,7 @@ def in_base_currency(ledger: pl.LazyFrame) -> pl.LazyFrame:
     What was cancelled counts as given back: `refunded` holds both, so that net is gross less discount less refunded.
     """
     return ledger.with_columns(
-        *(pl.col(f"{name}_base").alias(name) for name in ("gross", "discount", "net")),
+        *(pl.col(f"{name}_base").alias(name) for name in MONEY if name != "refunded"),
         refunded=pl.col("refunded_base") + pl.col("cancelled_base"),
     )
 
@@ -43,14 +45,24 @@ def without_void_orders(customer_days: pl.LazyFrame, orders: pl.LazyFrame, *, as
     Returns:
         The customer days with fewer `orders` on the days of such sales.
     """
-    keys = ["actor_key", "event_day"]
-    void = (
-        balance_orders(by_persons(orders).filter(pl.col("event_day") <= as_of))
-        .filter(pl.col("void"))
-        .group_by(pl.col("actor_key"), pl.col("sold_on").alias("event_day"))
-        .agg(void=pl.len())
-    )
+    void = void_sales(orders, as_of=as_of)
     counted = pl.col("orders")
     left = pl.max_horizontal(counted.cast(pl.Int64) - pl.col("void").fill_null(0), pl.lit(0, dtype=pl.Int64))
     kind = customer_days.collect_schema()["orders"]
-    return customer_days.join(void, on=keys, how="left").with_columns(left.cast(kind).alias("orders")).drop("void")
+    joined = customer_days.join(void, on=["actor_key", "event_day"], how="left")
+    return joined.with_columns(left.cast(kind).alias("orders")).drop("void")
+
+
+def void_sales(orders: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
+    """Count the orders that were given back whole by a day, by actor and day of the sale: column void.
+
+    Args:
+        orders: rows of the contract `orders`; days after `as_of` are ignored.
+        as_of: the as-of day.
+    """
+    return (
+        balance_orders(by_persons(orders).filter(pl.col("event_day") <= as_of))
+        .filter(pl.col("void"))
+        .group_by(pl.col("actor_key"), pl.col("sold_on").alias("event_day"))
+        .agg(void=pl.len().cast(pl.Int64))
+    )

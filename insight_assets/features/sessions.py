@@ -34,9 +34,14 @@ READ = (
     "event",
     "channel",
     "device",
+    "country",
     "campaign_source",
+    "campaign_medium",
+    "campaign_name",
 )
 """Columns of an event that a visit is made of."""
+
+CAMPAIGN = ("campaign_source", "campaign_medium", "campaign_name")
 
 
 def build_sessions(
@@ -121,6 +126,11 @@ def _parts(acted: pl.DataFrame, gap: timedelta) -> pl.LazyFrame:
     other = pl.col("actor_day") != pl.col("actor_day").shift(1)
     paused = pl.col("event_time").diff() > gap
     kind = pl.col("event")
+    # Source, medium and name are those of one event, the first that names a source.
+    campaigns = (
+        pl.when(pl.col("campaign_source").is_not_null()).then(pl.col(name).fill_null("")).drop_nulls().first().alias(name)
+        for name in CAMPAIGN
+    )
     return (
         ordered.lazy()
         .with_columns(visit=(other | paused).fill_null(value=True).cum_sum())
@@ -133,6 +143,8 @@ def _parts(acted: pl.DataFrame, gap: timedelta) -> pl.LazyFrame:
             pl.len().alias("events"),
             *((kind == event).sum().alias(name) for name, event in COUNTED.items()),
             pl.col("channel").first(),
-            *(pl.col(name).drop_nulls().first() for name in ("device", "campaign_source")),
+            *(pl.col(name).drop_nulls().first() for name in ("device", "country")),
+            *campaigns,
         )
+        .with_columns(pl.when(pl.col(name) != "").then(name).alias(name) for name in CAMPAIGN)
     )

@@ -25,7 +25,9 @@ _UNDER_WAY = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.Da
 @dg.sensor(
     name="landed_files",
     target=dg.AssetSelection.groups("raw", "validated", "features")
-    - dg.AssetSelection.assets("products", "customer_features", "event_sequences", "customer_labels"),
+    - dg.AssetSelection.assets(
+        "products", "customer_state", "customer_features", "product_features", "event_sequences", "customer_labels"
+    ),
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="Builds the event days that newly landed files touch: raw, validated, sessions and daily aggregates",

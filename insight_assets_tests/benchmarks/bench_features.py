@@ -26,9 +26,11 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.features.batches import build_in_batches
 from insight_assets.features.customer_days import build_customer_days
 from insight_assets.features.customer_features import build_customer_features
+from insight_assets.features.customer_state import build_customer_state
 from insight_assets.features.product_days import build_product_days
 from insight_assets.features.sequences import build_event_sequences
 from insight_assets.features.sessions import build_sessions
+from insight_assets.lake import hash_frame
 
 FIRST_DAY = date(2025, 1, 1)
 KINDS = {
@@ -73,6 +75,9 @@ def make_day(day: date, rows: int, customers: int, *, seed: int) -> dict[str, pl
             ),
             "actor_key": key,
             "customer_key": key,
+            "campaign_source": pl.Series([None, None, "google", "mail"], dtype=pl.String).gather(visit % 4),
+            "country": pl.Series(["CN", "SG"]).gather(who[visit] % 2),
+            "quantity": pl.Series(np.ones(rows, dtype=np.int64)),
             "channel": pl.Series(["web", "app", "mini_program"]).gather(draw.integers(0, 3, rows)),
             "device": pl.Series(["mobile", "desktop"]).gather(draw.integers(0, 2, rows)),
             "product_id": pl.select(pl.format("p{}", products)).to_series(),
@@ -89,6 +94,7 @@ def make_day(day: date, rows: int, customers: int, *, seed: int) -> dict[str, pl
         pl.lit("0" * 32).alias("file_hash"),
         pl.int_range(1, pl.len() + 1).alias("line"),
         (pl.col("price") / 100).cast(pl.Decimal(18, 4)),
+        campaign_medium=pl.lit(None, pl.String),
         order_id=pl.when(sold).then(pl.format("o{}-{}", pl.lit(day), pl.int_range(pl.len()))),
     )
     events = events.with_columns(
@@ -102,19 +108,22 @@ def make_day(day: date, rows: int, customers: int, *, seed: int) -> dict[str, pl
         pl.col("price").alias("unit_price"),
         pl.col("price").alias("gross"),
         pl.col("price").alias("net"),
-        none.alias("discount"),
-        none.alias("refunded"),
+        *(none.alias(name) for name in ("discount", "tax", "shipping", "refunded", "cancelled")),
+        *(pl.col("price").alias(f"{name}_base") for name in ("gross", "net")),
+        *(none.alias(f"{name}_base") for name in ("discount", "tax", "shipping", "refunded", "cancelled")),
+        pl.lit("CNY").alias("base_currency"),
+        pl.lit(1).cast(pl.Decimal(18, 8)).alias("exchange_rate"),
         is_product=pl.lit(value=True),
     )
     orders = lines.with_columns(lines=pl.lit(1), products=pl.lit(1), units=pl.lit(1))
     return {"events": events, "order_lines": lines, "orders": orders}
 
 
-def make_shop(folder: Path, *, events: int, days: int) -> None:
+def make_shop(folder: Path, *, events: int, days: int, customers: int) -> None:
     """Write the validated tables, one Parquet file a table and day, sorted by customer and time."""
     for number in range(days):
         day = FIRST_DAY + timedelta(days=number)
-        for name, frame in make_day(day, events // days, max(10, events // 20), seed=SEED).items():
+        for name, frame in make_day(day, events // days, customers, seed=SEED).items():
             rows = contract(name).conform(frame).collect().sort("customer_key", "event_time")
             write(folder, name, day, rows)
 
@@ -197,6 +206,52 @@ def timed(work: Callable[[Path], object]) -> Callable[[Path], float]:
     return measure
 
 
+def state_before(folder: Path) -> None:
+    """Write the state of the day before the last; part of getting ready, not of a refresh."""
+    before = last_day(folder) - timedelta(days=1)
+    write(folder, "customer_state", before, build_state(folder, before))
+
+
+def build_state(folder: Path, as_of: date, since: date | None = None) -> pl.DataFrame:
+    days = between(folder, "customer_days", since or FIRST_DAY, as_of)
+    before = None if since is None else read(folder, "customer_state", since)
+    state = build_customer_state(days, as_of=as_of, before=before, since=since)
+    return contract("customer_state").conform(state).collect()
+
+
+def advance_state(folder: Path) -> None:
+    last = last_day(folder)
+    write(folder, "customer_state", last, build_state(folder, last, last - timedelta(days=1)))
+
+
+def refresh(folder: Path) -> None:
+    """Describe all customers from the state and the last year's days, as the asset does."""
+    as_of = last_day(folder)
+    year = between(folder, "customer_days", as_of - timedelta(days=364), as_of)
+    keep(folder, build_customer_features(year, as_of=as_of, state=read(folder, "customer_state", as_of)))
+
+
+def recompute(folder: Path) -> None:
+    """Describe all customers from nothing but events and the ledger, in one go."""
+    as_of = last_day(folder)
+    sessions = build_sessions(read(folder, "events"), first=FIRST_DAY, last=as_of)
+    tables = (read(folder, name) for name in ("events", "orders", "order_lines"))
+    days = build_customer_days(*tables, sessions, timezone="Asia/Shanghai").collect().lazy()
+    keep(folder, build_customer_features(days, as_of=as_of))
+
+
+def keep(folder: Path, features: pl.LazyFrame) -> None:
+    """Write down what came out; two ways to the same features have to leave the same."""
+    frame = contract("customer_features").conform(features).collect()
+    told = f"{hash_frame(frame, contract('customer_features'))} {frame.height:,} customers, {frame.width} columns"
+    found = folder / "features.txt"
+    if found.exists() and found.read_text() != told:
+        message = f"features differ: {found.read_text()} and {told}"
+        raise SystemExit(message)
+    found.write_text(told)
+    print(told, file=sys.stderr)
+
+
 EVENT_COLUMNS = ("customer_key", "event_day", "event", "event_time", "channel", "category")
 EVENT_COLUMNS += ("results", "rating")
 SEQUENCE_COLUMNS = ("customer_key", "event_day", "event", "event_time", "product_id", "category")
@@ -210,9 +265,13 @@ MEASUREMENTS: dict[str, Callable[[Path], float]] = {
     "customer_days": by_day("customer_days", make_customer_days),
     "product_days": by_day("product_days", make_product_days),
     "read customer_days": timed(lambda f: decode(read(f, "customer_days"))),
-    "customer_features": timed(
-        lambda f: build_customer_features(read(f, "customer_days"), as_of=last_day(f)).collect()
+    "customer_features from all customer_days": timed(
+        lambda f: keep(f, build_customer_features(read(f, "customer_days"), as_of=last_day(f)))
     ),
+    "customer_state of the day before, from nothing": timed(state_before),
+    "customer_state, one day on": timed(advance_state),
+    "customer_features from state and partials": timed(refresh),
+    "customer_features from events and ledger": timed(recompute),
     "read the event columns of event_sequences": timed(
         lambda f: decode(read(f, "events").select(SEQUENCE_COLUMNS))
     ),
@@ -238,31 +297,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--days", type=int, default=120)
+    parser.add_argument("--customers", type=int, help="default: a twentieth of the events")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    customers = given.customers or max(10, given.events // 20)
     if given.folder and given.measure:
         print(json.dumps(measure(given.measure, given.folder)))
     elif given.folder:
-        make_shop(given.folder, events=given.events, days=given.days)
+        make_shop(given.folder, events=given.events, days=given.days, customers=customers)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            compare(folder, events=given.events, days=given.days)
+            compare(folder, events=given.events, days=given.days, customers=customers)
 
 
-def compare(folder: str, *, events: int, days: int) -> None:
+def compare(folder: str, *, events: int, days: int, customers: int) -> None:
     """Print one line a measurement; this process stays small, for a child's peak starts with it."""
     command = [sys.executable, "-m", __spec__.name, "--folder", folder]
-    subprocess.run([*command, "--events", str(events), "--days", str(days)], check=True)
+    subprocess.run([*command, "--events", str(events), "--days", str(days), "--customers", str(customers)], check=True)
     print(f"{events:,} events on {days} days")
-    print(f"{'measurement':44} {'wall s':>8} {'CPU s':>8} {'peak MB':>8} {'events/s':>12}")
+    print(f"{'measurement':50} {'wall s':>8} {'CPU s':>8} {'peak MB':>8} {'events/s':>12}")
     for name in MEASUREMENTS:
         told = subprocess.run(
             [*command, "--measure", name], check=True, capture_output=True, text=True
         )
         found = json.loads(told.stdout)
         numbers = f"{found['wall']:8.2f} {found['cpu']:8.2f} {found['megabytes']:8.0f}"
-        print(f"{name:44} {numbers} {events / found['wall']:12,.0f}", flush=True)
+        print(f"{name:50} {numbers} {events / found['wall']:12,.0f}", flush=True)
 
 
 if __name__ == "__main__":

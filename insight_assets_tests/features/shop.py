@@ -5,7 +5,7 @@ Local times are those of the shop's zone, eight hours ahead of UTC, so that a mi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -45,8 +45,10 @@ def at(text: str) -> datetime:
 def table(name: str, rows: list[dict[str, Any]]) -> pl.LazyFrame:
     """Make a table of a contract from rows that may leave columns out."""
     of = contract(name)
-    money = ("gross", "discount", "refunded", "net")
-    rows = [row | {f"{name}_base": row[name] for name in money if f"{name}_base" not in row and name in row} for row in rows]
+    money = ("gross", "discount", "refunded", "net", "tax", "shipping")
+    rows = [
+        row | {f"{name}_base": row[name] for name in money if f"{name}_base" not in row and name in row} for row in rows
+    ]
     full = [
         {column.name: row.get(column.name, _default(column, number)) for column in of.columns}
         for number, row in enumerate(rows)
@@ -141,6 +143,9 @@ def document(
     }, lines
 
 
+TABLES = ("events", "orders", "order_lines", "payments")
+
+
 @dataclass(frozen=True)
 class Shop:
     """Validated rows of a small shop, as dictionaries."""
@@ -148,12 +153,11 @@ class Shop:
     events: list[dict[str, Any]]
     orders: list[dict[str, Any]]
     order_lines: list[dict[str, Any]]
+    payments: list[dict[str, Any]] = field(default_factory=list)
 
     def tables(self) -> dict[str, pl.LazyFrame]:
         """Give the validated tables."""
-        return {
-            name: table(name, getattr(self, name)) for name in ("events", "orders", "order_lines")
-        }
+        return {name: table(name, getattr(self, name)) for name in TABLES}
 
     def days(self) -> list[date]:
         """Give the days with any row, in order."""
@@ -164,9 +168,12 @@ class Shop:
         return Shop(
             *(
                 [row for row in rows if row["event_day"] <= day]
-                for rows in (self.events, self.orders, self.order_lines)
+                for rows in (self.events, self.orders, self.order_lines, self.payments)
             )
         )
+
+
+ORDER_OF_PAYMENT = ("order_id", "event_day", "event_time", "customer_key", "actor_key")
 
 
 def visits(shop: Shop) -> pl.LazyFrame:
@@ -228,7 +235,7 @@ def shops(draw: st.DrawFn, *, on: Sequence[int], rows: int = 40) -> Shop:
         st.sampled_from([0, 1, 840]),
     )
     products = st.sampled_from(["a1", "a2", "b1", "c1"])
-    events, orders, order_lines = [], [], []
+    events, orders, order_lines, payments = [], [], [], []
     drawn = draw(
         st.lists(
             st.tuples(st.sampled_from(KINDS), moments, who, products, st.integers(1, 5)),
@@ -249,15 +256,23 @@ def shops(draw: st.DrawFn, *, on: Sequence[int], rows: int = 40) -> Shop:
         columns["channel"] = ["web", "app", "store"][amount % 3]
         columns["device"] = [None, "mobile", "desktop"][amount % 3]
         columns["campaign_source"] = [None, "ads", "mail", None, None][amount - 1]
+        columns["campaign_medium"] = [None, "cpc", None, "email", None][amount - 1]
+        columns["country"] = [None, "CN", "SG", None, "CN"][amount - 1]
+        columns["quantity"], columns["price"] = amount, Decimal(f"{amount}.10")
         if kind.startswith("order_") and kind != "order_shipped":
             document_kind = "sale" if kind == "order_completed" else "refund"
             order, lines = document(
                 document_kind, f"o{number:03}", moment, customer,
                 (product, amount, f"{amount}.10"), ("b1", 1, "0.0007"),
                 discount="0.0003" if amount == 2 else "0", coupon="SAVE" if amount == 3 else None,
+                tax=Decimal(amount) / 8 * (1 if document_kind == "sale" else -1), shipping=Decimal(amount % 3),
+                country=["CN", None, "SE"][amount % 3],
             )  # fmt: skip
             orders.append(order)
             order_lines.extend(lines)
+            if document_kind == "sale":
+                method = ["credit_card", "wallet", "credit_card"][amount % 3]
+                payments.append({name: order[name] for name in ORDER_OF_PAYMENT} | {"method": method, "sequence": 1})
             columns |= {
                 "order_id": order["order_id"],
                 "value": order["gross"] + order["refunded"],
@@ -272,4 +287,4 @@ def shops(draw: st.DrawFn, *, on: Sequence[int], rows: int = 40) -> Shop:
         elif kind == "products_searched":
             columns |= {"query": "tea", "results": amount - 1}
         events.append(event(kind, moment, customer, **columns))
-    return Shop(events, orders, order_lines)
+    return Shop(events, orders, order_lines, payments)

@@ -16,6 +16,7 @@ from insight_assets.io_managers import LakeIOManager
 from insight_assets.lake import DailyFrames, Lake
 from insight_assets.metadata import partition_states
 from insight_assets.partitions import DAYS
+from insight_assets.resources import LakeFolder
 from insight_assets.settings import settings
 from insight_assets.validation import assets as validation
 from insight_assets_tests.features.shop import Shop, broken_rules, document, event
@@ -59,14 +60,14 @@ class Home(SimpleNamespace):
             else {}
         )
         return dg.materialize(
-            [*dg.load_assets_from_modules([assets]), validation.validated],
+            [*dg.load_assets_from_modules([assets]), validation.validated, validation.products],
             selection=list(names),
             partition_key=None if tags else key(first),
             tags=tags,
             instance=self.instance,
             resources={
                 "lake": LakeIOManager(root=str(self.lake.root)),
-                "tables": dg.ResourceDefinition.none_resource(),
+                "tables": LakeFolder(root=str(self.lake.root)),
                 "key": dg.ResourceDefinition.none_resource(),
                 "landing": dg.ResourceDefinition.none_resource(),
             },
@@ -173,3 +174,50 @@ def test_label_of_a_closed_horizon(home: Home) -> None:
     ]
     checks = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
     assert checks == {"someone_is_labelled": True, "both_outcomes_occur": False}
+
+
+SNAPSHOTS = ("customer_state", "customer_features", "product_features")
+
+
+def told(result: dg.ExecuteInProcessResult, name: str, what: str) -> str:
+    return materialization(result, name)[what].value
+
+
+def test_states_and_features_hold_the_same_in_whatever_order_they_are_built(tmp_path: Path, home: Home) -> None:
+    assert home.build(*DAILY, first=0, last=2).success
+    ways = [home.build(*SNAPSHOTS, first=ahead) for ahead in (0, 1, 2)]
+    assert [told(each, "customer_state", "rolled_on_from") for each in ways] == ["nothing", key(0), key(1)]
+    assert {told(each, "customer_features", "past_from") for each in ways} == {"state"}
+    with dg.DagsterInstance.ephemeral() as instance:
+        other = make_home(tmp_path / "other", instance, small_shop())
+        assert other.build(*DAILY, first=0, last=2).success
+        backwards = [other.build(*SNAPSHOTS, first=ahead) for ahead in (2, 0, 1)]
+        assert [told(each, "customer_state", "rolled_on_from") for each in backwards] == ["nothing", "nothing", key(0)]
+        for name in SNAPSHOTS:
+            assert other.hashes(name) == home.hashes(name)
+            assert broken_rules(name, home.rows(name)) == []
+    with dg.DagsterInstance.ephemeral() as instance:
+        stateless = make_home(tmp_path / "stateless", instance, small_shop())
+        assert stateless.build(*DAILY, first=0, last=2).success
+        alone = stateless.build("customer_features", first=2)
+        assert told(alone, "customer_features", "past_from") == "days"
+        assert stateless.hashes("customer_features")[key(2)] == home.hashes("customer_features")[key(2)]
+
+
+def test_a_state_of_days_that_changed_since_is_not_rolled_on(home: Home) -> None:
+    shop = small_shop()
+    assert home.build(*DAILY, first=0, last=2).success
+    assert home.build(*SNAPSHOTS, first=1).success
+    late, lines = document("sale", "late", f"{key(0)} 13:00", 2, ("a1", 1, "7"))
+    changed = Shop(shop.events, [*shop.orders, late], [*shop.order_lines, *lines])
+    for name, rows in changed.tables().items():
+        day = FIRST
+        frames = DailyFrames(lambda _, rows=rows, day=day: rows.filter(pl.col("event_day") == day))
+        list(home.lake.write(contract(name), [day], frames))
+    assert home.build(*DAILY, first=0).success
+    alone = home.build("customer_features", first=1)
+    assert told(alone, "customer_features", "past_from") == "days", "the state is older than the day"
+    after = home.build(*SNAPSHOTS, first=2)
+    assert told(after, "customer_state", "rolled_on_from") == "nothing"
+    rows = home.rows("customer_features").filter(pl.col("customer_key") == 2).sort("as_of").collect()
+    assert rows.select("orders_lifetime", "gross_lifetime").rows() == [(1, 7.0), (2, 17.0)]

@@ -142,7 +142,7 @@ def test_day_parts_follow_the_shops_clock_through_a_clock_change() -> None:
 @given(shop=shops(on=range(3), rows=50), order=st.randoms(use_true_random=False))
 def test_row_order_and_split_by_day_change_nothing(shop: Shop, order: Random) -> None:
     shuffled = Shop(
-        *(order.sample(rows, len(rows)) for rows in (shop.events, shop.orders, shop.order_lines))
+        *(order.sample(rows, len(rows)) for rows in (shop.events, shop.orders, shop.order_lines, shop.payments))
     )
     together = actor_days(shuffled)
     inputs = {**shop.tables(), "sessions": visits(shop)}
@@ -204,7 +204,8 @@ def test_browsing_before_signing_in_adds_to_the_day_of_the_customer() -> None:
 @settings(max_examples=15, deadline=None)
 @given(shop=shops(on=[0, 1]), order=st.randoms(use_true_random=False))
 def test_merged_actors_depend_on_no_order_and_keep_every_sum(shop: Shop, order: Random) -> None:
-    shuffled = Shop(*(order.sample(rows, len(rows)) for rows in (shop.events, shop.orders, shop.order_lines)))
+    tables = (shop.events, shop.orders, shop.order_lines, shop.payments)
+    shuffled = Shop(*(order.sample(rows, len(rows)) for rows in tables))
     assert told(known_as(shop, 77, 2)) == told(known_as(shuffled, 77, 2))
     sums = ["events", "orders", "sessions", "net", "refunded", "lines"]
     sums = [name for name in sums if name in contract("customer_days").polars_schema()]
