@@ -1,5 +1,7 @@
 """Customers planted in clusters that are known."""
 
+from datetime import date
+
 import numpy as np
 import polars as pl
 
@@ -36,4 +38,11 @@ def planted_customers(size: int, *, seed: int) -> tuple[pl.DataFrame, np.ndarray
         pl.Series("customer_key", np.arange(size) * 7 + 3),
     )
     money = pl.col("purchase_days_lifetime") * pl.col("mean_purchase_value")
-    return frame.with_columns(money.alias("net_lifetime")), truth
+    pauses = (pl.col("purchase_days_lifetime") - 1).cast(pl.Int32)
+    return frame.with_columns(
+        money.alias("net_lifetime"),
+        x_repeat_purchases=pauses,
+        t_x_days=pauses * 20,
+        last_gap_days=pl.when(pauses > 0).then(pl.lit(20, pl.Int32)),
+        first_seen_day=pl.lit(date(2010, 1, 1)),
+    ), truth
