@@ -188,6 +188,28 @@ def test_a_profile_holds_what_every_stage_found():
     assert of_buyer["data_complete_until"] == date(2025, 2, 28)
 
 
+def test_a_profile_says_where_the_customer_stands_and_stood():
+    stages = [
+        {"customer_key": BUYER, "state": "loyal", "state_en": "Loyal", "state_zh": "忠诚客户", "since": date(2025, 2, 25),
+         "moves_on": date(2025, 4, 1), "cohort_month": date(2024, 6, 1)},
+        {"customer_key": VISITOR, "state": "prospect", "state_en": "Prospect", "state_zh": "潜在客户"},
+    ]
+    earlier = date(2025, 1, 30)
+    before = [{"customer_key": BUYER, "previous_day": earlier, "lifecycle_state": "active"}]
+    profiles = fuse(**whole_shop(), stages=stages, before=before)
+    of_buyer, of_visitor = profiles.rows(named=True)
+    assert (of_buyer["lifecycle_stage"], of_buyer["lifecycle_stage_zh"]) == ("loyal", "忠诚客户")
+    assert (of_buyer["lifecycle_since"], of_buyer["lifecycle_moves_on"]) == (date(2025, 2, 25), date(2025, 4, 1))
+    assert of_buyer["cohort_month"] == date(2024, 6, 1)
+    # The buyer had no segment then, having bought nothing yet.
+    assert (of_buyer["segment_prev"], of_buyer["segment_prev_zh"]) == ("no_purchase", "尚未购买")
+    assert (of_buyer["segment_prev_day"], of_buyer["lifecycle_stage_prev"]) == (earlier, "active")
+    assert (of_visitor["lifecycle_stage"], of_visitor["cohort_month"]) == ("prospect", None)
+    assert {of_visitor[name] for name in of_visitor if name.startswith("segment_prev")} == {None}
+    for rule in contract("customer_profiles").row_rules():
+        assert profiles.select(rule.passes.all()).item(), rule.name
+
+
 def test_nothing_is_predicted_for_somebody_who_never_bought():
     of_visitor = fuse(**whole_shop()).row(1, named=True)
     predicted = [name for name in of_visitor if name.startswith(("rfm_", "cluster", "churn_"))]

@@ -66,7 +66,7 @@ rows_of_days = st.lists(
 
 
 @given(rows_of_days, st.randoms())
-@settings(max_examples=30)
+@settings(max_examples=20)
 def test_money_and_orders_of_buyers_add_up_in_any_order_and_later_days_change_nothing(given_days, random):
     table = followed(*given_days)
     first = {}

@@ -22,7 +22,7 @@ WORTH = np.array([300.0, 0.0, 40.0])
 
 @pytest.fixture(scope="module")
 def shop():
-    customers, kind = planted_customers(400, seed=9)
+    customers, kind = planted_customers(200, seed=9)
     spend = WORTH[kind] * np.random.default_rng(1).lognormal(0, 0.3, len(kind))
     labels = customers.select("customer_key", net=pl.Series(spend.round(2)))
     return customers, labels

@@ -29,22 +29,21 @@ SCHEMA = {
 
 def features(histories: list[list[int]], today: int) -> pl.LazyFrame:
     """What `customer_features` says on a day of customers who bought on the given days, later ones ignored."""
-    rows = []
-    for key, history in enumerate(histories):
-        past = [day for day in history if day <= today]
-        rows.append(
-            {
-                "customer_key": key,
-                "first_seen_day": START,
-                "days_since_last_order": today - past[-1] if past else None,
-                "purchase_days_lifetime": len(past),
-                "x_repeat_purchases": len(past) - 1 if past else None,
-                "t_x_days": past[-1] - past[0] if past else None,
-                "last_gap_days": past[-1] - past[-2] if len(past) > 1 else None,
-                "age_days": today - past[0] if past else None,
-            }
-        )
-    return pl.DataFrame(rows, schema=SCHEMA).lazy()
+    return pl.DataFrame([row(key, days, today) for key, days in enumerate(histories)], schema=SCHEMA).lazy()
+
+
+def row(key: int, history: list[int], today: int) -> dict[str, object]:
+    past = [day for day in history if day <= today]
+    return {
+        "customer_key": key,
+        "first_seen_day": START,
+        "days_since_last_order": today - past[-1] if past else None,
+        "purchase_days_lifetime": len(past),
+        "x_repeat_purchases": len(past) - 1 if past else None,
+        "t_x_days": past[-1] - past[0] if past else None,
+        "last_gap_days": past[-1] - past[-2] if len(past) > 1 else None,
+        "age_days": today - past[0] if past else None,
+    }
 
 
 def states(histories: list[list[int]], today: int, usual: float | None = USUAL) -> pl.DataFrame:
@@ -67,9 +66,9 @@ def state(history: list[int], today: int) -> str:
         ([0, 20], 25, "active"),
         ([0, 20, 40], 45, "active"),
         ([0, 20, 40, 60], 65, "loyal"),
-        ([0, 20, 40, 60, 141], 145, "reactivated"),
-        ([0, 20, 40, 60, 140], 145, "loyal"),  # had been at risk on the day before, no more
-        ([0, 20, 40, 60, 141, 150], 151, "loyal"),
+        ([0, 20, 40, 60, 142], 145, "reactivated"),
+        ([0, 20, 40, 60, 141], 145, "loyal"),  # had been at risk on the day before, no more
+        ([0, 20, 40, 60, 142, 150], 151, "loyal"),
         ([0, 82], 85, "reactivated"),
     ],
 )
@@ -103,36 +102,37 @@ histories = st.lists(st.integers(0, 300), max_size=8, unique=True).map(sorted)
 
 
 @given(histories)
-@settings(max_examples=25)
+@settings(max_examples=40)
 def test_day_by_day_only_documented_moves_happen(history):
-    days = range(0, 320)
-    told = [(states([history], today)["state"].item()) for today in days]
+    # One customer on many days is the same to the rules as many customers on one.
+    known = pl.DataFrame([row(today, history, today) for today in range(320)], schema=SCHEMA).lazy()
+    told = lifecycle.lifecycle_states(known, as_of=START, usual_rhythm=USUAL).collect()["state"].to_list()
     for today, (before, after) in enumerate(zip(told, told[1:], strict=False), start=1):
         what = "purchase" if today in history else "day"
         assert after in lifecycle.MOVES[what][before], (today, before, after)
 
 
 @given(histories, st.integers(0, 320))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_dates_say_when_a_state_began_and_when_it_will_end(history, today):
-    row = states([history], today).row(0, named=True)
-    if row["state"] == "prospect":
+    told = states([history], today).row(0, named=True)
+    if told["state"] == "prospect":
         return
     past = [day for day in history if day <= today]
-    began = (row["since"] - START).days
-    assert state(past, began) == row["state"]
-    if row["state"] in {"cooling", "at_risk", "lapsed"}:
-        assert state(past, began - 1) != row["state"]
+    began = (told["since"] - START).days
+    assert state(past, began) == told["state"]
+    if told["state"] in {"cooling", "at_risk", "lapsed"}:
+        assert state(past, began - 1) != told["state"]
     else:
         assert began == past[-1]
-    if row["moves_on"] is not None:
-        ends = (row["moves_on"] - START).days
-        assert state(past, ends - 1) == row["state"]
-        assert state(past, ends) in lifecycle.MOVES["day"][row["state"]] - {row["state"]}
+    if told["moves_on"] is not None:
+        ends = (told["moves_on"] - START).days
+        assert state(past, ends - 1) == told["state"]
+        assert state(past, ends) in lifecycle.MOVES["day"][told["state"]] - {told["state"]}
 
 
 @given(st.lists(histories, min_size=1, max_size=12), st.integers(0, 300), st.randoms())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_everybody_is_in_one_state_whatever_the_order_of_rows(all_histories, today, random):
     known = features(all_histories, today).collect()
     as_of = START + timedelta(days=today)

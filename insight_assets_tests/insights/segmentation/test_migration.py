@@ -85,7 +85,7 @@ crowds = st.dictionaries(st.integers(0, 60), places, max_size=60)
 
 
 @given(crowds, crowds, st.integers(1, 6))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_everybody_is_counted_once_and_no_row_speaks_of_few(before, after, smallest):
     for table in moves(before, after).values():
         if not before:
@@ -109,8 +109,8 @@ def test_a_lost_customer_breaks_conservation():
 
 
 def test_transitions_keep_their_contract_and_become_a_picture():
-    before = {key: ("active", "loyal") if key % 2 else ("new", "new") for key in range(120)}
-    after = {key: ("active", "loyal") if key % 3 else ("cooling", "at_risk") for key in range(20, 140)}
+    before = {key: ("active", "loyal") if key % 2 else ("new", "new") for key in range(600)}
+    after = {key: ("active", "loyal") if key % 3 else ("cooling", "at_risk") for key in range(100, 700)}
     of = contract("segment_transitions")
     found = migration.transition_rows(moves(before, after), as_of=NOW, lag_days=LAG, smallest_group=10)
     assert set(found.columns) == set(of.polars_schema())
@@ -140,7 +140,7 @@ matrices = st.integers(1, 5).flatmap(
 
 
 @given(matrices, st.integers(2, 10))
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_no_small_cell_can_be_computed_from_the_sums(matrix, smallest):
     counts = np.array(matrix)
     numbers = np.arange(counts.size).reshape(counts.shape)
