@@ -81,7 +81,9 @@ def _uci(arguments: argparse.Namespace) -> None:
     segments = rfm.score_rfm(features.lazy(), as_of=origin).collect()
     states = lifecycle.lifecycle_states(features.lazy(), as_of=origin).collect()
     for name, table, column in (
-        ("RFM segments", segments, "segment"), ("RFM scores", segments, "rfm_score"), ("lifecycle states", states, "state")
+        ("RFM segments", segments, "segment"),
+        ("RFM scores", segments, "rfm_score"),
+        ("lifecycle states", states, "state"),
     ):
         groups = spend.join(table, on="customer_key", how="left").sort("customer_key")[column].to_numpy()
         print(f"{name} explain {grading.explained(truth, grading.foretell(groups, truth, seed=SEED)):.3f}")
@@ -148,7 +150,8 @@ def _simulator(arguments: argparse.Namespace) -> None:
         customers=arguments.customers, days=arguments.days, products=120, seed=7, start=FIRST_DAY
     )
     truth = customer_truth(open_shop(plan)).select(
-        pl.col("customer_id").map_elements(lambda name: PSEUDONYM(CUSTOMER, name), pl.Int64).alias("customer_key"), "type"
+        pl.col("customer_id").map_elements(lambda name: PSEUDONYM(CUSTOMER, name), pl.Int64).alias("customer_key"),
+        "type",
     )
     tables = {name: table.lazy() for name, table in shop.tables.items()}
     with _timed("features"):

@@ -190,8 +190,15 @@ def test_a_profile_holds_what_every_stage_found():
 
 def test_a_profile_says_where_the_customer_stands_and_stood():
     stages = [
-        {"customer_key": BUYER, "state": "loyal", "state_en": "Loyal", "state_zh": "忠诚客户", "since": date(2025, 2, 25),
-         "moves_on": date(2025, 4, 1), "cohort_month": date(2024, 6, 1)},
+        {
+            "customer_key": BUYER,
+            "state": "loyal",
+            "state_en": "Loyal",
+            "state_zh": "忠诚客户",
+            "since": date(2025, 2, 25),
+            "moves_on": date(2025, 4, 1),
+            "cohort_month": date(2024, 6, 1),
+        },
         {"customer_key": VISITOR, "state": "prospect", "state_en": "Prospect", "state_zh": "潜在客户"},
     ]
     earlier = date(2025, 1, 30)

@@ -97,7 +97,7 @@ def retention_rows(followed: pl.DataFrame, *, as_of: date, smallest_group: int) 
     small = pl.any_horizontal(
         (who > 0) & (who < smallest_group) for who in (pl.col("retained"), absent, pl.col("concerned"))
     )
-    also = cells.select((~pl.col("published") | small)).to_series()
+    also = cells.select(~pl.col("published") | small).to_series()
     numbered = cells.with_row_index("cell")
     lines = [
         numbered.filter(pl.col("month") == month)["cell"].to_list() for month in cells["month"].unique().sort()

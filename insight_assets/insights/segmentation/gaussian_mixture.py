@@ -60,7 +60,7 @@ class MixtureFit:
 
 
 def tried(values: np.ndarray, ks: Sequence[int], least_size: float, seed: int) -> list[MixtureFit]:  # noqa: ARG001
-    """Fit mixtures with each number of components and keep the better kind of covariance; see `clusters.ClusterMethod`."""
+    """Fit each number of components and keep the better kind of covariance; see `clusters.ClusterMethod`."""
     return [
         max((_fit(values, k, covariance, seed=seed) for covariance in COVARIANCES), key=lambda fit: fit.score)
         for k in ks

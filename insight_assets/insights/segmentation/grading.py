@@ -14,8 +14,8 @@ import polars as pl
 
 from insight_assets.insights.segmentation.clusters import (
     NO_CLUSTER,
-    ClusterMethod,
     Clustering,
+    ClusterMethod,
     cluster_customers,
     silhouettes,
 )
@@ -223,7 +223,7 @@ def _described(clustering: Clustering, verdict: Mapping[str, object], *, seed: i
         "no_cluster_share": (1.0 - float(inside.mean()), None, None),
         "largest_share": (float(shares.max()) if len(shares) else None, None, None),
         # 1 when all clusters are of one size, towards 0 the more one of them holds nearly everybody.
-        "size_balance": (float(-(shares * np.log(shares)).sum() / np.log(len(shares))) if several else None, None, None),
+        "size_balance": (_evenness(shares) if several else None, None, None),
         "davies_bouldin": (float(davies_bouldin_score(values, labels)) if several else None, None, None),
         "silhouette": _with_interval(found, seed=seed),
         "stability": _with_interval(np.array(clustering.chosen.agreements if clustering.chosen else ()), seed=seed),
@@ -232,12 +232,19 @@ def _described(clustering: Clustering, verdict: Mapping[str, object], *, seed: i
     nothing = dict.fromkeys(("gain", "gain_low", "gain_high"))
     return pl.DataFrame(
         [
-            same | nothing | {"metric": metric}
-            | {name: None if each is None else round(each, _DIGITS) for name, each in zip(("value", "low", "high"), values, strict=True)}
-            for metric, values in measured.items()
+            same | nothing | {"metric": metric} | dict(zip(("value", "low", "high"), map(_stored, bounds), strict=True))
+            for metric, bounds in measured.items()
         ],
         schema=SCORECARD_SCHEMA,
     )
+
+
+def _evenness(shares: np.ndarray) -> float:
+    return float(-(shares * np.log(shares)).sum() / np.log(len(shares)))
+
+
+def _stored(value: float | None) -> float | None:
+    return None if value is None else round(value, _DIGITS)
 
 
 def _with_interval(values: np.ndarray, *, seed: int) -> tuple[float | None, float | None, float | None]:

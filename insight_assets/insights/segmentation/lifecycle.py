@@ -192,7 +192,7 @@ def lifecycle_states(
             pl.col("rhythm").round(_DIGITS).alias("rhythm_days"),
             pauses.cast(pl.Int32).alias("own_pauses"),
             pl.col("purchase_days_lifetime").cast(pl.Int32).alias("purchase_days"),
-            (pl.lit(as_of) - pl.duration(days=pl.col("age_days"))).dt.truncate("1mo").cast(pl.Date).alias("cohort_month"),
+            (pl.lit(as_of) - pl.duration(days="age_days")).dt.truncate("1mo").cast(pl.Date).alias("cohort_month"),
         )
         .sort("customer_key")
     )

@@ -223,7 +223,8 @@ def transition_rows(
         ]
     )
     for side in ("from", "to"):
-        named = names.rename({"code": f"{side}_segment", "en": f"{side}_en", "zh": f"{side}_zh", "place": f"{side}_place"})
+        of_side = {"code": "segment", "en": "en", "zh": "zh", "place": "place"}
+        named = names.rename({name: f"{side}_{told}" for name, told in of_side.items()})
         shown = shown.join(named, on=["kind", f"{side}_segment"], how="left")
     order = pl.col("kind").replace_strict(list(PLACES), list(range(len(PLACES))))
     return shown.sort(order, "from_place", "to_place").select(

@@ -57,8 +57,9 @@ def state_chart(sizes: pl.DataFrame) -> "alt.Chart":
     """Draw the table of `lifecycle.state_sizes` as bars in its order; hidden sizes have no bar."""
     import altair as alt
 
+    shown = sizes.select("state_en", "customers").to_dicts()
     return (
-        alt.Chart(alt.Data(values=sizes.select("state_en", "customers").to_dicts()), title="Customers by lifecycle state")
+        alt.Chart(alt.Data(values=shown), title="Customers by lifecycle state")
         .mark_bar()
         .encode(
             x=alt.X("customers:Q", title="customers"),

@@ -2,7 +2,7 @@
 
 Hiding the small cells is not enough: whoever knows the sums of a table's lines computes a cell that is hidden alone.
 So further cells are hidden until every line hides nobody or enough people, and no small cell follows from all the sums
-together. A line is any set of cells whose sum may be known, so that a matrix and a table of months follow the same rule.
+together. A line is any set of cells whose sum may be known: a matrix and a table of months follow the same rule.
 """
 
 from collections.abc import Sequence

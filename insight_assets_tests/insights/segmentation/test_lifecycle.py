@@ -1,6 +1,7 @@
 """Lifecycle states: the machine's rules, its dates and its moves."""
 
 from datetime import date, timedelta
+from itertools import pairwise
 
 import polars as pl
 import pytest
@@ -107,7 +108,7 @@ def test_day_by_day_only_documented_moves_happen(history):
     # One customer on many days is the same to the rules as many customers on one.
     known = pl.DataFrame([row(today, history, today) for today in range(320)], schema=SCHEMA).lazy()
     told = lifecycle.lifecycle_states(known, as_of=START, usual_rhythm=USUAL).collect()["state"].to_list()
-    for today, (before, after) in enumerate(zip(told, told[1:], strict=False), start=1):
+    for today, (before, after) in enumerate(pairwise(told), start=1):
         what = "purchase" if today in history else "day"
         assert after in lifecycle.MOVES[what][before], (today, before, after)
 
