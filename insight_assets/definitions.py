@@ -40,7 +40,7 @@ GROUPS: Mapping[str, ModuleType] = {
     "monitoring": monitoring,
 }
 
-COUNTING_PURCHASES = frozenset({"customer_features", "customer_labels", "churn_examples"})
+COUNTING_PURCHASES = frozenset({"customer_features", "customer_labels", "churn_examples", "cohort_retention"})
 LEARNING = frozenset({"segmentation", "churn", "lifetime_value", "recommendation"})
 
 # A launched run has a process of its own already. Steps forked from one that has imported this module would wait for
@@ -104,6 +104,10 @@ def versioned(asset: dg.AssetsDefinition, shop: Settings) -> dg.AssetsDefinition
         version = spec.code_version
         if spec.group_name in LEARNING or spec.key.to_user_string() == "customer_labels":
             version = f"{version}-{shaped}"
+        if spec.key.to_user_string() in segmentation.COMPARING:
+            version = f"{version}-m{shop.migration_days}"
+        if spec.key.to_user_string() in segmentation.HIDING_SMALL_GROUPS:
+            version = f"{version}-k{shop.k_anonymity}"
         if spec.key.to_user_string() in validation.PUBLISHED:
             version = f"{version}-{judged}"
         if spec.key.to_user_string() == IDENTITY_VAULT:

@@ -43,3 +43,8 @@ ONE_HORIZON_AGO = dg.TimeWindowPartitionMapping(
     start_offset=-_settings.horizon_days, end_offset=-_settings.horizon_days
 )
 """The newest origin whose horizon is closed at the as-of day."""
+
+MIGRATION_AGO = dg.TimeWindowPartitionMapping(
+    start_offset=-_settings.migration_days, end_offset=-_settings.migration_days
+)
+"""The earlier as-of day from which customers have moved by the as-of day."""

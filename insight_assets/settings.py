@@ -66,6 +66,9 @@ class Settings(BaseSettings):
         default=False, description="Whether products that a customer already bought may be recommended"
     )
     k_anonymity: int = Field(default=10, ge=1, description="Smallest group of customers that a summary shows")
+    migration_days: int = Field(
+        default=30, ge=1, le=730, description="Days back from an as-of day to the one that holds the previous segments"
+    )
     seed: int = Field(default=20250101, ge=0, description="Seed of everything random in training and grading")
     max_epochs: int = Field(default=12, ge=1, description="Upper bound on passes over the training data of a network")
     known_by: AwareDatetime | None = Field(

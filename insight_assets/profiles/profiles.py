@@ -11,6 +11,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from insight_assets.features.customer_days import merge_actors
+from insight_assets.insights.segmentation.rfm import NO_PURCHASE
 from insight_assets.profiles.people import with_consents, with_identity
 
 FAVOURITE_DAYS = 365
@@ -90,6 +91,8 @@ def fuse_profiles(
     orders: pl.LazyFrame,
     *,
     rfm_segments: pl.LazyFrame,
+    lifecycle_states: pl.LazyFrame,
+    previous_segments: pl.LazyFrame,
     customer_clusters: pl.LazyFrame,
     churn_scores: pl.LazyFrame,
     lifetime_value_scores: pl.LazyFrame,
@@ -109,6 +112,8 @@ def fuse_profiles(
         customer_days: Rows of that contract; days after `as_of` are ignored.
         orders: Rows of that contract, which say in what currency money is counted; days after `as_of` are ignored.
         rfm_segments: Rows of that contract as of the day; this and the following may be empty.
+        lifecycle_states: Rows of that contract as of the day.
+        previous_segments: Rows of that contract as of the day.
         customer_clusters: Rows of that contract as of the day.
         churn_scores: Rows of that contract as of the day.
         lifetime_value_scores: Rows of that contract as of the day.
@@ -143,7 +148,9 @@ def fuse_profiles(
         only_buyers = table.join(buyers, on="customer_key", how="semi")
         known = known.join(only_buyers, on="customer_key", how="left")
     fused = (
-        known.join(favourite_categories(past, as_of=as_of), on="customer_key", how="left")
+        known.join(_lifecycle(lifecycle_states), on="customer_key", how="left")
+        .join(_previous(previous_segments), on="customer_key", how="left")
+        .join(favourite_categories(past, as_of=as_of), on="customer_key", how="left")
         .join(_lists(recommendations), on="customer_key", how="left")
         .join(past.select(data_complete_until=pl.col("event_day").max()), how="cross")
         .join(_currency(orders.filter(pl.col("event_day") <= as_of)), how="cross")
@@ -201,6 +208,29 @@ def _segments(rfm_segments: pl.LazyFrame) -> pl.LazyFrame:
         rfm_segment="segment",
         rfm_segment_en="segment_en",
         rfm_segment_zh="segment_zh",
+    )
+
+
+def _lifecycle(lifecycle_states: pl.LazyFrame) -> pl.LazyFrame:
+    return lifecycle_states.select(
+        "customer_key",
+        "cohort_month",
+        lifecycle_stage="state",
+        lifecycle_stage_en="state_en",
+        lifecycle_stage_zh="state_zh",
+        lifecycle_since="since",
+        lifecycle_moves_on="moves_on",
+    )
+
+
+def _previous(previous_segments: pl.LazyFrame) -> pl.LazyFrame:
+    return previous_segments.select(
+        "customer_key",
+        segment_prev=pl.coalesce("rfm_segment", pl.lit(NO_PURCHASE.code)),
+        segment_prev_en=pl.coalesce("rfm_segment_en", pl.lit(NO_PURCHASE.en)),
+        segment_prev_zh=pl.coalesce("rfm_segment_zh", pl.lit(NO_PURCHASE.zh)),
+        segment_prev_day="previous_day",
+        lifecycle_stage_prev="lifecycle_state",
     )
 
 

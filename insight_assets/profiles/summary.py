@@ -8,8 +8,10 @@ from datetime import date
 
 import polars as pl
 
+from insight_assets.insights.segmentation.rfm import NO_PURCHASE as NEVER_BOUGHT
+
 OTHER = ("other", "Other", "其他")
-NO_PURCHASE = ("no_purchase", "No purchase yet", "尚未购买")
+NO_PURCHASE = (NEVER_BOUGHT.code, NEVER_BOUGHT.en, NEVER_BOUGHT.zh)
 
 _PRECISION = 1e6
 _DECIMALS = 4

@@ -63,6 +63,6 @@ ROW_TABLES = (
 )
 SNAPSHOTS = (
     "identities", "quarantined_links", "consents",
-    "customer_features", "event_sequences", "rfm_segments", "customer_clusters", "churn_scores", "lifetime_value_scores",
+    "customer_features", "event_sequences", "rfm_segments", "lifecycle_states", "cohort_retention", "customer_clusters", "churn_scores", "lifetime_value_scores",
     "recommendations", "customer_profiles", "segment_summary",
 )

@@ -86,7 +86,7 @@ def clusters(*given: int) -> pl.LazyFrame:
     return rows(
         "customer_clusters",
         [
-            {"customer_key": customer, "label_en": "many orders", "label_zh": "订单多"}
+            {"customer_key": customer, "cluster": 1, "label_en": "many orders", "label_zh": "订单多"}
             for customer in given
         ],
     ).lazy()

@@ -50,6 +50,15 @@ def tables() -> dict[str, pl.LazyFrame]:
         ),
         "orders": rows("orders", [ORDER]).lazy(),
         "rfm_segments": segments(*((key, "loyal" if key <= 28 else "lost") for key in BUYERS)),
+        "lifecycle_states": rows(
+            "lifecycle_states",
+            [
+                {"customer_key": key, "state": "active", "purchase_days": 2, "rhythm_days": 20.0, "cohort_month": AS_OF}
+                for key in BUYERS
+            ]
+            + [{"customer_key": key, "state": "prospect"} for key in VISITORS],
+        ).lazy(),
+        "previous_segments": contract("previous_segments").empty().lazy(),
         "customer_clusters": clusters(),
         "churn_scores": churn(*({"customer_key": key, "churn_probability": 0.5} for key in BUYERS)),
         "lifetime_value_scores": value(

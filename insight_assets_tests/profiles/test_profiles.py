@@ -38,6 +38,8 @@ def fuse(
     activity=None,
     *,
     rfm=None,
+    stages=(),
+    before=(),
     groups=None,
     leaving=None,
     worth=None,
@@ -52,6 +54,8 @@ def fuse(
         days() if activity is None else activity,
         rows("orders", [{"base_currency": "EUR"}] if orders is None else orders).lazy(),
         rfm_segments=segments() if rfm is None else rfm,
+        lifecycle_states=rows("lifecycle_states", stages).lazy(),
+        previous_segments=rows("previous_segments", before).lazy(),
         customer_clusters=clusters() if groups is None else groups,
         churn_scores=churn() if leaving is None else leaving,
         lifetime_value_scores=value() if worth is None else worth,
@@ -182,6 +186,35 @@ def test_a_profile_holds_what_every_stage_found():
     assert of_buyer["data_quality_flags"] == []
     assert of_buyer["profile_completeness"] == 1.0
     assert of_buyer["data_complete_until"] == date(2025, 2, 28)
+
+
+def test_a_profile_says_where_the_customer_stands_and_stood():
+    stages = [
+        {
+            "customer_key": BUYER,
+            "state": "loyal",
+            "state_en": "Loyal",
+            "state_zh": "忠诚客户",
+            "since": date(2025, 2, 25),
+            "moves_on": date(2025, 4, 1),
+            "cohort_month": date(2024, 6, 1),
+        },
+        {"customer_key": VISITOR, "state": "prospect", "state_en": "Prospect", "state_zh": "潜在客户"},
+    ]
+    earlier = date(2025, 1, 30)
+    before = [{"customer_key": BUYER, "previous_day": earlier, "lifecycle_state": "active"}]
+    profiles = fuse(**whole_shop(), stages=stages, before=before)
+    of_buyer, of_visitor = profiles.rows(named=True)
+    assert (of_buyer["lifecycle_stage"], of_buyer["lifecycle_stage_zh"]) == ("loyal", "忠诚客户")
+    assert (of_buyer["lifecycle_since"], of_buyer["lifecycle_moves_on"]) == (date(2025, 2, 25), date(2025, 4, 1))
+    assert of_buyer["cohort_month"] == date(2024, 6, 1)
+    # The buyer had no segment then, having bought nothing yet.
+    assert (of_buyer["segment_prev"], of_buyer["segment_prev_zh"]) == ("no_purchase", "尚未购买")
+    assert (of_buyer["segment_prev_day"], of_buyer["lifecycle_stage_prev"]) == (earlier, "active")
+    assert (of_visitor["lifecycle_stage"], of_visitor["cohort_month"]) == ("prospect", None)
+    assert {of_visitor[name] for name in of_visitor if name.startswith("segment_prev")} == {None}
+    for rule in contract("customer_profiles").row_rules():
+        assert profiles.select(rule.passes.all()).item(), rule.name
 
 
 def test_nothing_is_predicted_for_somebody_who_never_bought():

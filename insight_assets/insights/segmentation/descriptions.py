@@ -4,17 +4,14 @@ Reads a finished clustering; how clusters are found belongs to `clusters`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
 import polars as pl
 
-from insight_assets.insights.segmentation.clusters import (
-    CLUSTER_FEATURES,
-    ClusterFeature,
-    Clustering,
-)
+from insight_assets.insights.segmentation.clusters import NO_CLUSTER, Clustering
+from insight_assets.insights.segmentation.scaling import CLUSTER_FEATURES, ClusterFeature
 
 # In standard deviations: Cohen's small effect is where a difference is worth a word at all.
 _WORTH_A_WORD = 0.2
@@ -22,6 +19,7 @@ _LABEL_WORDS = 2
 _DIGITS = 6
 _EVERYBODY_EN, _EVERYBODY_ZH = "all customers", "全部客户"
 _AVERAGE_EN, _AVERAGE_ZH = "average customers", "普通客户"
+_ALONE_EN, _ALONE_ZH = "like nobody else", "未归入任何群组"
 
 
 @dataclass(frozen=True)
@@ -83,9 +81,10 @@ def describe_clusters(
                     "text_zh": _sentence_zh(feature, difference, inside, overall),
                     "label_en": label.en,
                     "label_zh": label.zh,
-                    "clusters": len(labels),
+                    "clusters": len(labels.keys() - {NO_CLUSTER}),
                     "silhouette": clustering.chosen.silhouette if clustering.chosen else None,
                     "stability": clustering.chosen.stability if clustering.chosen else None,
+                    "method": clustering.method,
                 }
             )
     return pl.DataFrame(rows, schema=_SCHEMA)
@@ -96,12 +95,20 @@ def label_clusters(
 ) -> Mapping[int, Label]:
     """Name each cluster after the one or two features that set it apart most.
 
-    Clusters that would share a name get a further feature, and in the end their number.
+    Clusters that would share a name get a further feature, and in the end their number. Who is in no cluster is called
+    so: what those customers have in common is that they have nothing in common.
 
     Returns:
         Names by cluster, ascending.
     """
     clusters = sorted({int(cluster) for cluster in clustering.labels})
+    if NO_CLUSTER in clusters and len(clusters) > 1:
+        within = replace(
+            clustering,
+            labels=clustering.labels[clustering.labels != NO_CLUSTER],
+            scaled=clustering.scaled[clustering.labels != NO_CLUSTER],
+        )
+        return {NO_CLUSTER: Label(_ALONE_EN, _ALONE_ZH), **label_clusters(within, features=features)}
     if len(clusters) <= 1:
         return {cluster: Label(_EVERYBODY_EN, _EVERYBODY_ZH) for cluster in clusters}
     known = [feature for feature in features if feature.name in clustering.features]
@@ -122,9 +129,17 @@ def cluster_rows(
     clustering: Clustering,
     *,
     as_of: date,
+    graded_origin: date | None = None,
     features: Sequence[ClusterFeature] = CLUSTER_FEATURES,
 ) -> pl.DataFrame:
-    """Return the rows of the contract `customer_clusters`, ascending by key."""
+    """Return the rows of the contract `customer_clusters`, ascending by key.
+
+    Args:
+        clustering: a finished clustering.
+        as_of: as-of day.
+        graded_origin: origin of the scorecard that chose the method.
+        features: what was clustered on, with its words.
+    """
     labels = label_clusters(clustering, features=features)
     names = pl.DataFrame(
         {
@@ -142,9 +157,11 @@ def cluster_rows(
         },
         schema={"customer_key": pl.Int64, "cluster": pl.Int32, "distance": pl.Float64},
     )
-    return rows.with_columns(pl.lit(as_of, dtype=pl.Date).alias("as_of")).join(
-        names, on="cluster", how="left", maintain_order="left"
-    )
+    return rows.with_columns(
+        pl.lit(as_of, dtype=pl.Date).alias("as_of"),
+        pl.lit(clustering.method).alias("method"),
+        pl.lit(graded_origin, dtype=pl.Date).alias("graded_origin"),
+    ).join(names, on="cluster", how="left", maintain_order="left")
 
 
 def summarise(described: pl.DataFrame, *, smallest_group: int) -> pl.DataFrame:
@@ -245,5 +262,6 @@ _SCHEMA = pl.Schema(
         "clusters": pl.Int32,
         "silhouette": pl.Float64,
         "stability": pl.Float64,
+        "method": pl.String,
     }
 )

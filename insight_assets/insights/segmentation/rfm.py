@@ -43,6 +43,9 @@ CANNOT_LOSE_THEM = Segment("cannot_lose_them", "重要挽留客户", "Cannot los
 HIBERNATING = Segment("hibernating", "沉睡客户", "Hibernating")
 LOST = Segment("lost", "已流失客户", "Lost")
 
+NO_PURCHASE = Segment("no_purchase", "尚未购买", "No purchase yet")
+"""Who is seen but never bought: no segment of buyers, but a place that buyers come from."""
+
 SEGMENTS = (
     CHAMPIONS,
     LOYAL,
@@ -56,7 +59,7 @@ SEGMENTS = (
     HIBERNATING,
     LOST,
 )
-"""All segments, from the most to the least valuable to keep warm."""
+"""All segments of buyers, from the most to the least valuable to keep warm."""
 
 
 def segment_of(r: int, f: int, m: int) -> Segment:

@@ -15,6 +15,7 @@ from insight_assets.insights.segmentation.descriptions import (
     label_clusters,
     summarise,
 )
+from insight_assets.insights.segmentation.k_means import K_MEANS
 from insight_assets_tests.insights.segmentation.planted_customers import planted_customers
 
 AS_OF = date(2026, 3, 1)
@@ -27,7 +28,7 @@ def planted():
 
 @pytest.fixture(scope="module")
 def clustering(planted):
-    return cluster_customers(planted, seed=1)
+    return cluster_customers(planted, method=K_MEANS, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_means_of_too_few_customers_are_not_shown(planted, clustering):
 @pytest.mark.parametrize("size", [0, 1, 15])
 def test_a_small_shop_is_described_as_a_whole(size):
     planted = planted_customers(size, seed=1)[0]
-    found = cluster_customers(planted, seed=1)
+    found = cluster_customers(planted, method=K_MEANS, seed=1)
     frame = describe_clusters(found, planted, as_of=AS_OF, smallest_group=10)
     assert set(frame["label_en"]) <= {"all customers"}
     assert cluster_rows(found, as_of=AS_OF).height == size
@@ -97,6 +98,7 @@ def test_a_small_shop_is_described_as_a_whole(size):
 
 def test_clusters_that_look_alike_get_their_number():
     alike = Clustering(
+        method="k_means",
         keys=np.arange(40),
         labels=np.repeat([1, 2], 20),
         distance=np.zeros(40),
@@ -110,3 +112,22 @@ def test_clusters_that_look_alike_get_their_number():
         "average customers (1)",
         "average customers (2)",
     }
+
+
+def test_who_is_in_no_cluster_is_called_so():
+    some_alone = Clustering(
+        method="density",
+        keys=np.arange(40),
+        labels=np.repeat([0, 1, 2], [4, 18, 18]),
+        distance=np.zeros(40),
+        scaled=np.repeat([[0.0], [-1.0], [1.0]], [4, 18, 18], axis=0),
+        features=("age_days",),
+        trials=(),
+        chosen=None,
+    )
+    labels = label_clusters(some_alone)
+    assert (labels[0].en, labels[0].zh) == ("like nobody else", "未归入任何群组")
+    assert (labels[1].en, labels[2].en) == ("young customers", "old customers")
+    rows = cluster_rows(some_alone, as_of=AS_OF, graded_origin=AS_OF)
+    assert rows["cluster"].min() == 0
+    assert set(rows["method"]) == {"density"}
