@@ -117,6 +117,7 @@ def label_customers(
             (pl.col("orders") > 0).sum().alias("purchase_days"),
             pl.col("gross").sum(),
             pl.col("net").sum(),
+            return_days=(pl.col("event_day").filter(pl.col("orders") > 0).min() - pl.lit(origin)).dt.total_days(),
         )
     )
     return (
@@ -131,6 +132,7 @@ def label_customers(
             float_of(pl.col("net")).fill_null(0.0),
             (pl.col("purchases").fill_null(0) > 0).alias("returned"),
             (pl.col("purchases").fill_null(0) == 0).alias("churned"),
+            pl.col("return_days").cast(pl.Int32),
         )
         .sort("customer_key")
     )

@@ -6,7 +6,7 @@ learnt anew inside every fold. Whose rows these are, calibration and grading bel
 LightGBM are imported inside functions.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -67,34 +67,37 @@ class Family:
     draft: Settings | None = None
 
 
+_GROWN = tuple({"leaves": leaves, "trees": 300, "rate": 0.05, "least_leaf": 50} for leaves in (4, 16))
+
 FAMILIES: Mapping[str, Family] = {
     family.name: family
     for family in (
         Family(LOGISTIC, tuple({"penalty": penalty} for penalty in (0.001, 0.01, 0.1, 1.0)), scaled=True),
-        Family(BAYES, ({"smoothing": 1.0}, {"smoothing": 0.1}, {"smoothing": 1e-3}), scaled=True),
+        Family(BAYES, tuple({"smoothing": smoothing} for smoothing in (1.0, 0.1, 1e-3)), scaled=True),
         Family(TREE, tuple({"leaves": leaves, "least_leaf": 20} for leaves in (4, 8, 16, 32)), scaled=False),
         Family(
             SVM,
-            ({"kernel": "linear", "penalty": 0.0003}, {"kernel": "linear", "penalty": 0.003}, {"kernel": "rbf", "penalty": 0.3},
-             {"kernel": "rbf", "penalty": 2.0}),
-            scaled=True, most_rows=2_000, folds=2,
-        ),  # fmt: skip
+            (
+                *({"kernel": "linear", "penalty": penalty} for penalty in (0.0003, 0.003)),
+                *({"kernel": "rbf", "penalty": penalty} for penalty in (0.3, 2.0)),
+            ),
+            scaled=True,
+            most_rows=2_000,
+            folds=2,
+        ),
         Family(
-            FOREST, ({"least_leaf": 20, "trees": 100}, {"least_leaf": 5, "trees": 100}), scaled=False, most_rows=20_000,
-            folds=2, draft={"trees": 40},
-        ),  # fmt: skip
-        Family(
-            BOOSTING,
-            ({"leaves": 4, "trees": 300, "rate": 0.05, "least_leaf": 50}, {"leaves": 16, "trees": 300, "rate": 0.05, "least_leaf": 50}),
-            scaled=False, folds=2,
-        ),  # fmt: skip
-        Family(
-            LIGHTGBM,
-            ({"leaves": 4, "trees": 300, "rate": 0.05, "least_leaf": 50}, {"leaves": 16, "trees": 300, "rate": 0.05, "least_leaf": 50}),
-            scaled=False, folds=2,
-        ),  # fmt: skip
+            FOREST,
+            tuple({"least_leaf": least, "trees": 100} for least in (20, 5)),
+            scaled=False,
+            most_rows=20_000,
+            folds=2,
+            draft={"trees": 30},
+        ),
+        Family(BOOSTING, _GROWN, scaled=False, folds=2),
+        Family(LIGHTGBM, _GROWN, scaled=False, folds=2),
     )
 }
+"""Declared once for all tasks; every grid is small, so that a training costs seconds."""
 
 PATIENCE = 20
 """Trees without a better log loss on the rows kept apart after which boosting stops growing."""
@@ -202,11 +205,8 @@ def make_folds(
             continue
         matrix = fit_feature_matrix(fitted, names=names)
         raw, judged = matrix.raw(fitted), matrix.raw(features.filter(apart))
-        made.append(
-            Fold(
-                matrix, raw, matrix.scale(raw), truth[~apart], groups[~apart], judged, matrix.scale(judged), truth[apart]
-            )
-        )
+        learnt = (raw, matrix.scale(raw), truth[~apart], groups[~apart])
+        made.append(Fold(matrix, *learnt, judged, matrix.scale(judged), truth[apart]))
     return tuple(made)
 
 
@@ -250,6 +250,26 @@ def fit_classifier(
         # Features that say the same are counted twice, so that odds pass any bound and would all become 1.
         unit = max(1.0, float(np.std(_score(family, model, values)).round(3)))
     return Classifier(family, settings, judged, unit, model)
+
+
+def held_out_scores(classifier: Classifier, folds: Sequence[Fold], *, seed: int) -> np.ndarray:
+    """Give scores of the judging rows of each fold, by the classifier's settings fitted on the fold's other rows.
+
+    Args:
+        classifier: Whose family, settings and unit are taken.
+        folds: As `make_folds` gives them.
+        seed: Seed of everything random, below 2**32.
+
+    Returns:
+        Scores of all judging rows, fold after fold.
+    """
+    family, scores = FAMILIES[classifier.family], []
+    for fold in folds:
+        kept = _bounded(fold.groups, family.most_rows)
+        values, judged = (fold.scaled, fold.judged_scaled) if family.scaled else (fold.raw, fold.judged_raw)
+        model = _fit(family.name, classifier.settings, values[kept], fold.truth[kept], seed)
+        scores.append(_score(family.name, model, judged) / classifier.unit)
+    return np.concatenate(scores)
 
 
 def write_classifier(classifier: Classifier, folder: Path) -> None:
@@ -463,7 +483,7 @@ def _cores_for(rows: int) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _threads(most: int | None):  # noqa: ANN202
+def _threads(most: int | None) -> Iterator[None]:
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1, user_api="blas"), threadpool_limits(limits=most, user_api="openmp"):

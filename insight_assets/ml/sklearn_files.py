@@ -84,7 +84,7 @@ def read_sklearn(path: Path) -> Any:
 
 
 def _trees(model: Any) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]]:
-    """Give each tree of a model: inner nodes, their children, the features they ask, and how many features there are."""
+    """Give each tree of a model: inner nodes, their children, the features they ask, and how many there are."""
     for members in np.ravel(np.asarray(getattr(model, "estimators_", []), dtype=object)):
         yield from _trees(members)
     if hasattr(model, "tree_"):

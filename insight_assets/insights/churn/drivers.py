@@ -3,9 +3,9 @@
 Features that tell the same story (strongly correlated ones, such as one count over two windows) are
 moved together and named by the one that follows the score best, so that three drivers are three
 stories. For the logistic regression the parts are exact: coefficients times distances from the
-mean. For the other methods a part is what the log odds lose when the features are set to the
-medians of all scored customers and the others left as they are (occlusion). Drivers are reasons of
-the score, not causes of the churn.
+mean. For every other method, the blend as a whole included, a part is what the log odds lose when
+the features are set to the medians of all scored customers and the others left as they are
+(occlusion). Drivers are reasons of the score, not causes of the churn.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from insight_assets.insights.churn.models import BOOSTING, LOGISTIC, RECENCY, ChurnModels
-from insight_assets.insights.churn.rivals import boosting_log_odds
+from insight_assets.insights.churn.models import LOGISTIC, RECENCY, ChurnModels
 from insight_assets.ml.tabular import FeatureMatrix
 
 DRIVERS = ("driver_1", "driver_2", "driver_3")
@@ -80,30 +79,27 @@ def _effects(
     matrix = models.matrix
     raw = matrix.raw(features)
     scaled = matrix.scale(raw)
-    stories = _stories(matrix, scaled, models.log_odds(features, sequences)[method])
+    read = models.read_sequences(features, sequences) if models.reads_sequences(method) else None
+    log_odds = models.columns_log_odds(method, raw, read)
+    stories = _stories(matrix, scaled, log_odds)
     if method == LOGISTIC.name:
-        parts = scaled * models.logistic.coef_[0]
+        parts = scaled * models.classifiers[method].model.coef_[0]
         return {
             name: parts[:, _scaled_columns(matrix, told)].sum(axis=1)
             for name, told in stories.items()
         }
-    if method == BOOSTING.name:
-        columns = {
-            name: [at for feature in told for at in matrix.columns_of(feature)]
-            for name, told in stories.items()
-        }
-        return _occluded(
-            lambda _rows, values: boosting_log_odds(models.boosting, values), raw, columns
-        )
-    read = models.read_sequences(features, sequences)
-    columns = {name: _scaled_columns(matrix, told) for name, told in stories.items()}
-    effects = _occluded(
-        lambda rows, values: models.network_log_odds(read[rows], values), scaled, columns
-    )
-    typical = np.broadcast_to(read.mean(axis=0), read.shape)
-    effects[RECENT_EVENTS] = models.network_log_odds(read, scaled) - models.network_log_odds(
-        typical, scaled
-    )
+    columns = {
+        name: [at for feature in told for at in matrix.columns_of(feature)]
+        for name, told in stories.items()
+    }
+
+    def score(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+        return models.columns_log_odds(method, values, None if read is None else read[rows])
+
+    effects = _occluded(score, raw, columns)
+    if read is not None:
+        typical = np.broadcast_to(read.mean(axis=0), read.shape)
+        effects[RECENT_EVENTS] = log_odds - models.columns_log_odds(method, raw, typical)
     return effects
 
 

@@ -178,8 +178,7 @@ def _examples_at(
     seen = as_people(events, identities(as_of)).join(roles, on="customer_key", how="semi")
     labels = label_customers(history, horizon, origin=as_of, horizon_days=horizon_days)
     return (
-        labels.select("customer_key", "horizon_days", "churned")
-        .join(_returns(horizon, origin), on="customer_key", how="left")
+        labels.select("customer_key", "horizon_days", "churned", "return_days")
         .join(roles, on="customer_key")
         .join(build_customer_features(history, as_of=as_of).drop("as_of"), on="customer_key")
         .join(
@@ -191,12 +190,3 @@ def _examples_at(
         .collect()
     )
 
-
-def _returns(horizon: pl.LazyFrame, origin: Origin) -> pl.LazyFrame:
-    """Days to the first order in the window: told by days alone, so that it can convict a wrong label."""
-    in_window = pl.col("event_day").is_between(origin.as_of, origin.closes, closed="right")
-    return (
-        horizon.filter(in_window & (pl.col("orders") > 0))
-        .group_by("customer_key")
-        .agg(return_days=(pl.col("event_day").min() - pl.lit(origin.as_of)).dt.total_days().cast(pl.Int32))
-    )
