@@ -13,10 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from insight_assets.insights.churn.driver_words import (
+    LOWERS_ZH,
+    RAISES_ZH,
+    RECENT_EVENTS_ZH,
+    UNKNOWN_ZH,
+    feature_zh,
+)
 from insight_assets.insights.churn.models import LOGISTIC, RECENCY, ChurnModels
 from insight_assets.ml.tabular import FeatureMatrix
 
 DRIVERS = ("driver_1", "driver_2", "driver_3")
+DRIVERS_ZH = tuple(f"{name}_zh" for name in DRIVERS)
 RECENT_EVENTS = "recent_events"
 
 SAMPLE_ROWS = 1_000
@@ -52,7 +60,8 @@ def churn_drivers(
 
     Returns:
         Columns `driver_1` to `driver_3`, n rows in the order of `features`, such as
-        "days since last order 63 (raises)"; null where nothing more moved the score.
+        "days since last order 63 (raises)", and `driver_1_zh` to `driver_3_zh` with the same in
+        Chinese; null where nothing more moved the score.
 
     Raises:
         ValueError: If the models do not know the method.
@@ -61,11 +70,15 @@ def churn_drivers(
     moved = np.column_stack(list(effects.values()))
     order = np.argsort(-np.abs(moved), axis=1, kind="stable")[:, : len(DRIVERS)]
     texts = features.select(_text(features, name).alias(name) for name in effects)
-    columns = {name: [None] * features.height for name in DRIVERS}
+    texts_zh = features.select(_text_zh(features, name).alias(name) for name in effects)
+    columns = {name: [None] * features.height for name in (*DRIVERS, *DRIVERS_ZH)}
     for place in range(order.shape[1]):
         effect = np.take_along_axis(moved, order, axis=1)[:, place]
-        columns[DRIVERS[place]] = _words(texts, order[:, place], effect)
-    return pl.DataFrame(columns, schema=dict.fromkeys(DRIVERS, pl.String))
+        columns[DRIVERS[place]] = _words(texts, order[:, place], effect, "{} (raises)", "{} (lowers)")
+        columns[DRIVERS_ZH[place]] = _words(
+            texts_zh, order[:, place], effect, f"{{}}（{RAISES_ZH}）", f"{{}}（{LOWERS_ZH}）"
+        )
+    return pl.DataFrame(columns, schema=dict.fromkeys((*DRIVERS, *DRIVERS_ZH), pl.String))
 
 
 def _effects(
@@ -184,18 +197,18 @@ def _medians(values: np.ndarray) -> np.ndarray:
     return medians
 
 
-def _words(texts: pl.DataFrame, chosen: np.ndarray, effect: np.ndarray) -> pl.Series:
+def _words(
+    texts: pl.DataFrame, chosen: np.ndarray, effect: np.ndarray, raises: str, lowers: str
+) -> pl.Series:
     """For each row the text of its chosen column, and whether its effect raises or lowers churn."""
     rows = texts.with_columns(chosen=pl.Series(chosen), effect=pl.Series(effect))
     text = pl.coalesce(
         pl.when(pl.col("chosen") == place).then(pl.col(name))
         for place, name in enumerate(texts.columns)
     )
-    direction = pl.when(pl.col("effect") > 0).then(pl.lit("raises")).otherwise(pl.lit("lowers"))
+    told = pl.when(pl.col("effect") > 0).then(pl.format(raises, text)).otherwise(pl.format(lowers, text))
     worth_telling = pl.col("effect").abs() >= LEAST_EFFECT
-    return rows.select(
-        pl.when(worth_telling).then(pl.format("{} ({})", text, direction)).alias("words")
-    )["words"]
+    return rows.select(pl.when(worth_telling).then(told).alias("words"))["words"]
 
 
 def _text(features: pl.DataFrame, name: str) -> pl.Expr:
@@ -203,11 +216,21 @@ def _text(features: pl.DataFrame, name: str) -> pl.Expr:
     words = name.replace("_", " ")
     if name == RECENT_EVENTS:
         return pl.lit(words)
+    return pl.format("{} {}", pl.lit(words), _shown(features, name).fill_null("unknown"))
+
+
+def _text_zh(features: pl.DataFrame, name: str) -> pl.Expr:
+    """The same in Chinese."""
+    if name == RECENT_EVENTS:
+        return pl.lit(RECENT_EVENTS_ZH)
+    return pl.format("{} {}", pl.lit(feature_zh(name)), _shown(features, name).fill_null(UNKNOWN_ZH))
+
+
+def _shown(features: pl.DataFrame, name: str) -> pl.Expr:
+    """A value as people read it; null where it is missing."""
     value = pl.col(name)
     if features.schema[name].is_float():
         # Four digits are more than anyone reads; large numbers need no decimals.
         value = pl.when(value.abs() >= 100).then(value.round(0)).otherwise(value.round(2))
-        shown = value.cast(pl.String).str.replace(r"\.0$", "")
-    else:
-        shown = value.cast(pl.String)
-    return pl.format("{} {}", pl.lit(words), shown.fill_null("unknown"))
+        return value.cast(pl.String).str.replace(r"\.0$", "")
+    return value.cast(pl.String)

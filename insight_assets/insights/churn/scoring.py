@@ -11,7 +11,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from insight_assets.insights.churn.drivers import DRIVERS, churn_drivers
+from insight_assets.insights.churn.drivers import DRIVERS, DRIVERS_ZH, churn_drivers
 from insight_assets.insights.churn.horizons import worse_horizons
 from insight_assets.insights.churn.models import RECENCY, ChurnModels
 from insight_assets.ml.calibration import logistic
@@ -91,7 +91,7 @@ def score_churn(
     buyers = features.filter(pl.col("orders_lifetime") > 0).sort("customer_key")
     probability = low = high = np.empty(0)
     shorter: dict[int, np.ndarray] = {}
-    drivers = pl.DataFrame(schema=dict.fromkeys(DRIVERS, pl.String))
+    drivers = pl.DataFrame(schema=dict.fromkeys((*DRIVERS, *DRIVERS_ZH), pl.String))
     if not buyers.is_empty():
         asked = publication.method
         raw = logistic(models.log_odds(buyers, sequences, only=[asked])[asked])
@@ -115,7 +115,7 @@ def score_churn(
         horizon_days=pl.lit(models.horizon_days, dtype=pl.Int32),
         grade=pl.lit(publication.grade),
         graded_origin=pl.lit(publication.graded_origin, dtype=pl.Date),
-        **{name: drivers[name] for name in DRIVERS},
+        **{name: drivers[name] for name in (*DRIVERS, *DRIVERS_ZH)},
     )
 
 
