@@ -29,8 +29,9 @@ FOLDS = 3
 FOLD_SALT = 5
 ROWS_SALT = 6
 SCORE_DIGITS = 4
-"""Cross-validated scores are compared with four digits; of equals the first in the grid is taken, so that machines
-which sum in another order choose alike."""
+NOISE = 0.002
+"""AUC by which settings must be better than simpler ones to be chosen: less is noise of the folds, and the simpler
+settings age better. It also lets machines that sum in another order choose alike."""
 
 ROWS_FOR_MORE_CORES = 100_000
 """Rows from which boosting computes on all cores.
@@ -345,8 +346,8 @@ def _chosen(family: Family, folds: Sequence[Fold], seed: int) -> tuple[Settings,
         return family.grid[0], ()
     judge = _judged_while_growing if family.name in {BOOSTING, LIGHTGBM} else _judged
     judged = [judge(family, tried, folds, seed) for tried in family.grid]
-    best = max(range(len(judged)), key=lambda place: (judged[place][1], -place))
-    return judged[best][0], tuple(judged)
+    best = max(score for _, score in judged)
+    return next(tried for tried, score in judged if score >= best - NOISE), tuple(judged)
 
 
 def _judged(family: Family, tried: Settings, folds: Sequence[Fold], seed: int) -> tuple[Settings, float]:

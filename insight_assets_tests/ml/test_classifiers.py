@@ -7,6 +7,7 @@ import pytest
 from insight_assets.ml.classifiers import (
     FAMILIES,
     LIGHTGBM,
+    NOISE,
     ClassifierMissingError,
     available,
     classifier_file,
@@ -53,7 +54,7 @@ def test_a_family_is_chosen_fitted_stored_and_read(tmp_path, family):
     assert auc(truth, scores) > 0.7
     assert len(classifier.judged) == len(FAMILIES[family].grid)
     best = max(score for _, score in classifier.judged)
-    assert classifier.settings == next(tried for tried, score in classifier.judged if score == best)
+    assert classifier.settings == next(tried for tried, score in classifier.judged if score >= best - NOISE)
     write_classifier(classifier, tmp_path)
     again = read_classifier(family, json.loads(json.dumps(classifier.to_json())), tmp_path)
     assert np.array_equal(again.log_odds(raw, matrix.scale(raw)), scores)
