@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     )
     seed: int = Field(default=20250101, ge=0, description="Seed of everything random in training and grading")
     max_epochs: int = Field(default=12, ge=1, description="Upper bound on passes over the training data of a network")
+    lightgbm: bool = Field(
+        default=False, description="Whether LightGBM is a churn rival too. Needs `insight-assets[gbm]`"
+    )
     known_by: AwareDatetime | None = Field(
         default=None, description="Count only rows known by this moment; empty counts all. Set by `insight as-known`"
     )

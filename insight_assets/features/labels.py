@@ -5,13 +5,14 @@ task makes of the labels belongs to the task.
 """
 
 from collections.abc import Callable, Collection
-from datetime import date, timedelta
+from datetime import date
 
 import polars as pl
 
 from insight_assets.contracts.types import float_of
 from insight_assets.features.customer_days import merge_actors
 from insight_assets.features.money import without_void_orders
+from insight_assets.ml.origins import Origin
 from insight_assets.purposes import as_people, as_people_before
 
 
@@ -34,7 +35,7 @@ class HorizonOpenError(ValueError):
 
 def horizon_of(origin: date, horizon_days: int) -> tuple[date, ...]:
     """Give the days (origin, origin + horizon_days], in order."""
-    return tuple(origin + timedelta(days=ahead) for ahead in range(1, horizon_days + 1))
+    return Origin(origin, horizon_days).window
 
 
 def label_view(
@@ -63,7 +64,7 @@ def label_view(
     Returns:
         The rows with the people of the origin, and those with what they turned out to have done.
     """
-    closes = origin + timedelta(days=horizon_days)
+    closes = Origin(origin, horizon_days).closes
     before, now = identities(origin), identities(closes)
     known, told = (
         customer_days if orders is None else without_void_orders(customer_days, orders, as_of=day)
@@ -100,25 +101,23 @@ def label_customers(
         HorizonOpenError: If a day of the horizon is not in `published`.
         ValueError: If `horizon_days` is below 1.
     """
-    if horizon_days < 1:
-        message = f"a horizon has at least 1 day, not {horizon_days}"
-        raise ValueError(message)
-    days = horizon_of(origin, horizon_days)
-    if published is not None and (missing := tuple(sorted(set(days) - set(published)))):
-        raise HorizonOpenError(origin=origin, closes=days[-1], missing=missing)
+    labelled = Origin(origin, horizon_days)
+    if published is not None and (missing := labelled.unseen(published)):
+        raise HorizonOpenError(origin=origin, closes=labelled.closes, missing=missing)
     buyers = (
         history.filter((pl.col("event_day") <= origin) & (pl.col("orders") > 0))
         .select("customer_key")
         .unique()
     )
     later = (
-        merge_actors(horizon.filter(pl.col("event_day").is_between(days[0], days[-1])))
+        merge_actors(horizon.filter(pl.col("event_day").is_between(origin, labelled.closes, closed="right")))
         .group_by("customer_key")
         .agg(
             pl.col("orders").cast(pl.Int64).sum().alias("purchases"),
             (pl.col("orders") > 0).sum().alias("purchase_days"),
             pl.col("gross").sum(),
             pl.col("net").sum(),
+            return_days=(pl.col("event_day").filter(pl.col("orders") > 0).min() - pl.lit(origin)).dt.total_days(),
         )
     )
     return (
@@ -133,6 +132,7 @@ def label_customers(
             float_of(pl.col("net")).fill_null(0.0),
             (pl.col("purchases").fill_null(0) > 0).alias("returned"),
             (pl.col("purchases").fill_null(0) == 0).alias("churned"),
+            pl.col("return_days").cast(pl.Int32),
         )
         .sort("customer_key")
     )

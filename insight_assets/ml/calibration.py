@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from insight_assets.ml.metrics import reliability
+
 RAW_SHARE = 0.001
 """Share of the raw score in a calibrated probability.
 
@@ -18,6 +20,14 @@ order, so that calibration changes no ranking and costs no AUC.
 MIN_ROWS = 30
 """Fewer rows than this say too little about a curve."""
 
+BAND_ROWS = 50
+"""Fewest rows with like scores that tell how sure a probability is; of n rows it is n ** (2/3) if that is more, so that
+with more rows the groups grow in number and in size."""
+
+MOST_BANDS = 20
+
+CONFIDENCE = 0.95
+
 
 @dataclass(frozen=True)
 class Calibrator:
@@ -26,10 +36,13 @@ class Calibrator:
     Attributes:
         scores: Knots of the raw score, increasing; empty leaves scores as they are.
         rates: Observed rate at each knot, never decreasing, inside (0, 1).
+        bands: Score, lower and upper end of the 95 % interval of the rate, per group of rows with
+            like scores; none when too few rows were seen to know.
     """
 
     scores: tuple[float, ...] = ()
     rates: tuple[float, ...] = ()
+    bands: tuple[tuple[float, float, float], ...] = ()
 
     def __call__(self, raw: np.ndarray) -> np.ndarray:
         """Turn raw scores into probabilities.
@@ -46,9 +59,35 @@ class Calibrator:
         curve = np.interp(raw, self.scores, self.rates)
         return (1 - RAW_SHARE) * curve + RAW_SHARE * raw
 
+    def interval(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Say between which bounds the true rate of customers with such scores lies, at 95 %.
+
+        The calibration rows are put into groups of at least `BAND_ROWS` with like scores. What a group shows of its
+        rate is the posterior of a beta distribution that began at Jeffreys' prior (Brown, Cai and DasGupta, "Interval
+        estimation for a binomial proportion", 2001); between groups the bounds are interpolated. The interval is about
+        the rate among customers who score alike, not about the one customer, who churns or does not.
+
+        Args:
+            raw: Shape (n,), in [0, 1].
+
+        Returns:
+            Lower and upper bounds, each of shape (n,), around the probability of the same score; 0 and 1 where
+            nothing is known.
+        """
+        raw = np.asarray(raw, dtype=np.float64)
+        if not self.bands:
+            return np.zeros(len(raw)), np.ones(len(raw))
+        at, low, high = np.array(self.bands).T
+        probability = self(raw)
+        return np.minimum(np.interp(raw, at, low), probability), np.maximum(np.interp(raw, at, high), probability)
+
     def to_json(self) -> dict[str, Any]:
         """Give the calibrator as plain JSON values."""
-        return {"scores": list(self.scores), "rates": list(self.rates)}
+        return {
+            "scores": list(self.scores),
+            "rates": list(self.rates),
+            "bands": [list(band) for band in self.bands],
+        }
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "Calibrator":
@@ -63,6 +102,7 @@ class Calibrator:
         return cls(
             tuple(float(score) for score in stored["scores"]),
             tuple(float(rate) for rate in stored["rates"]),
+            tuple((float(at), float(low), float(high)) for at, low, high in stored["bands"]),
         )
 
 
@@ -95,6 +135,28 @@ def fit_calibrator(raw: np.ndarray, truth: np.ndarray) -> Calibrator:
     return Calibrator(
         tuple(float(score) for score in curve.X_thresholds_),
         tuple(float(rate) for rate in curve.y_thresholds_),
+        _bands(raw, truth),
+    )
+
+
+def _bands(raw: np.ndarray, truth: np.ndarray) -> tuple[tuple[float, float, float], ...]:
+    """Mean score and bounds of the rate in groups of rows with like scores; bounds never decrease with the score."""
+    from scipy.stats import beta
+
+    groups = min(MOST_BANDS, int(raw.size // max(BAND_ROWS, raw.size ** (2 / 3))))
+    if groups == 0:
+        return ()
+    _, observed, scores, rows = reliability(truth, raw, bins=groups)
+    hits, tail = observed * rows, (1 - CONFIDENCE) / 2
+    low = beta.ppf(tail, hits + 0.5, rows - hits + 0.5)
+    high = beta.ppf(1 - tail, hits + 0.5, rows - hits + 0.5)
+    # The rate grows with the score: a group cannot be surer of a low rate than one that scores higher, and conversely.
+    low = np.maximum.accumulate(low)
+    high = np.minimum.accumulate(high[::-1])[::-1]
+    low, high = np.minimum(low, high), np.maximum(low, high)
+    return tuple(
+        (float(at), float(lowest), float(highest))
+        for at, lowest, highest in zip(scores, low.round(6), high.round(6), strict=True)
     )
 
 

@@ -24,7 +24,7 @@ LOCK = ".lock"
 _HASH = re.compile(r"[0-9a-f]{32}")
 _LEFTOVER = re.compile(r"\.(?:CURRENT\.)?(\d+)\.[0-9a-f]+(?:\.tmp)?$")
 _TRIES = 5
-ALLOWED_SUFFIXES = frozenset({".json", ".safetensors", ".skops", ".npy"})
+ALLOWED_SUFFIXES = frozenset({".json", ".md", ".safetensors", ".skops", ".npy", ".txt"})
 
 
 class ModelMissing(Exception):
@@ -61,7 +61,7 @@ def write_model(place: Path) -> Iterator[Path]:
         A temporary folder to write into.
 
     Raises:
-        ModelDamaged: if a file of a kind other than JSON, safetensors, skops or npy was written.
+        ModelDamaged: if a file of a kind other than JSON, Markdown, text, safetensors, skops or npy was written.
     """
     place.mkdir(parents=True, exist_ok=True)
     temporary = place / f".{os.getpid()}.{secrets.token_hex(4)}.tmp"

@@ -17,6 +17,9 @@ import polars as pl
 MetricFunction = Callable[[np.ndarray, np.ndarray], float]
 """A measure of (truth, prediction), both of shape (n,); NaN where it is undefined."""
 
+WeightedMetricFunction = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
+"""A measure of (truth, prediction, weight), all of shape (n,), such as the money that a campaign would reach."""
+
 SCORECARD_SCHEMA = pl.Schema(
     {
         "as_of": pl.Date,
@@ -50,6 +53,9 @@ Wolf, 1999), so that a million customers are graded in seconds instead of an hou
 
 _DIGITS = 6
 """Stored precision: far finer than any interval, coarse enough to be equal on every machine."""
+
+
+_Measure = WeightedMetricFunction
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,8 @@ def grade_methods(
     resamples: int = 400,
     seed: int,
     model_version: str | None = None,
+    weights: np.ndarray | None = None,
+    weighted_metrics: Mapping[str, WeightedMetricFunction] | None = None,
 ) -> pl.DataFrame:
     """Grade methods on the same customers and name the champion.
 
@@ -114,6 +122,9 @@ def grade_methods(
         resamples: Number of bootstrap resamples.
         seed: Seed of the resampling.
         model_version: Version of the graded models; stored with all methods but rules.
+        weights: Shape (n,), what each customer weighs in weighted metrics, at least 0; None without any.
+        weighted_metrics: Metric functions of truth, prediction and weights, by name; `higher_is_better`
+            states their direction too. None of them can be the primary metric.
 
     Returns:
         One row per method and metric in `SCORECARD_SCHEMA`, ordered by complexity, method, metric.
@@ -126,7 +137,12 @@ def grade_methods(
     """
     ranked = sorted(methods, key=lambda method: method.complexity)
     _refuse_bad_input(ranked, truth, predictions, metrics, primary, higher_is_better)
-    measured = _measure(ranked, truth, predictions, metrics, resamples=resamples, seed=seed)
+    measures: dict[str, _Measure] = {name: _unweighted(function) for name, function in metrics.items()}
+    if weighted_metrics:
+        _refuse_bad_weights(weights, truth, metrics, weighted_metrics, higher_is_better)
+        measures |= weighted_metrics
+    weighed = np.ones(len(truth)) if weights is None else np.asarray(weights, dtype=np.float64)
+    measured = _measure(ranked, truth, predictions, weighed, measures, resamples=resamples, seed=seed)
     sign = 1.0 if higher_is_better[primary] else -1.0
 
     rule = champion_method = ranked[0]
@@ -145,7 +161,7 @@ def grade_methods(
     undefined = (float("nan"),) * 3
     rows = []
     for method in ranked:
-        for metric in sorted(metrics):
+        for metric in sorted(measures):
             result = measured[method.name][metric]
             low, high = _interval(result.resampled)
             gain = gains.get(method.name, undefined) if metric == primary else undefined
@@ -261,37 +277,68 @@ def _refuse_bad_input(
             raise ValueError(f"predictions of {name!r} are not all finite")
 
 
+def _refuse_bad_weights(
+    weights: np.ndarray | None,
+    truth: np.ndarray,
+    metrics: Mapping[str, MetricFunction],
+    weighted_metrics: Mapping[str, WeightedMetricFunction],
+    higher_is_better: Mapping[str, bool],
+) -> None:
+    if weights is None or np.shape(weights) != np.shape(truth):
+        raise ValueError("weighted metrics need one weight a customer")
+    if not (np.isfinite(weights).all() and (np.asarray(weights) >= 0).all()):
+        raise ValueError("weights are finite and at least 0")
+    if twice := sorted(set(metrics) & set(weighted_metrics)):
+        raise ValueError(f"metric names must differ, got {twice} twice")
+    if undirected := sorted(set(weighted_metrics) - set(higher_is_better)):
+        raise ValueError(f"higher_is_better does not state a direction for {undirected}")
+
+
+def _unweighted(function: MetricFunction) -> _Measure:
+    return lambda truth, prediction, _: function(truth, prediction)
+
+
 def _measure(
     methods: Sequence[Method],
     truth: np.ndarray,
     predictions: Mapping[str, np.ndarray],
-    metrics: Mapping[str, MetricFunction],
+    weights: np.ndarray,
+    measures: Mapping[str, _Measure],
     *,
     resamples: int,
     seed: int,
 ) -> dict[str, dict[str, _Measured]]:
     resampled = {
-        (method.name, metric): np.empty(resamples) for method in methods for metric in metrics
+        (method.name, metric): np.empty(resamples) for method in methods for metric in measures
     }
     generator = np.random.default_rng(seed)
     part = np.arange(len(truth))
     if len(truth) > MOST_RESAMPLED:
         part = np.sort(generator.choice(len(truth), size=MOST_RESAMPLED, replace=False))
+    # Each method's rows in ascending order of its predictions: a resample, told as how often each row is drawn, is then
+    # in order as well, and no measure has to sort anything anew. Measures do not depend on the order of the rows.
+    ranked = {}
+    for method in methods:
+        order = part[np.argsort(predictions[method.name][part], kind="stable")]
+        place = np.empty(len(truth), dtype=np.int64)
+        place[order] = np.arange(len(order))
+        ranked[method.name] = (truth[order], predictions[method.name][order], weights[order], place)
     for number in range(resamples):
         drawn = part[generator.integers(0, len(part), size=len(part))]
-        drawn_truth = truth[drawn]
         for method in methods:
-            drawn_prediction = predictions[method.name][drawn]
-            for metric, function in metrics.items():
-                resampled[method.name, metric][number] = function(drawn_truth, drawn_prediction)
+            *columns, place = ranked[method.name]
+            times = np.bincount(place[drawn], minlength=len(part))
+            drawn_columns = [np.repeat(column, times) for column in columns]
+            for metric, function in measures.items():
+                resampled[method.name, metric][number] = function(*drawn_columns)
     measured: dict[str, dict[str, _Measured]] = {}
     for method in methods:
         prediction = predictions[method.name]
         measured[method.name] = {}
-        for metric, function in metrics.items():
-            value, values = function(truth, prediction), resampled[method.name, metric]
+        for metric, function in measures.items():
+            value, values = function(truth, prediction, weights), resampled[method.name, metric]
             if len(part) < len(truth):
-                deviation = values - function(truth[part], prediction[part])
+                deviation = values - function(truth[part], prediction[part], weights[part])
                 values = value + deviation * np.sqrt(len(part) / len(truth))
             measured[method.name][metric] = _Measured(value=value, resampled=values)
     return measured

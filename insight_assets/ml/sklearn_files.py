@@ -7,13 +7,20 @@ fitted itself belong in such files; models of other kinds have their own formats
 import io
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-TRUSTED_TYPES = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
+import numpy as np
+
+_PREDICTOR = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
+_TREE = "sklearn.tree._tree.Tree"
+TRUSTED_TYPES = (_PREDICTOR, _TREE)
 """Types beyond those skops trusts by itself that a file may hold.
 
-The predictor of histogram gradient boosting is a container of arrays (read in scikit-learn 1.9.1).
+Both are containers of arrays (read in scikit-learn 1.9.1): the predictor of histogram gradient boosting and the tree of
+decision trees and forests. Compiled code follows the numbers of their nodes without looking, so that `read_sklearn`
+refuses trees whose numbers lead out of the arrays or in a circle.
 """
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -60,17 +67,46 @@ def read_sklearn(path: Path) -> Any:
 
     Raises:
         UntrustedFileError: If the file is no such archive or holds a type that is not trusted;
-            nothing of it has been run then.
+            nothing of it has been run then. Or if a tree in it could not be followed.
     """
     import skops.io
     from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
-        return skops.io.load(path, trusted=list(TRUSTED_TYPES))
+        model = skops.io.load(path, trusted=list(TRUSTED_TYPES))
     except UntrustedTypesFoundException as error:
         raise UntrustedFileError(f"{path.name} holds types that are never loaded") from error
     except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UntrustedFileError(f"{path.name} is not a model file of this project") from error
+    if not all(_leads_to_leaves(*tree) for tree in _trees(model)):
+        raise UntrustedFileError(f"{path.name} holds a tree whose nodes lead nowhere")
+    return model
+
+
+def _trees(model: Any) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]]:
+    """Give each tree of a model: inner nodes, their children, the features they ask, and how many there are."""
+    for members in np.ravel(np.asarray(getattr(model, "estimators_", []), dtype=object)):
+        yield from _trees(members)
+    if hasattr(model, "tree_"):
+        tree = model.tree_
+        inner = tree.children_left != -1
+        yield inner, tree.children_left, tree.children_right, tree.feature, int(model.n_features_in_)
+    for stage in getattr(model, "_predictors", []):
+        for predictor in stage:
+            nodes = predictor.nodes
+            inner = nodes["is_leaf"] == 0
+            yield inner, nodes["left"], nodes["right"], nodes["feature_idx"], int(model.n_features_in_)
+
+
+def _leads_to_leaves(
+    inner: np.ndarray, left: np.ndarray, right: np.ndarray, asked: np.ndarray, features: int
+) -> bool:
+    own = np.arange(len(inner))[inner]
+    for children in (left[inner].astype(np.int64), right[inner].astype(np.int64)):
+        if not ((children > own) & (children < len(inner))).all():
+            return False
+    features_asked = asked[inner].astype(np.int64)
+    return bool(((features_asked >= 0) & (features_asked < features)).all()) and len(inner) > 0
 
 
 def _renumber(node: Any, *, numbers: dict[int, int], names: dict[str, str]) -> None:

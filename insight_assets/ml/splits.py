@@ -1,10 +1,9 @@
-"""Which customers and days may be learnt from, and which are kept apart.
+"""Which customers may be learnt from, and which are kept apart.
 
-Splits are functions of keys and days alone, never of row order or of a random state, so that every
-stage and every run draws the same line. What is learnt from either side does not belong here.
+Splits are functions of keys alone, never of row order or of a random state, so that every stage and
+every run draws the same line. Which days are learnt from is said by `origins`; what is learnt from
+either side does not belong here.
 """
-
-from datetime import date, timedelta
 
 import numpy as np
 
@@ -48,34 +47,3 @@ def mixed_keys(customer_key: np.ndarray, *, salt: int = 0) -> np.ndarray:
         mixed = (mixed ^ (mixed >> np.uint64(30))) * _MIX_1
         mixed = (mixed ^ (mixed >> np.uint64(27))) * _MIX_2
         return mixed ^ (mixed >> np.uint64(31))
-
-
-def closed_origins(
-    as_of: date,
-    *,
-    horizon_days: int,
-    spacing_days: int,
-    first_day: date,
-    min_history_days: int,
-    max_origins: int = 4,
-) -> list[date]:
-    """List the origins that can be learnt from as of a day.
-
-    Args:
-        as_of: As-of day T.
-        horizon_days: Length H of the label window (O, O + H].
-        spacing_days: Days between two origins, at least 1.
-        first_day: First day with data.
-        min_history_days: Days of data that an origin needs, counting itself.
-        max_origins: Most origins listed.
-
-    Returns:
-        Origins T - H, T - H - spacing, ..., newest first: each has its horizon closed at T and
-        enough history. Empty while the history is too short.
-    """
-    origins = []
-    origin = as_of - timedelta(days=horizon_days)
-    while len(origins) < max_origins and (origin - first_day).days + 1 >= min_history_days:
-        origins.append(origin)
-        origin -= timedelta(days=spacing_days)
-    return origins

@@ -40,6 +40,30 @@ def test_the_map_is_strictly_increasing_and_stays_inside(rows, scores):
     assert probability.max() <= 1
 
 
+def test_intervals_hold_the_true_rate_and_shrink_with_rows():
+    held, widths = [], []
+    for seed in range(40):
+        generator = np.random.default_rng(seed)
+        chance = generator.beta(2, 3, 1_000)
+        calibrator = fit_calibrator(chance**2, (generator.random(1_000) < chance).astype(float))
+        asked = generator.beta(2, 3, 400)
+        low, high = calibrator.interval(asked**2)
+        probability = calibrator(asked**2)
+        assert (low <= probability).all()
+        assert (probability <= high).all()
+        held.append(np.mean((low <= asked) & (asked <= high)))
+        widths.append(np.mean(high - low))
+    assert np.mean(held) > 0.9
+    few = fit_calibrator(chance[:200] ** 2, (generator.random(200) < chance[:200]).astype(float))
+    assert np.mean(np.subtract(*few.interval(asked**2)[::-1])) > 1.2 * np.mean(widths)
+
+
+def test_where_nothing_is_known_an_interval_says_so():
+    low, high = Calibrator().interval(np.array([0.2, 0.9]))
+    assert (low == 0).all()
+    assert (high == 1).all()
+
+
 def test_a_calibrator_survives_json():
     calibrator = fit_calibrator(*overconfident(200))
     again = Calibrator.from_json(json.loads(json.dumps(calibrator.to_json())))

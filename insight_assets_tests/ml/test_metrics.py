@@ -9,7 +9,9 @@ from insight_assets.ml.metrics import (
     average_precision,
     average_ranks,
     brier,
+    captured_at_top_decile,
     expected_calibration_error,
+    lift_at_top_decile,
     mean_absolute_error,
     normalised_gini,
     reliability,
@@ -87,3 +89,30 @@ def test_reliability_bins_hold_equal_numbers_and_tied_scores_share_a_bin():
 def test_equal_values_share_their_mean_rank():
     assert average_ranks(np.array([2.0, 1.0, 2.0, 0.0])).tolist() == [3.5, 2.0, 3.5, 1.0]
     assert average_ranks(np.empty(0)).size == 0
+
+
+def test_lift_is_how_much_denser_positives_are_on_top():
+    truth = np.repeat([1.0, 0.0], [20, 80])
+    assert lift_at_top_decile(truth, truth) == pytest.approx(5.0)
+    assert lift_at_top_decile(truth, -truth) == 0
+    assert lift_at_top_decile(truth, np.zeros(100)) == pytest.approx(1.0)
+    assert np.isnan(lift_at_top_decile(np.zeros(5), np.arange(5)))
+
+
+@given(LABELLED_SCORES, st.randoms())
+def test_rows_that_tie_at_the_edge_count_alike_in_any_order(rows, random):
+    shuffled = list(rows)
+    random.shuffle(shuffled)
+    weight = np.ones(len(rows))
+    for one, other in zip(arrays(rows), arrays(shuffled), strict=True):
+        assert sorted(one) == sorted(other)
+    assert lift_at_top_decile(*arrays(rows)) == pytest.approx(lift_at_top_decile(*arrays(shuffled)))
+    lift = lift_at_top_decile(*arrays(rows))
+    assert captured_at_top_decile(*arrays(rows), weight) == pytest.approx(lift / 10)
+
+
+def test_money_is_captured_from_those_who_churn():
+    truth, weight = np.array([1.0, 1, 0, 0, 0, 0, 0, 0, 0, 0]), np.array([300.0, 100, 900, 0, 0, 0, 0, 0, 0, 0])
+    assert captured_at_top_decile(truth, np.arange(10)[::-1], weight) == 0.75
+    assert captured_at_top_decile(truth, np.roll(np.arange(10)[::-1], 1), weight) == 0.25
+    assert np.isnan(captured_at_top_decile(truth, truth, np.zeros(10)))

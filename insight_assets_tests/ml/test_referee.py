@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from insight_assets.ml import referee
-from insight_assets.ml.metrics import auc, brier
+from insight_assets.ml.metrics import auc, brier, captured_at_top_decile
 from insight_assets.ml.referee import (
     SCORECARD_SCHEMA,
     Method,
@@ -200,3 +200,31 @@ def test_many_customers_are_graded_on_a_part_with_the_same_interval(monkeypatch)
         width, expected = part[high] - part[low], whole[high] - whole[low]
         assert np.allclose(width.drop_nulls(), expected.drop_nulls(), rtol=0.25)
     assert champion(part) == champion(whole) == "rival"
+
+
+def test_weighted_metrics_are_graded_with_intervals_of_their_own():
+    truth, signal = churn_like()
+    weights = np.exp(np.random.default_rng(5).normal(size=len(truth)))
+    options = {
+        "weights": weights,
+        "weighted_metrics": {"money": captured_at_top_decile},
+        "higher_is_better": {"auc": True, "brier": False, "money": True},
+    }
+    predictions = {"rule": np.full(len(truth), 0.5), "rival": squashed(signal)}
+    scorecard = grade(truth, predictions, **options)
+    money = {row["method"]: row for row in scorecard.filter(metric="money").iter_rows(named=True)}
+    assert money["rule"]["value"] == pytest.approx(0.1)
+    assert money["rival"]["value"] == pytest.approx(captured_at_top_decile(truth, squashed(signal), weights), abs=1e-6)
+    assert money["rival"]["low"] < money["rival"]["value"] < money["rival"]["high"]
+    plain = grade(truth, predictions)
+    assert scorecard.filter(pl.col("metric") != "money").equals(plain)
+
+
+@pytest.mark.parametrize("weights", [None, np.ones(3), np.full(800, -1.0), np.full(800, np.nan)])
+def test_weights_that_say_nothing_are_refused(weights):
+    truth, signal = churn_like()
+    with pytest.raises(ValueError, match="weight"):
+        grade(
+            truth, {"rule": squashed(signal)}, weights=weights, weighted_metrics={"money": captured_at_top_decile},
+            higher_is_better={"auc": True, "brier": False, "money": True},
+        )  # fmt: skip

@@ -1,13 +1,8 @@
-from datetime import date, timedelta
-from itertools import pairwise
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insight_assets.ml.splits import closed_origins, customer_groups, mixed_keys
-
-DAYS = st.dates(date(2020, 1, 1), date(2030, 1, 1))
+from insight_assets.ml.splits import customer_groups, mixed_keys
 
 
 def test_groups_are_even_and_for_ever_the_same():
@@ -27,35 +22,6 @@ def test_a_salt_gives_an_independent_grouping():
 @given(st.lists(st.integers(-(2**62), 2**62), unique=True, min_size=1))
 def test_mixing_keeps_keys_apart(keys):
     assert len(set(mixed_keys(np.array(keys)).tolist())) == len(keys)
-
-
-@given(
-    as_of=DAYS,
-    horizon=st.integers(1, 200),
-    spacing=st.integers(1, 60),
-    history=st.integers(0, 400),
-    least=st.integers(1, 100),
-    most=st.integers(1, 6),
-)
-def test_origins_are_closed_and_have_history(as_of, horizon, spacing, history, least, most):
-    first = as_of - timedelta(days=history)
-    origins = closed_origins(
-        as_of,
-        horizon_days=horizon,
-        spacing_days=spacing,
-        first_day=first,
-        min_history_days=least,
-        max_origins=most,
-    )
-    assert len(origins) <= most
-    assert all(origin + timedelta(days=horizon) <= as_of for origin in origins)
-    assert all((origin - first).days + 1 >= least for origin in origins)
-    gaps = {a - b for a, b in pairwise(origins)}
-    assert gaps <= {timedelta(days=spacing)}
-    if history + 1 - horizon >= least:
-        assert origins[0] == as_of - timedelta(days=horizon)
-    else:
-        assert origins == []
 
 
 def test_mixing_is_the_published_one():

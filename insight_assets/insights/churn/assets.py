@@ -4,8 +4,8 @@ What each computes is in the pure modules beside this one; here they are wired t
 """
 
 import shutil
-from collections.abc import Iterator
-from datetime import date
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
 
 import dagster as dg
 import polars as pl
@@ -21,14 +21,26 @@ from insight_assets.insights.churn.grading import (
     shuffled_at_half,
     too_good,
 )
+from insight_assets.insights.churn.guards import (
+    LABEL_GUARDS,
+    MODEL_GUARDS,
+    Verdict,
+    judge_labels,
+    judge_training,
+)
+from insight_assets.insights.churn.horizons import grade_horizons
+from insight_assets.insights.churn.model_card import CARD_FILE
 from insight_assets.insights.churn.models import (
     ChurnModels,
     load_churn_models,
+    stored_methods,
     train_churn_models,
 )
 from insight_assets.insights.churn.scoring import choose_method, score_churn
-from insight_assets.metadata import markdown_table, model_asset, table_asset
-from insight_assets.ml.referee import scorecard_markdown
+from insight_assets.insights.churn.slices import SLICES_SCHEMA, grade_slices
+from insight_assets.metadata import markdown_table, model_asset, published_days, table_asset
+from insight_assets.ml.origins import Origin
+from insight_assets.ml.referee import SCORECARD_SCHEMA, champion, scorecard_markdown
 from insight_assets.partitions import HISTORY, ONE_HORIZON_AGO
 from insight_assets.people.assets import identity_rules
 from insight_assets.people.identities import IdentityHistory
@@ -38,9 +50,17 @@ from insight_assets.settings import settings
 
 MODELS = "churn_models"
 SCORECARD = "churn_scorecard"
+HORIZON_SCORECARD = "churn_horizon_scorecard"
 TOO_GOOD_CHECK = "not_too_good_to_be_true"
 SHUFFLED_CHECK = "shuffled_labels_are_not_foretold"
 LABELS_CHECK = "labels_are_plausible"
+
+
+def _guard_specs(asset: str, guards: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(name, asset=asset, blocking=True, description=description)
+        for name, description in guards.items()
+    ]
 
 
 @dg.asset(
@@ -51,6 +71,7 @@ LABELS_CHECK = "labels_are_plausible"
         "events": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake", metadata=LEFT_AS_DELIVERED),
         "identity_links": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake"),
     },
+    check_specs=_guard_specs("churn_examples", LABEL_GUARDS),
 )
 def churn_examples(
     context: dg.AssetExecutionContext,
@@ -58,27 +79,35 @@ def churn_examples(
     orders: pl.LazyFrame,
     events: pl.LazyFrame,
     identity_links: pl.LazyFrame,
-) -> pl.DataFrame:
-    shop = settings()
+) -> Iterator[dg.Output[pl.DataFrame] | dg.AssetCheckResult]:
+    as_of, shop = date.fromisoformat(context.partition_key), settings()
     examples = build_churn_examples(
         customer_days,
         events,
         IdentityHistory(identity_links, identity_rules()).as_of,
-        as_of=date.fromisoformat(context.partition_key),
+        as_of=as_of,
         horizon_days=shop.horizon_days,
         spacing_days=shop.origin_spacing_days,
         min_history_days=shop.min_history_days,
         orders=None if shop.refunded_orders_count else orders,
     )
+    verdicts = judge_labels(
+        examples,
+        as_of=as_of,
+        horizon_days=shop.horizon_days,
+        published=published_days(context.instance, "customer_days"),
+        buyers=0 if examples.height else _labelled_buyers(customer_days, as_of),
+    )
+    yield from _guarded("churn_examples", verdicts)
     if examples.is_empty():
-        return contract("churn_examples").empty()
+        yield dg.Output(contract("churn_examples").empty())
+        return
     counts = examples.group_by("origin", "role").agg(
         pl.len().alias("customers"), pl.col("churned").mean().alias("churn rate")
     )
-    context.add_output_metadata(
-        {"origins": dg.MetadataValue.md(markdown_table(counts.sort("origin", "role")))}
+    yield dg.Output(
+        examples, metadata={"origins": dg.MetadataValue.md(markdown_table(counts.sort("origin", "role")))}
     )
-    return examples
 
 
 @dg.asset(
@@ -87,17 +116,21 @@ def churn_examples(
         purpose="analytics",
         kinds={"pytorch", "scikitlearn"},
         description=(
-            "Recency rule, logistic regression, gradient boosting and sequence network for churn, "
-            "trained on all origins whose horizon had closed by the as-of day, and calibrated on "
-            "customers that none of them learnt from"
+            "Recency rule, naive Bayes, logistic regression, decision tree, support vector machine, random "
+            "forest, gradient boosting, sequence network and their blend for churn, trained on all origins "
+            "whose horizon had closed by the as-of day, and calibrated on customers that none of them "
+            "learnt from"
         ),
+        code_version="2",
     ),
+    check_specs=_guard_specs(MODELS, MODEL_GUARDS),
 )
 def churn_models(
     context: dg.AssetExecutionContext, churn_examples: pl.LazyFrame, models: ModelStore
-) -> dg.MaterializeResult:
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     as_of, shop = date.fromisoformat(context.partition_key), settings()
     work = models.work_folder(MODELS, as_of)
+    # A guard that fails leaves the block by an error: the models of before, if any, stay where they are.
     with models.writing(MODELS, as_of) as writing:
         trained = train_churn_models(
             churn_examples.collect(),
@@ -106,17 +139,22 @@ def churn_models(
             horizon_days=shop.horizon_days,
             seed=shop.seed,
             max_epochs=shop.max_epochs,
+            with_lightgbm=shop.lightgbm,
             log=context.log.info,
         )
+        card = (writing.directory / CARD_FILE).read_text(encoding="utf-8")
+        yield from _guarded(MODELS, judge_training(trained.config))
     shutil.rmtree(work)
-    return dg.MaterializeResult(
-        metadata=_training_metadata(trained),
+    yield dg.MaterializeResult(
+        metadata=_training_metadata(trained) | {"model_card": dg.MetadataValue.md(card)},
         data_version=dg.DataVersion(writing.manifest.content_hash),
     )
 
 
 @dg.asset(
-    **table_asset(SCORECARD, layer="insight", purpose="analytics", kinds={"polars"}, deps=[MODELS]),
+    **table_asset(
+        SCORECARD, layer="insight", purpose="analytics", kinds={"polars"}, code_version="2", deps=[MODELS]
+    ),
     check_specs=[
         dg.AssetCheckSpec(
             TOO_GOOD_CHECK,
@@ -157,12 +195,69 @@ def churn_scorecard(
     yield from _checks(graded, trained)
 
 
+@dg.asset(**table_asset("churn_slices", layer="insight", purpose="analytics", kinds={"polars"}, deps=[MODELS]))
+def churn_slices(
+    context: dg.AssetExecutionContext,
+    customer_features: pl.LazyFrame,
+    event_sequences: pl.LazyFrame,
+    customer_labels: pl.LazyFrame,
+    churn_scorecard: pl.LazyFrame,
+    models: ModelStore,
+) -> pl.DataFrame:
+    origin, scorecard = date.fromisoformat(context.partition_key), churn_scorecard.collect()
+    if scorecard.is_empty():
+        return pl.DataFrame(schema=SLICES_SCHEMA)
+    method, features = champion(scorecard), customer_features.filter(pl.col("orders_lifetime") > 0).collect()
+    trained = load_churn_models(models.reading(MODELS, origin), only=[method])
+    slices = grade_slices(
+        features,
+        customer_labels.collect(),
+        trained.predict(features, event_sequences.collect(), only=[method])[method],
+        origin=origin,
+        method=method,
+        model_version=models.version(MODELS, origin),
+        smallest_group=settings().k_anonymity,
+    )
+    shown = slices.drop("as_of", "method", "model_version")
+    context.add_output_metadata({"method": method, "slices": dg.MetadataValue.md(markdown_table(shown))})
+    return slices
+
+
+@dg.asset(**table_asset(HORIZON_SCORECARD, layer="insight", purpose="analytics", kinds={"polars"}, deps=[MODELS]))
+def churn_horizon_scorecard(
+    context: dg.AssetExecutionContext,
+    customer_features: pl.LazyFrame,
+    event_sequences: pl.LazyFrame,
+    customer_labels: pl.LazyFrame,
+    churn_scorecard: pl.LazyFrame,
+    models: ModelStore,
+) -> pl.DataFrame:
+    origin, scorecard = date.fromisoformat(context.partition_key), churn_scorecard.collect()
+    if scorecard.is_empty():
+        return pl.DataFrame(schema=SCORECARD_SCHEMA)
+    method = champion(scorecard)
+    horizons = grade_horizons(
+        load_churn_models(models.reading(MODELS, origin), only=[method]),
+        customer_features.collect(),
+        event_sequences.collect(),
+        customer_labels.collect(),
+        method=method,
+        origin=origin,
+        seed=settings().seed,
+        model_version=models.version(MODELS, origin),
+    )
+    for (task,), card in horizons.group_by(["task"], maintain_order=True):
+        context.add_output_metadata({str(task): dg.MetadataValue.md(scorecard_markdown(card))})
+    return horizons
+
+
 @dg.asset(
-    **table_asset("churn_scores", layer="insight", purpose="analytics", kinds={"polars"}, deps=[MODELS]),
+    **table_asset(
+        "churn_scores", layer="insight", purpose="analytics", kinds={"polars"}, code_version="2", deps=[MODELS]
+    ),
     ins={
-        SCORECARD: dg.AssetIn(
-            partition_mapping=ONE_HORIZON_AGO, metadata={"allow_missing_partitions": True}
-        )
+        name: dg.AssetIn(partition_mapping=ONE_HORIZON_AGO, metadata={"allow_missing_partitions": True})
+        for name in (SCORECARD, HORIZON_SCORECARD)
     },
 )
 def churn_scores(
@@ -170,11 +265,13 @@ def churn_scores(
     customer_features: pl.LazyFrame,
     event_sequences: pl.LazyFrame,
     churn_scorecard: pl.LazyFrame,
+    churn_horizon_scorecard: pl.LazyFrame,
     models: ModelStore,
 ) -> pl.DataFrame:
     as_of = date.fromisoformat(context.partition_key)
-    trained = load_churn_models(models.reading(MODELS, as_of))
-    publication = choose_method(trained, churn_scorecard.collect())
+    folder = models.reading(MODELS, as_of)
+    publication = choose_method(stored_methods(folder), churn_scorecard.collect(), churn_horizon_scorecard.collect())
+    trained = load_churn_models(folder, only=[publication.method])
     scores = score_churn(
         trained,
         customer_features.collect(),
@@ -194,11 +291,50 @@ def churn_scores(
     return scores
 
 
+def _labelled_buyers(customer_days: pl.LazyFrame, as_of: date) -> int:
+    """Customers who had bought by the newest closed origin; 0 when there is none with enough history."""
+    shop = settings()
+    newest = Origin(as_of - timedelta(days=shop.horizon_days), shop.horizon_days)
+    first, buyers = (
+        customer_days.select(
+            pl.col("event_day").min(),
+            pl.col("customer_key").filter((pl.col("orders") > 0) & (pl.col("event_day") <= newest.as_of)).n_unique(),
+        )
+        .collect()
+        .row(0)
+    )
+    enough = first is not None and (newest.as_of - first).days + 1 >= shop.min_history_days
+    return int(buyers) if enough else 0
+
+
+def _guarded(asset: str, verdicts: Sequence[Verdict]) -> Iterator[dg.AssetCheckResult]:
+    """Report verdicts as checks, then refuse to go on unless all passed."""
+    for verdict in verdicts:
+        yield dg.AssetCheckResult(
+            check_name=verdict.guard, asset_key=asset, passed=verdict.passed, metadata=dict(verdict.figures)
+        )
+    if failed := sorted(verdict.guard for verdict in verdicts if not verdict.passed):
+        raise dg.Failure(
+            f"{asset} is not published: {', '.join(failed)} failed; the check's metadata says why", allow_retries=False
+        )
+
+
 def _training_metadata(trained: ChurnModels) -> dict[str, object]:
     metadata: dict[str, object] = {
         "methods": ", ".join(method.name for method in trained.methods),
         "rows": sum(count["rows"] for count in trained.config["examples"]),
+        "data_hash": trained.config["data_hash"],
+        "training_code_version": trained.config["code_version"],
     }
+    if trained.costs:
+        costs = pl.DataFrame(
+            [
+                {"method": name, "seconds": cost.wall_seconds, "CPU seconds": cost.cpu_seconds,
+                 "peak memory, MB more": cost.peak_megabytes}
+                for name, cost in trained.costs.items()
+            ]
+        )  # fmt: skip
+        metadata["costs"] = dg.MetadataValue.md(markdown_table(costs))
     if epochs := trained.config.get("epochs"):
         metadata["loss"] = dg.MetadataValue.md(chart_markdown(pictures.loss_chart(epochs)))
     return metadata

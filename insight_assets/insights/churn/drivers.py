@@ -3,9 +3,9 @@
 Features that tell the same story (strongly correlated ones, such as one count over two windows) are
 moved together and named by the one that follows the score best, so that three drivers are three
 stories. For the logistic regression the parts are exact: coefficients times distances from the
-mean. For the other methods a part is what the log odds lose when the features are set to the
-medians of all scored customers and the others left as they are (occlusion). Drivers are reasons of
-the score, not causes of the churn.
+mean. For every other method, the blend as a whole included, a part is what the log odds lose when
+the features are set to the medians of all scored customers and the others left as they are
+(occlusion). Drivers are reasons of the score, not causes of the churn.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from insight_assets.insights.churn.models import BOOSTING, LOGISTIC, RECENCY, ChurnModels
-from insight_assets.insights.churn.rivals import boosting_log_odds
+from insight_assets.insights.churn.driver_words import (
+    LOWERS_ZH,
+    RAISES_ZH,
+    RECENT_EVENTS_ZH,
+    UNKNOWN_ZH,
+    feature_zh,
+)
+from insight_assets.insights.churn.models import LOGISTIC, RECENCY, ChurnModels
 from insight_assets.ml.tabular import FeatureMatrix
 
 DRIVERS = ("driver_1", "driver_2", "driver_3")
+DRIVERS_ZH = tuple(f"{name}_zh" for name in DRIVERS)
 RECENT_EVENTS = "recent_events"
 
 SAMPLE_ROWS = 1_000
@@ -53,7 +60,8 @@ def churn_drivers(
 
     Returns:
         Columns `driver_1` to `driver_3`, n rows in the order of `features`, such as
-        "days since last order 63 (raises)"; null where nothing more moved the score.
+        "days since last order 63 (raises)", and `driver_1_zh` to `driver_3_zh` with the same in
+        Chinese; null where nothing more moved the score.
 
     Raises:
         ValueError: If the models do not know the method.
@@ -62,11 +70,15 @@ def churn_drivers(
     moved = np.column_stack(list(effects.values()))
     order = np.argsort(-np.abs(moved), axis=1, kind="stable")[:, : len(DRIVERS)]
     texts = features.select(_text(features, name).alias(name) for name in effects)
-    columns = {name: [None] * features.height for name in DRIVERS}
+    texts_zh = features.select(_text_zh(features, name).alias(name) for name in effects)
+    columns = {name: [None] * features.height for name in (*DRIVERS, *DRIVERS_ZH)}
     for place in range(order.shape[1]):
         effect = np.take_along_axis(moved, order, axis=1)[:, place]
-        columns[DRIVERS[place]] = _words(texts, order[:, place], effect)
-    return pl.DataFrame(columns, schema=dict.fromkeys(DRIVERS, pl.String))
+        columns[DRIVERS[place]] = _words(texts, order[:, place], effect, "{} (raises)", "{} (lowers)")
+        columns[DRIVERS_ZH[place]] = _words(
+            texts_zh, order[:, place], effect, f"{{}}（{RAISES_ZH}）", f"{{}}（{LOWERS_ZH}）"
+        )
+    return pl.DataFrame(columns, schema=dict.fromkeys((*DRIVERS, *DRIVERS_ZH), pl.String))
 
 
 def _effects(
@@ -80,30 +92,27 @@ def _effects(
     matrix = models.matrix
     raw = matrix.raw(features)
     scaled = matrix.scale(raw)
-    stories = _stories(matrix, scaled, models.log_odds(features, sequences)[method])
+    read = models.read_sequences(features, sequences) if models.reads_sequences(method) else None
+    log_odds = models.columns_log_odds(method, raw, read)
+    stories = _stories(matrix, scaled, log_odds)
     if method == LOGISTIC.name:
-        parts = scaled * models.logistic.coef_[0]
+        parts = scaled * models.classifiers[method].model.coef_[0]
         return {
             name: parts[:, _scaled_columns(matrix, told)].sum(axis=1)
             for name, told in stories.items()
         }
-    if method == BOOSTING.name:
-        columns = {
-            name: [at for feature in told for at in matrix.columns_of(feature)]
-            for name, told in stories.items()
-        }
-        return _occluded(
-            lambda _rows, values: boosting_log_odds(models.boosting, values), raw, columns
-        )
-    read = models.read_sequences(features, sequences)
-    columns = {name: _scaled_columns(matrix, told) for name, told in stories.items()}
-    effects = _occluded(
-        lambda rows, values: models.network_log_odds(read[rows], values), scaled, columns
-    )
-    typical = np.broadcast_to(read.mean(axis=0), read.shape)
-    effects[RECENT_EVENTS] = models.network_log_odds(read, scaled) - models.network_log_odds(
-        typical, scaled
-    )
+    columns = {
+        name: [at for feature in told for at in matrix.columns_of(feature)]
+        for name, told in stories.items()
+    }
+
+    def score(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+        return models.columns_log_odds(method, values, None if read is None else read[rows])
+
+    effects = _occluded(score, raw, columns)
+    if read is not None:
+        typical = np.broadcast_to(read.mean(axis=0), read.shape)
+        effects[RECENT_EVENTS] = log_odds - models.columns_log_odds(method, raw, typical)
     return effects
 
 
@@ -188,18 +197,18 @@ def _medians(values: np.ndarray) -> np.ndarray:
     return medians
 
 
-def _words(texts: pl.DataFrame, chosen: np.ndarray, effect: np.ndarray) -> pl.Series:
+def _words(
+    texts: pl.DataFrame, chosen: np.ndarray, effect: np.ndarray, raises: str, lowers: str
+) -> pl.Series:
     """For each row the text of its chosen column, and whether its effect raises or lowers churn."""
     rows = texts.with_columns(chosen=pl.Series(chosen), effect=pl.Series(effect))
     text = pl.coalesce(
         pl.when(pl.col("chosen") == place).then(pl.col(name))
         for place, name in enumerate(texts.columns)
     )
-    direction = pl.when(pl.col("effect") > 0).then(pl.lit("raises")).otherwise(pl.lit("lowers"))
+    told = pl.when(pl.col("effect") > 0).then(pl.format(raises, text)).otherwise(pl.format(lowers, text))
     worth_telling = pl.col("effect").abs() >= LEAST_EFFECT
-    return rows.select(
-        pl.when(worth_telling).then(pl.format("{} ({})", text, direction)).alias("words")
-    )["words"]
+    return rows.select(pl.when(worth_telling).then(told).alias("words"))["words"]
 
 
 def _text(features: pl.DataFrame, name: str) -> pl.Expr:
@@ -207,11 +216,21 @@ def _text(features: pl.DataFrame, name: str) -> pl.Expr:
     words = name.replace("_", " ")
     if name == RECENT_EVENTS:
         return pl.lit(words)
+    return pl.format("{} {}", pl.lit(words), _shown(features, name).fill_null("unknown"))
+
+
+def _text_zh(features: pl.DataFrame, name: str) -> pl.Expr:
+    """The same in Chinese."""
+    if name == RECENT_EVENTS:
+        return pl.lit(RECENT_EVENTS_ZH)
+    return pl.format("{} {}", pl.lit(feature_zh(name)), _shown(features, name).fill_null(UNKNOWN_ZH))
+
+
+def _shown(features: pl.DataFrame, name: str) -> pl.Expr:
+    """A value as people read it; null where it is missing."""
     value = pl.col(name)
     if features.schema[name].is_float():
         # Four digits are more than anyone reads; large numbers need no decimals.
         value = pl.when(value.abs() >= 100).then(value.round(0)).otherwise(value.round(2))
-        shown = value.cast(pl.String).str.replace(r"\.0$", "")
-    else:
-        shown = value.cast(pl.String)
-    return pl.format("{} {}", pl.lit(words), shown.fill_null("unknown"))
+        return value.cast(pl.String).str.replace(r"\.0$", "")
+    return value.cast(pl.String)

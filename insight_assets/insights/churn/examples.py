@@ -14,7 +14,8 @@ from insight_assets.features.customer_features import build_customer_features
 from insight_assets.features.labels import label_customers, label_view
 from insight_assets.features.money import without_void_orders
 from insight_assets.features.sequences import build_event_sequences
-from insight_assets.ml.splits import closed_origins, customer_groups, mixed_keys
+from insight_assets.ml.origins import Origin, closed_origins
+from insight_assets.ml.splits import customer_groups, mixed_keys
 from insight_assets.purposes import as_people
 
 FIT, STOP, CALIBRATE = "fit", "stop", "calibrate"
@@ -32,7 +33,7 @@ MAX_CUSTOMERS = 50_000
 
 SEQUENCES = ("kinds", "times", "products", "categories", "values")
 NOT_FEATURES = frozenset(
-    {"as_of", "origin", "customer_key", "role", "horizon_days", "churned", "events", *SEQUENCES}
+    {"as_of", "origin", "customer_key", "role", "horizon_days", "churned", "return_days", "events", *SEQUENCES}
 )
 """Columns of the examples that no model may see as a feature."""
 
@@ -93,17 +94,18 @@ def build_churn_examples(
     )
     if not origins:
         return pl.DataFrame()
-    bought = past if orders is None else without_void_orders(past, orders, as_of=origins[0])
-    buyers = _buyers(as_people(bought, identities(origins[0])), origins[0])
+    newest = origins[0].as_of
+    bought = past if orders is None else without_void_orders(past, orders, as_of=newest)
+    buyers = _buyers(as_people(bought, identities(newest)), newest)
     roles = customer_roles(buyers, max_customers=max_customers).lazy()
-    events = events.filter(pl.col("event_day") <= origins[0])
+    events = events.filter(pl.col("event_day") <= newest)
     at_origins = [
-        _examples_at(origin, past, events, identities, roles, horizon_days, sequence_length, orders)
+        _examples_at(origin, past, events, identities, roles, sequence_length, orders)
         for origin in sorted(origins)
     ]
     return (
         pl.concat(at_origins)
-        .filter((pl.col("role") != CALIBRATE) | (pl.col("origin") == origins[0]))
+        .filter((pl.col("role") != CALIBRATE) | (pl.col("origin") == newest))
         .with_columns(as_of=pl.lit(as_of))
         .sort("origin", "customer_key")
     )
@@ -160,30 +162,31 @@ def _buyers(past: pl.LazyFrame, origin: date) -> np.ndarray:
 
 
 def _examples_at(
-    origin: date,
+    origin: Origin,
     past: pl.LazyFrame,
     events: pl.LazyFrame,
     identities: Callable[[date], pl.LazyFrame],
     roles: pl.LazyFrame,
-    horizon_days: int,
     sequence_length: int,
     orders: pl.LazyFrame | None,
 ) -> pl.DataFrame:
+    as_of, horizon_days = origin.as_of, origin.horizon_days
     history, horizon = (
         rows.join(roles, on="customer_key", how="semi")
-        for rows in label_view(past, identities, origin=origin, horizon_days=horizon_days, orders=orders)
+        for rows in label_view(past, identities, origin=as_of, horizon_days=horizon_days, orders=orders)
     )
-    seen = as_people(events, identities(origin)).join(roles, on="customer_key", how="semi")
-    labels = label_customers(history, horizon, origin=origin, horizon_days=horizon_days)
+    seen = as_people(events, identities(as_of)).join(roles, on="customer_key", how="semi")
+    labels = label_customers(history, horizon, origin=as_of, horizon_days=horizon_days)
     return (
-        labels.select("customer_key", "horizon_days", "churned")
+        labels.select("customer_key", "horizon_days", "churned", "return_days")
         .join(roles, on="customer_key")
-        .join(build_customer_features(history, as_of=origin).drop("as_of"), on="customer_key")
+        .join(build_customer_features(history, as_of=as_of).drop("as_of"), on="customer_key")
         .join(
-            build_event_sequences(seen, as_of=origin, length=sequence_length).drop("as_of"),
+            build_event_sequences(seen, as_of=as_of, length=sequence_length).drop("as_of"),
             on="customer_key",
             how="left",
         )
-        .with_columns(*(pl.col(name).fill_null([]) for name in SEQUENCES), origin=pl.lit(origin))
+        .with_columns(*(pl.col(name).fill_null([]) for name in SEQUENCES), origin=pl.lit(as_of))
         .collect()
     )
+

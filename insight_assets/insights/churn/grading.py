@@ -12,7 +12,14 @@ import numpy as np
 import polars as pl
 
 from insight_assets.insights.churn.models import ChurnModels
-from insight_assets.ml.metrics import auc, average_precision, brier, expected_calibration_error
+from insight_assets.ml.metrics import (
+    auc,
+    average_precision,
+    brier,
+    captured_at_top_decile,
+    expected_calibration_error,
+    lift_at_top_decile,
+)
 from insight_assets.ml.referee import SCORECARD_SCHEMA, champion, grade_methods
 
 TASK = "churn"
@@ -22,12 +29,21 @@ METRICS = {
     "average_precision": average_precision,
     "brier": brier,
     "calibration_error": expected_calibration_error,
+    "lift_at_top_decile": lift_at_top_decile,
 }
+WEIGHT = "net_365d"
+MONEY = "money_at_top_decile"
+WEIGHTED_METRICS = {MONEY: captured_at_top_decile}
+"""Of the net value that churned customers brought in the year before the origin, the share that a campaign to the tenth
+most likely to be gone would have reached."""
+
 HIGHER_IS_BETTER = {
     "auc": True,
     "average_precision": True,
     "brier": False,
     "calibration_error": False,
+    "lift_at_top_decile": True,
+    MONEY: True,
 }
 
 TOO_GOOD = 0.90
@@ -112,6 +128,8 @@ def grade_churn(
         resamples=resamples,
         seed=seed,
         model_version=model_version,
+        weights=graded[WEIGHT].cast(pl.Float64).fill_null(0.0).clip(0).to_numpy(),
+        weighted_metrics=WEIGHTED_METRICS,
     )
     return GradedChurn(scorecard, truth, predictions)
 

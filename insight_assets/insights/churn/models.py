@@ -1,14 +1,15 @@
 """Churn models as a whole: trained from examples, stored in a directory, loaded, asked for scores.
 
 One directory holds all methods of one as-of day, rule and rivals beside the network, so that the
-scorecard grades and the scores publish exactly what was trained together. Files are JSON,
-safetensors and skops; opening one runs no code. Which method is published is not decided here.
+scorecard grades and the scores publish exactly what was trained together. Files are JSON, Markdown,
+safetensors, skops and LightGBM's text; opening one runs no code. Which method is published is not
+decided here.
 """
 
 import json
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,42 +17,61 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from insight_assets.contracts.catalogue import contract
 from insight_assets.features.vocabulary import event_kinds
 from insight_assets.insights.churn.examples import CALIBRATE, FIT, STOP, feature_names
-from insight_assets.insights.churn.rivals import (
-    boosting_log_odds,
-    fit_boosting,
-    fit_logistic,
-    memorising_boosting,
-    recency_score,
-)
+from insight_assets.insights.churn.guards import feature_alarms
+from insight_assets.insights.churn.model_card import CARD_FILE, model_card
+from insight_assets.insights.churn.rivals import recency_score
+from insight_assets.insights.churn.survival import ReturnModel, asked_horizons, fit_returns
+from insight_assets.lake import hash_frame, sort_rows
+from insight_assets.ml import classifiers as families
+from insight_assets.ml.blending import Blend, fit_blend
 from insight_assets.ml.calibration import Calibrator, fit_calibrator, logistic, logit
+from insight_assets.ml.classifiers import (
+    FAMILIES,
+    Classifier,
+    fit_classifier,
+    make_folds,
+    memorising_boosting,
+    read_classifier,
+    write_classifier,
+)
+from insight_assets.ml.costs import Cost, measured
 from insight_assets.ml.metrics import auc
 from insight_assets.ml.referee import Method
 from insight_assets.ml.sequences import JaggedEvents, jagged_events
-from insight_assets.ml.sklearn_files import read_sklearn, write_sklearn
 from insight_assets.ml.splits import mixed_keys
 from insight_assets.ml.tabular import FeatureMatrix, fit_feature_matrix
 
 if TYPE_CHECKING:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.linear_model import LogisticRegression
-
     from insight_assets.insights.churn.network import ChurnNetwork, NetworkSettings
     from insight_assets.ml.training import Epoch
 
 RECENCY = Method("recency", "rule", 0)
-LOGISTIC = Method("logistic", "rival", 1)
-BOOSTING = Method("boosting", "rival", 2)
-NETWORK = Method("network", "model", 3)
-METHODS = (RECENCY, LOGISTIC, BOOSTING, NETWORK)
+BAYES = Method(families.BAYES, "rival", 1)
+LOGISTIC = Method(families.LOGISTIC, "rival", 2)
+TREE = Method(families.TREE, "rival", 3)
+SVM = Method(families.SVM, "rival", 4)
+FOREST = Method(families.FOREST, "rival", 5)
+BOOSTING = Method(families.BOOSTING, "rival", 6)
+LIGHTGBM = Method(families.LIGHTGBM, "rival", 7)
+NETWORK = Method("network", "model", 8)
+BLEND = Method("blend", "model", 9)
+
+RIVALS = (BAYES, LOGISTIC, TREE, SVM, FOREST, BOOSTING)
+METHODS = (RECENCY, *RIVALS, LIGHTGBM, NETWORK, BLEND)
+BLENDED = (LOGISTIC, FOREST, BOOSTING, NETWORK)
+"""Methods that the blend puts together: the best of each kind, linear, bagged, boosted and deep."""
 
 CONFIG_FILE = "config.json"
 FEATURES_FILE = "features.json"
 CALIBRATORS_FILE = "calibrators.json"
-LOGISTIC_FILE = "logistic.skops"
-BOOSTING_FILE = "boosting.skops"
+RETURNS_FILE = "returns.json"
 NETWORK_FILE = "network.safetensors"
+
+CODE_VERSION = "2"
+"""Raised by hand when training changes what it makes of the same examples."""
 
 MIN_LEARNT = 50
 MIN_STOPPING = 5
@@ -64,66 +84,126 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ChurnModels:
-    """All methods of one as-of day.
+    """Methods of one as-of day.
 
     Attributes:
         methods: Methods that can be asked, least complex first; the recency rule always can.
         horizon_days: Length of the label window that was learnt.
         calibrators: Calibrator per method name.
         matrix: How features become matrices; None when only the rule was kept.
-        logistic: The logistic regression; None when only the rule was kept.
-        boosting: The gradient boosting; None when only the rule was kept.
-        network: The sequence network; None when only the rule was kept.
+        classifiers: The classical rivals by method name.
+        network: The sequence network; None when only the rule was kept, or when it was not loaded.
         network_settings: What the network was built with; None without one.
-        config: What training noted down: rows, losses, the control with shuffled labels.
+        blend: How methods are put together; None when only the rule was kept, or when it was not loaded.
+        returns: When customers return; None when only the rule was kept.
+        config: What training noted down: rows, settings, losses, guards.
+        costs: What training each method took; empty for loaded models.
     """
 
     methods: tuple[Method, ...]
     horizon_days: int
     calibrators: Mapping[str, Calibrator]
     matrix: FeatureMatrix | None
-    logistic: "LogisticRegression | None"
-    boosting: "HistGradientBoostingClassifier | None"
+    classifiers: Mapping[str, Classifier]
     network: "ChurnNetwork | None"
     network_settings: "NetworkSettings | None"
+    blend: Blend | None
+    returns: ReturnModel | None
     config: Mapping[str, Any]
+    costs: Mapping[str, Cost] = field(default_factory=dict)
 
-    def predict(self, features: pl.DataFrame, sequences: pl.DataFrame) -> dict[str, np.ndarray]:
+    def predict(
+        self, features: pl.DataFrame, sequences: pl.DataFrame, *, only: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
         """Give the probability of churning by every method.
 
         Args:
             features: Rows of the contract `customer_features`, n customers as of one day.
             sequences: Rows of the contract `event_sequences` as of that day; customers without a
                 row have no events.
+            only: Names of the methods asked; None asks all.
 
         Returns:
             Method name to an array of shape (n,), in the order of `features`.
         """
         return {
             name: self.calibrators[name](logistic(log_odds))
-            for name, log_odds in self.log_odds(features, sequences).items()
+            for name, log_odds in self.log_odds(features, sequences, only=only).items()
         }
 
-    def log_odds(self, features: pl.DataFrame, sequences: pl.DataFrame) -> dict[str, np.ndarray]:
+    def log_odds(
+        self, features: pl.DataFrame, sequences: pl.DataFrame, *, only: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
         """Give the uncalibrated log odds of churning by every method.
 
         Args:
             features: As for `predict`.
             sequences: As for `predict`.
+            only: As for `predict`.
 
         Returns:
             Method name to an array of shape (n,), in the order of `features`.
         """
-        log_odds = {RECENCY.name: self.recency_log_odds(features)}
-        if self.matrix is None:
-            return log_odds
-        raw = self.matrix.raw(features)
-        log_odds[LOGISTIC.name] = self.logistic.decision_function(self.matrix.scale(raw))
-        log_odds[BOOSTING.name] = boosting_log_odds(self.boosting, raw)
-        log_odds[NETWORK.name] = self.network_log_odds(
-            self.read_sequences(features, sequences), self.matrix.scale(raw)
-        )
+        asked = [method.name for method in self.methods if only is None or method.name in only]
+        log_odds: dict[str, np.ndarray] = {}
+        raw, read = np.empty((features.height, 0)), None
+        if asked != [RECENCY.name]:
+            raw = self.matrix.raw(features)
+        if NETWORK.name in self._parts(asked):
+            read = self.read_sequences(features, sequences)
+        for name in asked:
+            if name == RECENCY.name:
+                log_odds[name] = self.recency_log_odds(features)
+            elif name == BLEND.name:
+                # The parts were asked before, as the blend is the most complex; else they are now.
+                parts = {
+                    part: log_odds[part] if part in log_odds else self.columns_log_odds(part, raw, read)
+                    for part in self.blend.weights
+                }
+                log_odds[name] = self.blend(parts)
+            else:
+                log_odds[name] = self.columns_log_odds(name, raw, read)
         return log_odds
+
+    def columns_log_odds(self, method: str, raw: np.ndarray, read: np.ndarray | None) -> np.ndarray:
+        """Give the log odds of a method that reads features, from their columns.
+
+        Args:
+            method: Name of a method other than the recency rule.
+            raw: Shape (n, f), features as they are.
+            read: What the network read of the same rows' events; None where no network is asked.
+
+        Returns:
+            Shape (n,).
+        """
+        if method == BLEND.name:
+            return self.blend({part: self.columns_log_odds(part, raw, read) for part in self.blend.weights})
+        if method == NETWORK.name:
+            return self.network_log_odds(read, self.matrix.scale(raw))
+        scaled = self.matrix.scale(raw) if FAMILIES[method].scaled else raw
+        return self.classifiers[method].log_odds(raw, scaled)
+
+    def reads_sequences(self, method: str) -> bool:
+        """Say whether a method's score depends on the sequence of events."""
+        return NETWORK.name in self._parts([method])
+
+    def shorter_horizons(self, features: pl.DataFrame, probability: np.ndarray) -> dict[int, np.ndarray]:
+        """Give the probability of no order within each horizon shorter than the one that was learnt.
+
+        Args:
+            features: Rows of the contract `customer_features`, n customers.
+            probability: Shape (n,), probability of churning within the whole horizon, by any method.
+
+        Returns:
+            Days to an array of shape (n,); nothing when only the rule was kept.
+        """
+        if self.returns is None:
+            return {}
+        scaled = self.matrix.scale(self.matrix.raw(features))
+        return {
+            day: self.returns.away_given(probability, scaled, day, horizon_days=self.horizon_days)
+            for day in asked_horizons(self.horizon_days)[:-1]
+        }
 
     def recency_log_odds(self, features: pl.DataFrame) -> np.ndarray:
         """Give the log odds of the recency rule, shape (n,)."""
@@ -147,6 +227,10 @@ class ChurnModels:
 
         return join_features(self.network, read, scaled)
 
+    def _parts(self, asked: Collection[str]) -> set[str]:
+        """Methods that must compute for those asked."""
+        return {*asked, *(self.blend.weights if BLEND.name in asked else ())}
+
 
 def train_churn_models(
     examples: pl.DataFrame,
@@ -156,13 +240,16 @@ def train_churn_models(
     horizon_days: int,
     seed: int,
     max_epochs: int = 12,
+    with_lightgbm: bool = False,
     log: Callable[[str], None] = _log.info,
 ) -> ChurnModels:
     """Train all methods and store them.
 
-    Scaling, imputation and models are fitted on the rows with role `fit` or `stop`, calibrators on
-    those with role `calibrate`. With too few rows or only one outcome to learn from, the recency
-    rule alone is stored: there is always something to publish.
+    Scaling, imputation and models are fitted on the rows with role `fit` or `stop`; settings of the
+    rivals are chosen by cross-validation among these rows, no customer on both sides. Calibrators
+    and the weights of the blend are fitted on the rows with role `calibrate`. With too few rows or
+    only one outcome to learn from, the recency rule alone is stored: there is always something to
+    publish.
 
     Args:
         examples: Rows of the contract `churn_examples`; may be empty.
@@ -171,10 +258,14 @@ def train_churn_models(
         horizon_days: Length of the label window.
         seed: Seed of everything random.
         max_epochs: Most passes of the network over the rows.
+        with_lightgbm: Whether LightGBM is a rival too.
         log: Takes lines of progress.
 
     Returns:
         The models.
+
+    Raises:
+        ClassifierMissingError: If LightGBM is wanted and not installed.
     """
     if not examples.is_empty():
         examples = examples.sort("origin", "customer_key")
@@ -182,16 +273,32 @@ def train_churn_models(
         log("too few closed labels to learn from: the recency rule alone is kept")
         models = _rule_alone(examples, horizon_days)
     else:
-        models = _trained(examples, work_directory, horizon_days, seed, max_epochs, log)
+        rivals = (*RIVALS, LIGHTGBM) if with_lightgbm else RIVALS
+        models = _trained(examples, work_directory, horizon_days, seed, max_epochs, rivals, log)
     _write(models, directory)
     return models
 
 
-def load_churn_models(directory: Path) -> ChurnModels:
+def stored_methods(directory: Path) -> tuple[Method, ...]:
+    """Give the methods that a model's folder holds, least complex first.
+
+    Args:
+        directory: The model's folder.
+
+    Raises:
+        OSError: If the config is missing.
+        ValueError: If it is not what this project writes.
+    """
+    stored = _read_json(directory / CONFIG_FILE)["methods"]
+    return tuple(method for method in METHODS if method.name in stored)
+
+
+def load_churn_models(directory: Path, *, only: Collection[str] | None = None) -> ChurnModels:
     """Load models that `train_churn_models` stored.
 
     Args:
         directory: The model's folder; its hashes have been verified by the model store.
+        only: Names of the methods that will be asked; None loads all. Their parts are loaded with them.
 
     Returns:
         The models.
@@ -199,6 +306,7 @@ def load_churn_models(directory: Path) -> ChurnModels:
     Raises:
         UntrustedFileError: If a scikit-learn file is not what this project writes.
         safetensors.SafetensorError: If the network file is not what this project writes.
+        ClassifierMissingError: If LightGBM made one of them and is not installed.
         OSError: If a file is missing.
         ValueError: If a JSON file is not what this project writes.
     """
@@ -207,14 +315,22 @@ def load_churn_models(directory: Path) -> ChurnModels:
         name: Calibrator.from_json(stored)
         for name, stored in _read_json(directory / CALIBRATORS_FILE).items()
     }
-    methods = tuple(method for method in METHODS if method.name in config["methods"])
-    matrix = boosting = regression = network = settings = None
-    if NETWORK in methods:
+    methods = tuple(
+        method
+        for method in METHODS
+        if method.name in config["methods"] and (only is None or method.name in only)
+    )
+    needed = {method.name for method in methods}
+    blend = matrix = network = settings = returns = None
+    if BLEND.name in needed:
+        blend = Blend.from_json(config["blend"])
+        needed |= set(blend.weights)
+    if NETWORK.name in config["methods"]:
+        matrix = FeatureMatrix.from_json(_read_json(directory / FEATURES_FILE))
+        returns = ReturnModel.from_json(_read_json(directory / RETURNS_FILE))
+    if NETWORK.name in needed:
         from insight_assets.insights.churn.network import NetworkSettings, load_network
 
-        matrix = FeatureMatrix.from_json(_read_json(directory / FEATURES_FILE))
-        regression = read_sklearn(directory / LOGISTIC_FILE)
-        boosting = read_sklearn(directory / BOOSTING_FILE)
         settings = NetworkSettings(**config["network"])
         network = load_network(directory / NETWORK_FILE, settings, features=matrix.scaled_width)
     return ChurnModels(
@@ -222,10 +338,15 @@ def load_churn_models(directory: Path) -> ChurnModels:
         horizon_days=config["horizon_days"],
         calibrators=calibrators,
         matrix=matrix,
-        logistic=regression,
-        boosting=boosting,
+        classifiers={
+            name: read_classifier(name, stored, directory)
+            for name, stored in config.get("classifiers", {}).items()
+            if name in needed
+        },
         network=network,
         network_settings=settings,
+        blend=blend,
+        returns=returns,
         config=config,
     )
 
@@ -256,7 +377,7 @@ def shuffled_control(examples: pl.DataFrame, matrix: FeatureMatrix, *, seed: int
     raw = matrix.raw(examples)
     model = memorising_boosting(raw[~apart], label[~apart], seed=seed)
     error = float(np.sqrt((rows + 1) / (12 * ones * (rows - ones))))
-    foretold = auc(label[apart], boosting_log_odds(model, raw[apart]))
+    foretold = auc(label[apart], model.log_odds(raw[apart], raw[apart]))
     return {"auc": round(foretold, 6), "standard_error": round(error, 6)}
 
 
@@ -282,13 +403,16 @@ def _rule_alone(examples: pl.DataFrame, horizon_days: int) -> ChurnModels:
         horizon_days=horizon_days,
         calibrators={RECENCY.name: calibrator},
         matrix=None,
-        logistic=None,
-        boosting=None,
+        classifiers={},
         network=None,
         network_settings=None,
+        blend=None,
+        returns=None,
         config={
             "methods": [RECENCY.name],
             "horizon_days": horizon_days,
+            "code_version": CODE_VERSION,
+            "data_hash": _data_hash(examples),
             "examples": _counts(examples),
         },
     )
@@ -300,6 +424,7 @@ def _trained(
     horizon_days: int,
     seed: int,
     max_epochs: int,
+    rivals: tuple[Method, ...],
     log: Callable[[str], None],
 ) -> ChurnModels:
     from insight_assets.insights.churn.network import (
@@ -312,76 +437,101 @@ def _trained(
 
     role = examples["role"].to_numpy()
     churned = examples["churned"].cast(pl.Float64).to_numpy()
+    keys = examples["customer_key"].to_numpy()
     learnt = np.flatnonzero(role != CALIBRATE)
     apart = np.flatnonzero(role == CALIBRATE)
     log(f"{len(learnt):,} rows to learn from, {len(apart):,} to calibrate")
 
-    matrix = fit_feature_matrix(examples[learnt], names=feature_names(examples))
+    names = feature_names(examples)
+    matrix = fit_feature_matrix(examples[learnt], names=names)
     raw = matrix.raw(examples)
     scaled = matrix.scale(raw)
-    regression = fit_logistic(scaled[learnt], churned[learnt])
-    log("logistic regression is fitted")
-    boosting = fit_boosting(
-        raw[learnt], churned[learnt], stop=role[learnt] == STOP, seed=_seed32(seed)
-    )
-    log(f"boosting is fitted: {boosting.n_iter_} trees of {boosting.max_leaf_nodes} leaves")
+    folds = make_folds(examples[learnt], churned[learnt], keys[learnt], names=names)
+    costs: dict[str, Cost] = {}
+    fitted: dict[str, Classifier] = {}
+    for rival in rivals:
+        with measured(costs, rival.name):
+            fitted[rival.name] = fit_classifier(
+                rival.name,
+                raw=raw[learnt],
+                scaled=scaled[learnt],
+                truth=churned[learnt],
+                groups=keys[learnt],
+                folds=folds,
+                seed=_seed32(seed),
+            )
+        log(f"{rival.name} is fitted: {_told(fitted[rival.name])}")
 
+    with measured(costs, "returns"):
+        returns = fit_returns(
+            scaled[learnt],
+            examples["return_days"].cast(pl.Float64).to_numpy()[learnt],
+            horizon_days=horizon_days,
+        )
     settings = NetworkSettings(kinds=len(event_kinds()))
     rows = ChurnRows(
         events=_events(examples, as_of="origin", settings=settings),
         features=scaled.astype(np.float32),
         churned=churned.astype(np.float32),
     )
-    network, epochs = train_churn_network(
-        rows,
-        fit=np.flatnonzero(role == FIT),
-        stop=np.flatnonzero(role == STOP),
-        settings=settings,
-        max_epochs=max_epochs,
-        seed=seed,
-        work_directory=work_directory,
-        log=lambda line: log(f"network: {line}"),
-    )
+    with measured(costs, NETWORK.name):
+        network, epochs = train_churn_network(
+            rows,
+            fit=np.flatnonzero(role == FIT),
+            stop=np.flatnonzero(role == STOP),
+            settings=settings,
+            max_epochs=max_epochs,
+            seed=seed,
+            work_directory=work_directory,
+            log=lambda line: log(f"network: {line}"),
+        )
 
     at_newest = examples[apart]
-    log_odds = {
-        RECENCY: logit(
-            recency_score(
-                at_newest["days_since_last_order"].cast(pl.Float64).to_numpy(),
-                horizon_days=horizon_days,
-            )
-        ),
-        LOGISTIC: regression.decision_function(scaled[apart]),
-        BOOSTING: boosting_log_odds(boosting, raw[apart]),
-        NETWORK: join_features(
-            network,
-            read_events(network, _events(at_newest, as_of="origin", settings=settings)),
-            scaled[apart],
-        ),
-    }
+    days = at_newest["days_since_last_order"].cast(pl.Float64).to_numpy()
+    log_odds = {RECENCY.name: logit(recency_score(days, horizon_days=horizon_days))}
+    log_odds |= {name: rival.log_odds(raw[apart], scaled[apart]) for name, rival in fitted.items()}
+    log_odds[NETWORK.name] = join_features(
+        network,
+        read_events(network, _events(at_newest, as_of="origin", settings=settings)),
+        scaled[apart],
+    )
+    with measured(costs, BLEND.name):
+        blend = fit_blend({part.name: log_odds[part.name] for part in BLENDED}, churned[apart])
+    log_odds[BLEND.name] = blend(log_odds)
     control = shuffled_control(examples, matrix, seed=_seed32(seed))
     log("calibrated; the control with shuffled labels is done")
+    methods = (RECENCY, *rivals, NETWORK, BLEND)
     return ChurnModels(
-        methods=METHODS,
+        methods=methods,
         horizon_days=horizon_days,
         calibrators={
-            method.name: fit_calibrator(logistic(values), churned[apart])
-            for method, values in log_odds.items()
+            name: fit_calibrator(logistic(values), churned[apart])
+            for name, values in log_odds.items()
         },
         matrix=matrix,
-        logistic=regression,
-        boosting=boosting,
+        classifiers=fitted,
         network=network,
         network_settings=settings,
+        blend=blend,
+        returns=returns,
+        costs=costs,
         config={
-            "methods": [method.name for method in METHODS],
+            "methods": [method.name for method in methods],
             "horizon_days": horizon_days,
             "seed": seed,
             "max_epochs": max_epochs,
+            "code_version": CODE_VERSION,
+            "data_hash": _data_hash(examples),
+            "features": names,
             "network": asdict(settings),
             "epochs": [_losses(epoch) for epoch in epochs],
-            "boosting": {"trees": boosting.n_iter_, "leaves": boosting.max_leaf_nodes},
+            "classifiers": {name: rival.to_json() for name, rival in fitted.items()},
+            "blend": blend.to_json(),
+            "kept_apart": {
+                name: _rounded(auc(churned[apart], values)) for name, values in log_odds.items()
+            },
             "shuffled_labels": control,
+            "feature_alarms": feature_alarms(examples, names),
             "examples": _counts(examples),
         },
     )
@@ -393,13 +543,15 @@ def _write(models: ChurnModels, directory: Path) -> None:
         directory / CALIBRATORS_FILE,
         {name: calibrator.to_json() for name, calibrator in models.calibrators.items()},
     )
+    (directory / CARD_FILE).write_text(model_card(models.config), encoding="utf-8")
     if models.matrix is None:
         return
     from insight_assets.insights.churn.network import write_network
 
     _write_json(directory / FEATURES_FILE, models.matrix.to_json())
-    write_sklearn(models.logistic, directory / LOGISTIC_FILE)
-    write_sklearn(models.boosting, directory / BOOSTING_FILE)
+    _write_json(directory / RETURNS_FILE, models.returns.to_json())
+    for classifier in models.classifiers.values():
+        write_classifier(classifier, directory)
     write_network(models.network, directory / NETWORK_FILE)
 
 
@@ -431,8 +583,23 @@ def _counts(examples: pl.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
+def _data_hash(examples: pl.DataFrame) -> str:
+    """Hash of the examples as learnt from: equal rows in any order give the same."""
+    table = contract("churn_examples")
+    rows = table.empty() if examples.is_empty() else table.conform(examples.lazy()).collect()
+    return hash_frame(sort_rows(rows, table), table)[:16]
+
+
+def _told(classifier: Classifier) -> str:
+    return ", ".join(f"{name} {value}" for name, value in classifier.settings.items())
+
+
 def _losses(epoch: "Epoch") -> list[float]:
     return [epoch.number, round(epoch.training_loss, 6), round(epoch.validation_loss, 6)]
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 6) if np.isfinite(value) else None
 
 
 def _as_predicted(score: np.ndarray) -> np.ndarray:

@@ -4,19 +4,26 @@ Decides which method may speak, by the newest scorecard known at the as-of day. 
 do not belong here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import polars as pl
 
-from insight_assets.insights.churn.drivers import DRIVERS, churn_drivers
+from insight_assets.insights.churn.drivers import DRIVERS, DRIVERS_ZH, churn_drivers
+from insight_assets.insights.churn.horizons import worse_horizons
 from insight_assets.insights.churn.models import RECENCY, ChurnModels
-from insight_assets.ml.referee import champion, champion_grade
+from insight_assets.ml.calibration import logistic
+from insight_assets.ml.referee import Method, champion, champion_grade
 
 UNGRADED = "ungraded"
 DECILES = 10
 _DIGITS = 6
+
+
+SHORTER_HORIZONS = (30, 60)
+"""Horizons that have a column of their own where the label window is longer."""
 
 
 @dataclass(frozen=True)
@@ -27,19 +34,24 @@ class Publication:
         method: Name of the method.
         grade: Its grade, or `ungraded`.
         graded_origin: Origin of the scorecard; None when ungraded.
+        worse_horizons: Shorter horizons for which one curve for everybody was better: they stay empty.
     """
 
     method: str
     grade: str
     graded_origin: date | None
+    worse_horizons: frozenset[int] = frozenset()
 
 
-def choose_method(models: ChurnModels, scorecard: pl.DataFrame) -> Publication:
+def choose_method(
+    methods: Sequence[Method], scorecard: pl.DataFrame, horizons: pl.DataFrame | None = None
+) -> Publication:
     """Choose the method to publish.
 
     Args:
-        models: Models as of the day.
+        methods: Methods that were trained as of the day.
         scorecard: Rows of `churn_scorecard` at one origin; may be empty.
+        horizons: Rows of `churn_horizon_scorecard` at that origin; may be empty.
 
     Returns:
         The scorecard's champion; the recency rule, ungraded, when there is no scorecard or when the
@@ -47,8 +59,9 @@ def choose_method(models: ChurnModels, scorecard: pl.DataFrame) -> Publication:
     """
     if not scorecard.is_empty():
         method = champion(scorecard)
-        if method in {known.name for known in models.methods}:
-            return Publication(method, champion_grade(scorecard), scorecard["as_of"][0])
+        if method in {known.name for known in methods}:
+            worse = frozenset() if horizons is None else worse_horizons(horizons)
+            return Publication(method, champion_grade(scorecard), scorecard["as_of"][0], worse)
     return Publication(RECENCY.name, UNGRADED, None)
 
 
@@ -64,7 +77,7 @@ def score_churn(
     """Score every customer who has bought.
 
     Args:
-        models: Models as of the day.
+        models: Models as of the day, with at least the published method.
         features: Rows of `customer_features` as of the day.
         sequences: Rows of `event_sequences` as of the day.
         publication: Method to publish.
@@ -76,22 +89,41 @@ def score_churn(
         the last bits of a network differ between machines.
     """
     buyers = features.filter(pl.col("orders_lifetime") > 0).sort("customer_key")
-    probability = np.empty(0)
-    drivers = pl.DataFrame(schema=dict.fromkeys(DRIVERS, pl.String))
+    probability = low = high = np.empty(0)
+    shorter: dict[int, np.ndarray] = {}
+    drivers = pl.DataFrame(schema=dict.fromkeys((*DRIVERS, *DRIVERS_ZH), pl.String))
     if not buyers.is_empty():
-        probability = models.predict(buyers, sequences)[publication.method].round(_DIGITS)
+        asked = publication.method
+        raw = logistic(models.log_odds(buyers, sequences, only=[asked])[asked])
+        probability = models.calibrators[asked](raw).round(_DIGITS)
+        low, high = (bound.round(_DIGITS) for bound in models.calibrators[asked].interval(raw))
+        told = models.shorter_horizons(buyers, probability)
+        shorter = {day: away for day, away in told.items() if day not in publication.worse_horizons}
         drivers = churn_drivers(models, buyers, sequences, method=publication.method)
     return buyers.select("customer_key").with_columns(
         as_of=pl.lit(as_of),
         churn_probability=pl.Series(probability, dtype=pl.Float64),
+        churn_probability_low=pl.Series(low, dtype=pl.Float64),
+        churn_probability_high=pl.Series(high, dtype=pl.Float64),
+        **{
+            f"churn_probability_{day}d": _horizon(shorter.get(day), buyers.height)
+            for day in SHORTER_HORIZONS
+        },
         churn_decile=pl.Series(_deciles(probability), dtype=pl.Int8),
         method=pl.lit(publication.method),
         model_version=pl.lit(model_version),
         horizon_days=pl.lit(models.horizon_days, dtype=pl.Int32),
         grade=pl.lit(publication.grade),
         graded_origin=pl.lit(publication.graded_origin, dtype=pl.Date),
-        **{name: drivers[name] for name in DRIVERS},
+        **{name: drivers[name] for name in (*DRIVERS, *DRIVERS_ZH)},
     )
+
+
+def _horizon(probability: np.ndarray | None, rows: int) -> pl.Series:
+    """Rounded probabilities; null where the horizon is not answered."""
+    if probability is None:
+        return pl.Series([None] * rows, dtype=pl.Float64)
+    return pl.Series(probability.round(_DIGITS), dtype=pl.Float64)
 
 
 def _deciles(probability: np.ndarray) -> np.ndarray:

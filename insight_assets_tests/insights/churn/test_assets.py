@@ -14,6 +14,15 @@ from insight_assets.features.customer_features import build_customer_features
 from insight_assets.features.labels import label_customers
 from insight_assets.features.sequences import build_event_sequences
 from insight_assets.insights.churn import assets
+from insight_assets.insights.churn.examples import build_churn_examples
+from insight_assets.insights.churn.guards import (
+    BASE_RATE,
+    LABEL_GUARDS,
+    LABELS_OBEY,
+    MODEL_GUARDS,
+    NO_GIVEAWAY,
+    WINDOWS_OBSERVED,
+)
 from insight_assets.partitions import DAYS
 from insight_assets.resources import ModelStore
 from insight_assets.settings import settings
@@ -25,7 +34,12 @@ ORIGIN = AS_OF - timedelta(days=HORIZON)
 INPUTS = (
     "customer_days", "orders", "events", "identity_links", "customer_features", "event_sequences", "customer_labels",
 )  # fmt: skip
-ALL = [assets.churn_examples, assets.churn_models, assets.churn_scorecard, assets.churn_scores]
+ALL = [
+    assets.churn_examples, assets.churn_models, assets.churn_scorecard, assets.churn_slices,
+    assets.churn_horizon_scorecard, assets.churn_scores,
+]  # fmt: skip
+
+INSTANCE = dg.DagsterInstance.ephemeral()
 
 
 class KeptFrames(dg.IOManager):
@@ -64,22 +78,28 @@ def built(tmp_path_factory):
     labels = label_customers(days, days, origin=ORIGIN, horizon_days=HORIZON)
     lake.put("customer_labels", ORIGIN, labels)
     models = ModelStore(root=str(tmp_path_factory.mktemp("models")))
+    for ahead in range((AS_OF - shop.FIRST_DAY).days + 1):
+        day = shop.FIRST_DAY + timedelta(days=ahead)
+        INSTANCE.report_runless_asset_event(dg.AssetMaterialization("customer_days", partition=day.isoformat()))
     results = {
         ORIGIN: materialize(
-            lake, models, ORIGIN, "churn_examples", "churn_models", "churn_scorecard"
+            lake, models, ORIGIN, "churn_examples", "churn_models", "churn_scorecard", "churn_slices",
+            "churn_horizon_scorecard",
         ),
         AS_OF: materialize(lake, models, AS_OF, "churn_examples", "churn_models", "churn_scores"),
     }
     return lake, models, results
 
 
-def materialize(lake: KeptFrames, models: ModelStore, day: date, *names: str):
+def materialize(lake: KeptFrames, models: ModelStore, day: date, *names: str, raise_on_error: bool = True):
     specs = [dg.AssetSpec(name, partitions_def=DAYS).with_io_manager_key("lake") for name in INPUTS]
     return dg.materialize(
         [*ALL, *specs],
         partition_key=day.isoformat(),
         resources={"lake": lake, "models": models},
         selection=dg.AssetSelection.assets(*names),
+        instance=INSTANCE,
+        raise_on_error=raise_on_error,
     )
 
 
@@ -121,11 +141,87 @@ def test_pictures_and_tables_are_in_the_metadata(built):
 def test_every_check_is_reported_once(built):
     _, _, results = built
     checks = results[ORIGIN].get_asset_check_evaluations()
-    assert {check.check_name: check.passed for check in checks} == {
-        assets.TOO_GOOD_CHECK: True,
-        assets.SHUFFLED_CHECK: True,
-        assets.LABELS_CHECK: True,
-    }
+    names = [assets.TOO_GOOD_CHECK, assets.SHUFFLED_CHECK, assets.LABELS_CHECK, *LABEL_GUARDS, *MODEL_GUARDS]
+    assert sorted(check.check_name for check in checks) == sorted(names)
+    assert all(check.passed for check in checks)
+
+
+def test_the_model_card_and_the_costs_are_shown(built):
+    _, _, results = built
+    told = metadata_of(results[ORIGIN], "churn_models")
+    assert told["model_card"].value.startswith("# Churn models")
+    assert "| network |" in told["costs"].value
+
+
+def test_slices_show_the_champion_in_groups_large_enough(built):
+    lake, _, _ = built
+    slices = lake.frames["churn_slices", ORIGIN.isoformat()]
+    card = lake.frames["churn_scorecard", ORIGIN.isoformat()].filter("is_champion")
+    assert slices["method"].unique().to_list() == card["method"].unique().to_list()
+    assert slices["customers"].min() >= settings().k_anonymity
+    everybody = slices.filter(dimension="everybody").row(0, named=True)
+    assert everybody["auc"] == pytest.approx(card.filter(metric="auc")["value"].item(), abs=2e-6)
+    orders = slices.filter(dimension="orders")
+    assert orders["customers"].sum() == everybody["customers"]
+
+
+def test_shorter_horizons_are_graded_and_published_in_agreement(built):
+    lake, _, _ = built
+    card = lake.frames["churn_horizon_scorecard", ORIGIN.isoformat()]
+    assert HORIZON == 90
+    assert card["task"].unique(maintain_order=True).to_list() == ["churn_30d", "churn_60d", "churn_90d"]
+    assert set(card["method"]) == {"everybody", "hazards", "published"}
+    ranked = card.filter(pl.col("metric") == "concordance", pl.col("method") == "published")["value"]
+    assert ranked.min() > 0.6
+    whole = card.filter(task="churn_90d", method="published", metric="auc")["value"].item()
+    primary = lake.frames["churn_scorecard", ORIGIN.isoformat()].filter("is_champion", metric="auc")["value"].item()
+    assert whole == pytest.approx(primary, abs=2e-6)
+    scores = lake.frames["churn_scores", AS_OF.isoformat()]
+    worse = card.filter(method="published", grade="C")["task"].unique().to_list()
+    for day in (30, 60):
+        told = scores[f"churn_probability_{day}d"]
+        assert told.null_count() == (scores.height if f"churn_{day}d" in worse else 0)
+        assert ((told >= scores["churn_probability"]) | told.is_null()).all()
+
+
+def failed_checks(result: dg.ExecuteInProcessResult) -> list[str]:
+    return [check.check_name for check in result.get_asset_check_evaluations() if not check.passed]
+
+
+def test_a_leaking_feature_keeps_models_and_scores_from_being_published(built, tmp_path):
+    lake, models, _ = built
+    before = models.version(assets.MODELS, AS_OF), lake.frames["churn_scores", AS_OF.isoformat()]
+    honest = lake.frames["churn_examples", AS_OF.isoformat()]
+    leaking = honest.with_columns(tickets_90d=pl.col("churned").cast(pl.Int32))
+    lake.frames["churn_examples", AS_OF.isoformat()] = leaking
+    result = materialize(lake, models, AS_OF, "churn_models", "churn_scores", raise_on_error=False)
+    lake.frames["churn_examples", AS_OF.isoformat()] = honest
+    assert not result.success
+    assert NO_GIVEAWAY in failed_checks(result)
+    assert (models.version(assets.MODELS, AS_OF), lake.frames["churn_scores", AS_OF.isoformat()]) == before
+    assert not result.asset_materializations_for_node("churn_scores")
+
+
+def test_a_wrong_label_or_an_unpublished_day_keeps_examples_from_being_published(built, monkeypatch):
+    lake, models, _ = built
+    before = lake.frames["churn_examples", AS_OF.isoformat()]
+    everything = assets.published_days
+
+    def all_but_one(instance, key):
+        return everything(instance, key) - {ORIGIN - timedelta(days=3)}
+
+    monkeypatch.setattr(assets, "published_days", all_but_one)
+    result = materialize(lake, models, AS_OF, "churn_examples", raise_on_error=False)
+    assert failed_checks(result) == [WINDOWS_OBSERVED]
+    monkeypatch.undo()
+
+    def all_gone(*arguments, **options):
+        return build_churn_examples(*arguments, **options).with_columns(churned=pl.lit(value=True))
+
+    monkeypatch.setattr(assets, "build_churn_examples", all_gone)
+    result = materialize(lake, models, AS_OF, "churn_examples", raise_on_error=False)
+    assert set(failed_checks(result)) == {LABELS_OBEY, BASE_RATE}
+    assert lake.frames["churn_examples", AS_OF.isoformat()] is before
 
 
 def test_building_again_gives_the_same_model_and_scores(built):

@@ -8,6 +8,7 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import validate_frame
 from insight_assets.insights.churn.grading import (
     METRICS,
+    WEIGHTED_METRICS,
     GradedChurn,
     grade_churn,
     labels_plausible,
@@ -42,7 +43,7 @@ def test_the_scorecard_follows_its_contract_and_grades_every_method(graded, trai
     table = contract("churn_scorecard")
     validate_frame(table, table.conform(graded.scorecard.lazy()).collect())
     assert set(graded.scorecard["method"]) == {method.name for method in trained.models.methods}
-    assert set(graded.scorecard["metric"]) == set(METRICS)
+    assert set(graded.scorecard["metric"]) == {*METRICS, *WEIGHTED_METRICS}
     assert graded.scorecard["customers"].unique().to_list() == [trained.labels.height]
 
 

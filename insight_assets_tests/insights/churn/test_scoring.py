@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import date
 
 import polars as pl
@@ -6,7 +5,8 @@ import pytest
 
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import validate_frame
-from insight_assets.insights.churn.models import METHODS, RECENCY
+from insight_assets.insights.churn.horizons import worse_horizons
+from insight_assets.insights.churn.models import RECENCY
 from insight_assets.insights.churn.scoring import Publication, choose_method, score_churn
 from insight_assets.ml.referee import SCORECARD_SCHEMA
 from insight_assets_tests.insights.churn.conftest import ORIGIN
@@ -35,21 +35,20 @@ def score(trained, method: str = "boosting", **options) -> pl.DataFrame:
 
 
 def test_the_champion_speaks_with_its_grade(trained):
-    publication = choose_method(trained.models, scorecard("network", "B"))
+    publication = choose_method(trained.models.methods, scorecard("network", "B"))
     assert publication == Publication("network", "B", GRADED)
 
 
 def test_without_a_scorecard_the_rule_speaks_ungraded(trained):
     empty = pl.DataFrame(schema=SCORECARD_SCHEMA)
-    assert choose_method(trained.models, empty) == Publication("recency", "ungraded", None)
+    assert choose_method(trained.models.methods, empty) == Publication("recency", "ungraded", None)
 
 
 def test_a_champion_that_could_not_be_trained_leaves_the_rule(trained):
-    rule_alone = replace(trained.models, methods=(RECENCY,))
-    assert choose_method(rule_alone, scorecard("network")).grade == "ungraded"
+    assert choose_method([RECENCY], scorecard("network")).grade == "ungraded"
 
 
-@pytest.mark.parametrize("method", [method.name for method in METHODS])
+@pytest.mark.parametrize("method", ["recency", "forest", "network", "blend"])
 def test_scores_follow_their_contract(trained, method):
     scores = score(trained, method)
     table = contract("churn_scores")
@@ -57,6 +56,21 @@ def test_scores_follow_their_contract(trained, method):
     assert scores.columns == [column.name for column in table.columns]
     assert scores["customer_key"].is_sorted()
     assert scores["driver_1"].null_count() < scores.height
+
+
+def test_a_probability_lies_in_an_interval_that_says_something(trained):
+    scores = score(trained)
+    assert (scores["churn_probability_low"] <= scores["churn_probability"]).all()
+    assert (scores["churn_probability"] <= scores["churn_probability_high"]).all()
+    width = scores["churn_probability_high"] - scores["churn_probability_low"]
+    assert 0 < width.mean() < 0.6
+
+
+def test_a_horizon_at_which_one_rate_for_everybody_was_better_stays_empty():
+    card = pl.DataFrame(
+        {"task": ["churn_30d", "churn_60d", "churn_90d"], "method": ["published"] * 3, "grade": ["A", "C", "B"]}
+    )
+    assert worse_horizons(card) == {60}
 
 
 def test_deciles_hold_a_tenth_each_in_the_order_of_the_probability(trained):
