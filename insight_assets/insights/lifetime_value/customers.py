@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from insight_assets.insights.lifetime_value.bg_nbd import PurchaseHistories
+from insight_assets.insights.lifetime_value.purchase_histories import PurchaseHistories
 
 FEATURES_READ = (
     "customer_key",
