@@ -13,7 +13,7 @@ import polars as pl
 from insight_assets.charts import chart_markdown
 from insight_assets.contracts.catalogue import contract
 from insight_assets.insights.churn import pictures
-from insight_assets.insights.churn.examples import build_churn_examples
+from insight_assets.features.examples import build_examples
 from insight_assets.insights.churn.grading import (
     GradedChurn,
     grade_churn,
@@ -60,7 +60,7 @@ def churn_examples(
     identity_links: pl.LazyFrame,
 ) -> pl.DataFrame:
     shop = settings()
-    examples = build_churn_examples(
+    examples = build_examples(
         customer_days,
         events,
         IdentityHistory(identity_links, identity_rules()).as_of,

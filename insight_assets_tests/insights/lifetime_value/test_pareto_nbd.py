@@ -84,8 +84,8 @@ def test_gradient_is_that_of_the_likelihood():
 
 @pytest.fixture(scope="module")
 def lives():
-    """20,000 customers seen for 100 days and the next 100, lived under known parameters."""
-    truth, draw, size = ParetoNbd(r=0.8, alpha=20.0, s=0.9, beta=60.0), np.random.default_rng(8), 20_000
+    """8,000 customers seen for 100 days and the next 100, lived under known parameters."""
+    truth, draw, size = ParetoNbd(r=0.8, alpha=20.0, s=0.9, beta=60.0), np.random.default_rng(8), 8_000
     rate, age = draw.gamma(truth.r, 1 / truth.alpha, size), 100.0
     left = draw.exponential(1 / draw.gamma(truth.s, 1 / truth.beta, size))
     until = np.minimum(left, age)
@@ -106,11 +106,11 @@ def test_fit_recovers_what_customers_were_simulated_from(lives):
 
 def test_expectations_are_what_happens(lives):
     truth, seen, alive, later = lives
-    assert probability_alive(truth, seen).mean() == pytest.approx(alive.mean(), abs=0.01)
+    assert probability_alive(truth, seen).mean() == pytest.approx(alive.mean(), abs=0.015)
     expected = expected_purchases(truth, seen, ahead=100.0)
-    assert expected.sum() == pytest.approx(later.sum(), rel=0.03)
+    assert expected.sum() == pytest.approx(later.sum(), rel=0.05)
     frequent = seen.repeats >= 4
-    assert expected[frequent].mean() == pytest.approx(later[frequent].mean(), rel=0.05)
+    assert expected[frequent].mean() == pytest.approx(later[frequent].mean(), rel=0.07)
 
 
 def test_expectation_has_no_hole_where_s_is_one():
