@@ -10,7 +10,7 @@ def spending(size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Forecasts over four orders of magnitude, and outcomes that are often 0 and spread more where small."""
     draw = np.random.default_rng(seed)
     forecast = np.exp(draw.normal(3, 2, size))
-    buys = draw.random(size) < forecast / (forecast + 20)
+    buys = draw.random(size) < 0.3 + 0.7 * forecast / (forecast + 20)
     return forecast, np.where(buys, forecast * np.exp(draw.normal(0, 20 / (forecast + 20), size)), 0.0)
 
 
@@ -20,9 +20,9 @@ def test_new_rows_fall_inside_as_often_as_said_whatever_their_size(level):
     forecast, outcome = spending(20_000, 2)
     low, high = bounds.multiples(forecast)
     inside = (outcome >= low * forecast) & (outcome <= high * forecast)
-    assert inside.mean() == pytest.approx(level, abs=0.02)
+    assert inside.mean() == pytest.approx(level, abs=0.025)
     for part in np.array_split(np.argsort(forecast), 5):
-        assert inside[part].mean() == pytest.approx(level, abs=0.06)
+        assert inside[part].mean() == pytest.approx(level, abs=0.07)
 
 
 def test_small_forecasts_start_at_nothing_and_large_ones_do_not():
