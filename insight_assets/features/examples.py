@@ -34,9 +34,17 @@ MAX_CUSTOMERS = 50_000
 SEQUENCES = ("kinds", "times", "products", "categories", "values")
 NOT_FEATURES = frozenset(
     {
-        "as_of", "origin", "customer_key", "role", "horizon_days", "churned", "horizon_purchase_days", "horizon_net",
-        "events", *SEQUENCES,
-    }  # fmt: skip
+        "as_of",
+        "origin",
+        "customer_key",
+        "role",
+        "horizon_days",
+        "churned",
+        "horizon_purchase_days",
+        "horizon_net",
+        "events",
+        *SEQUENCES,
+    }
 )
 """Columns of the examples that no model may see as a feature: keys, roles and what happened next."""
 

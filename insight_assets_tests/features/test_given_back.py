@@ -7,9 +7,9 @@ import pytest
 
 from insight_assets.contracts.catalogue import contract
 from insight_assets.features.customer_features import build_customer_features
+from insight_assets.features.examples import build_examples
 from insight_assets.features.labels import label_customers, label_view
 from insight_assets.features.money import without_void_orders
-from insight_assets.features.examples import build_examples
 from insight_assets.insights.lifetime_value.customers import buyers
 from insight_assets.insights.lifetime_value.forecasts import UNTAUGHT
 from insight_assets.insights.lifetime_value.model import forecast_by_method, train

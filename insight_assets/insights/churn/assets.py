@@ -12,8 +12,8 @@ import polars as pl
 
 from insight_assets.charts import chart_markdown
 from insight_assets.contracts.catalogue import contract
-from insight_assets.insights.churn import pictures
 from insight_assets.features.examples import build_examples
+from insight_assets.insights.churn import pictures
 from insight_assets.insights.churn.grading import (
     GradedChurn,
     grade_churn,

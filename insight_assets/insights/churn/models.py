@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from insight_assets.features.vocabulary import event_kinds
 from insight_assets.features.examples import CALIBRATE, FIT, STOP, feature_names
+from insight_assets.features.vocabulary import event_kinds
 from insight_assets.insights.churn.rivals import (
     boosting_log_odds,
     fit_boosting,

@@ -32,8 +32,8 @@ _REPEATS_TOLERANCE = 0.2
         kinds={"scipy", "scikitlearn", "pytorch"},
         description=(
             "BG/NBD, Pareto/NBD and Gamma-Gamma as fitted on all purchases up to the as-of day, by maximum a "
-            "posteriori with weak priors; gradient boosting and a value network trained on all origins whose horizon had "
-            "closed by then, and how far to believe each method; time in days, value net of refunds"
+            "posteriori with weak priors; gradient boosting and a value network trained on all origins "
+            "whose horizon had closed by then, and how far to believe each method; time in days, value net of refunds"
         ),
     ),
     ins={"churn_examples": dg.AssetIn(metadata={"allow_missing_partitions": True})},

@@ -38,10 +38,10 @@ class PublishedIntervals:
 def interval_method(model: LifetimeValueModel, method: str, *, horizon_days: int) -> str:
     """Say how the intervals of a method come about.
 
-    Without a closed horizon they are simulated from the posterior. Bounds learnt at one closed origin are exact for days
-    like that one. A shop that has not seen a year and a horizon has seen no season twice, and its next quarter may be
-    unlike all before (on UCI Online Retail as of September, bounds learnt in June hold .79 of what the Christmas quarter
-    brings): until then they may widen the simulated intervals, never narrow them.
+    Without a closed horizon they are simulated from the posterior. Bounds learnt at one closed origin are exact for
+    days like that one. A shop that has not seen a year and a horizon has seen no season twice, and its next quarter may
+    be unlike all before (on UCI Online Retail as of September, bounds learnt in June hold .79 of what the Christmas
+    quarter brings): until then they may widen the simulated intervals, never narrow them.
     """
     calibration = model.calibrations.get(method, Calibration())
     if calibration.orders is None or calibration.value is None:
@@ -84,10 +84,8 @@ def published_intervals(
     if how == POSTERIOR:
         return PublishedIntervals(simulated, how)
     horizon = forecast_method(model, customers, method, days=horizon_days, horizon_days=horizon_days)
-    learnt = [
-        _around(model.calibrations[method], horizon, forecast_method(model, customers, method, days=days, horizon_days=horizon_days))
-        for days in windows
-    ]
+    ahead = [forecast_method(model, customers, method, days=days, horizon_days=horizon_days) for days in windows]
+    learnt = [_around(model.calibrations[method], horizon, window) for window in ahead]
     if how == WIDER:
         learnt = [_wider(*pair) for pair in zip(learnt, simulated, strict=True)]
     return PublishedIntervals(learnt, how)

@@ -1,7 +1,7 @@
 """What the methods without labels expect of customers: the history rule and the probabilistic models.
 
-Ties purchase models and value model together. What they are belongs to `bg_nbd`, `pareto_nbd` and `gamma_gamma`; what is
-learnt from closed horizons to `learning`.
+Ties purchase models and value model together. What they are belongs to `bg_nbd`, `pareto_nbd` and `gamma_gamma`; what
+is learnt from closed horizons to `learning`.
 """
 
 from dataclasses import dataclass

@@ -11,8 +11,8 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from insight_assets.insights.lifetime_value.customers import Buyers
 from insight_assets.insights.lifetime_value.calibrated_intervals import published_intervals
+from insight_assets.insights.lifetime_value.customers import Buyers
 from insight_assets.insights.lifetime_value.forecasts import HISTORY, Forecast
 from insight_assets.insights.lifetime_value.intervals import Interval, predict_intervals
 from insight_assets.insights.lifetime_value.learning import INTERVAL_LEVEL

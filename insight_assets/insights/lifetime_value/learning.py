@@ -116,9 +116,7 @@ class Calibration:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Calibration":
         """Make a calibration from what `to_json` gave."""
-        bounds = {
-            name: None if stored[name] is None else ConformalBounds.from_json(stored[name]) for name in ("orders", "value")
-        }
+        bounds = {name: stored[name] and ConformalBounds.from_json(stored[name]) for name in ("orders", "value")}
         return cls(orders_scale=stored["orders_scale"], value_scale=stored["value_scale"], **bounds)
 
 
@@ -134,9 +132,9 @@ def learn(
     """Train the learned methods and calibrate all.
 
     At each origin the probabilistic models are fitted on what was known then, so that learned methods correct the same
-    kind of expectation that they will be given. They learn from the rows with role `fit`, and `stop` where nothing is to
-    be stopped. Totals are calibrated on all customers of the newest closed origin, since one number each cannot remember
-    customers; bounds on those with role `calibrate`, from whom no method learnt.
+    kind of expectation that they will be given. They learn from the rows with role `fit`, and `stop` where nothing is
+    to be stopped. Totals are calibrated on all customers of the newest closed origin, since one number each cannot
+    remember customers; bounds on those with role `calibrate`, from whom no method learnt.
 
     Args:
         examples: rows of the contract `churn_examples`; may be empty.

@@ -164,7 +164,7 @@ def _left(model: ParetoNbd, x: np.ndarray, last: np.ndarray, age: np.ndarray) ->
 
     The integrand s (alpha + t)^-(r + x) (beta + t)^-(s + 1) falls like a power of t. In the variable
     z = ((m + t) / (m + t_x))^-k, with k its power less one and m such that both fall alike at t_x, it is nearly flat.
-    A root of z, which puts more nodes where t is late, makes 24 nodes good to nine digits over 400 customers of 400 shops.
+    A root of z, which puts more nodes where t is late, makes 24 nodes good to nine digits over 400 shops.
 
     Returns:
         The logarithm of the integral, shape (n,), and under the integrand, as a density of t, the means of
@@ -202,7 +202,8 @@ def _weighted_log_likelihood(states: np.ndarray, counts: np.ndarray) -> LogLikel
     values, position = np.unique(states[:, 0], return_inverse=True)
     value_counts = np.bincount(position, weights=counts, minlength=len(values))
     total = counts.sum()
-    pieces = list(zip(_pieces(states), np.split(counts, range(_STATES_AT_ONCE, len(counts), _STATES_AT_ONCE)), strict=False))
+    weights = np.split(counts, range(_STATES_AT_ONCE, len(counts), _STATES_AT_ONCE))
+    pieces = list(zip(_pieces(states), weights, strict=False))
 
     def evaluate(theta: np.ndarray) -> tuple[float, np.ndarray]:
         if np.abs(theta).max() > 40:

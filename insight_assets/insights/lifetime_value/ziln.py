@@ -11,7 +11,7 @@ import this module only inside functions that train or predict.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -192,7 +192,8 @@ def train_ziln(
     learnt, kept = ZilnBatches(rows, fit), ZilnBatches(rows, stop)
 
     def training(epoch: Callable[[], int]) -> DataLoader:
-        return DataLoader(learnt, batch_sampler=_Shuffled(len(learnt), settings.batch_size, seed, epoch), collate_fn=_as_it_is)
+        order = _Shuffled(len(learnt), settings.batch_size, seed, epoch)
+        return DataLoader(learnt, batch_sampler=order, collate_fn=_as_it_is)
 
     chunks = BatchSampler(SequentialSampler(kept), PREDICTION_ROWS, drop_last=False)
     epochs = train_network(
@@ -209,13 +210,13 @@ def train_ziln(
 
 
 class _Shuffled(BatchSampler):
-    """All rows in batches, in an order that follows from seed and epoch alone, so that a resumed training repeats it."""
+    """All rows in batches, in an order that follows from seed and epoch alone: a resumed training repeats it."""
 
     def __init__(self, rows: int, batch_size: int, seed: int, epoch: Callable[[], int]) -> None:
         super().__init__(RandomSampler(range(rows)), batch_size, drop_last=False)
         self._rows, self._seed, self._epoch = rows, seed, epoch
 
-    def __iter__(self):  # noqa: ANN204
+    def __iter__(self) -> Iterator[list[int]]:
         order = np.random.default_rng([self._seed, self._epoch()]).permutation(self._rows)
         for start in range(0, self._rows, self.batch_size):
             yield order[start : start + self.batch_size].tolist()
