@@ -169,7 +169,7 @@ def _truth(arguments: argparse.Namespace) -> None:
     from insight_assets.validation.pseudonyms import pseudonymiser
 
     clock = _Clock()
-    plan = SimulationPlan(customers=arguments.customers, days=arguments.days, seed=arguments.seed)
+    plan = SimulationPlan(customers=arguments.customers, days=arguments.days, products=300, seed=arguments.seed)
     shop, pseudonym = open_shop(plan), pseudonymiser(b"a key for benchmarks, 32 bytes..")
     truth = customer_truth(shop)
     with tempfile.TemporaryDirectory() as folder:
@@ -202,7 +202,7 @@ def _truth(arguments: argparse.Namespace) -> None:
 def _segment_days(folder: Path, plan: SimulationPlan, pseudonym: object) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     source = SOURCES["segment"]
     raw = []
-    for path in sorted((folder / source.name).iterdir()):
+    for path in sorted(folder.glob(f"{source.name}-*")):
         delivery = read_delivery(path, max_bytes=10**9)
         placed = locate_rows(read_rows(delivery, source), source, shop_timezone=plan.timezone, landed_on=LANDED.date())
         stamped = stamp_rows(
