@@ -7,12 +7,12 @@ import pytest
 
 from insight_assets.contracts.catalogue import contract
 from insight_assets.features.customer_features import build_customer_features
+from insight_assets.features.examples import build_examples
 from insight_assets.features.labels import label_customers, label_view
 from insight_assets.features.money import without_void_orders
-from insight_assets.insights.churn.examples import build_churn_examples
 from insight_assets.insights.lifetime_value.customers import buyers
-from insight_assets.insights.lifetime_value.grading import HISTORY_RULE, PROBABILISTIC, forecast_by_method
-from insight_assets.insights.lifetime_value.model import train
+from insight_assets.insights.lifetime_value.forecasts import UNTAUGHT
+from insight_assets.insights.lifetime_value.model import forecast_by_method, train
 from insight_assets.purposes import as_people
 from insight_assets_tests.features.shop import Shop, actor_days, document
 
@@ -76,7 +76,7 @@ def test_money_is_nothing_and_frequency_follows_the_policy(counted, once, twice)
 
 
 @pytest.mark.parametrize("counted", [True, False])
-@pytest.mark.parametrize("method", [HISTORY_RULE, PROBABILISTIC])
+@pytest.mark.parametrize("method", [method.name for method in UNTAUGHT])
 def test_who_gave_the_goods_back_is_worth_less_than_the_twin_who_kept_them(method, counted):
     customers = buyers(features(counted))
     expected = forecast_by_method(train(customers), customers, days=90, horizon_days=90)[method]
@@ -112,7 +112,7 @@ def test_who_gave_all_back_by_the_origin_has_a_label_by_the_policy():
 
 @pytest.mark.parametrize("counted", [True, False])
 def test_churn_examples_say_what_the_labels_say(counted):
-    examples = build_churn_examples(
+    examples = build_examples(
         actor_days(TWINS), TWINS.tables()["events"], nobody_linked, as_of=AS_OF, horizon_days=HORIZON, spacing_days=7,
         min_history_days=7, max_origins=1, orders=orders_if(counted),
     )  # fmt: skip

@@ -12,8 +12,8 @@ import polars as pl
 
 from insight_assets.charts import chart_markdown
 from insight_assets.contracts.catalogue import contract
+from insight_assets.features.examples import build_examples
 from insight_assets.insights.churn import pictures
-from insight_assets.insights.churn.examples import build_churn_examples
 from insight_assets.insights.churn.grading import (
     GradedChurn,
     grade_churn,
@@ -81,7 +81,7 @@ def churn_examples(
     identity_links: pl.LazyFrame,
 ) -> Iterator[dg.Output[pl.DataFrame] | dg.AssetCheckResult]:
     as_of, shop = date.fromisoformat(context.partition_key), settings()
-    examples = build_churn_examples(
+    examples = build_examples(
         customer_days,
         events,
         IdentityHistory(identity_links, identity_rules()).as_of,

@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 
 from insight_assets.contracts.catalogue import contract
+from insight_assets.features.examples import CALIBRATE, FIT, STOP, feature_names
 from insight_assets.features.vocabulary import event_kinds
-from insight_assets.insights.churn.examples import CALIBRATE, FIT, STOP, feature_names
 from insight_assets.insights.churn.guards import feature_alarms
 from insight_assets.insights.churn.model_card import CARD_FILE, model_card
 from insight_assets.insights.churn.rivals import recency_score

@@ -3,6 +3,7 @@
 What each computes is in the pure modules beside this one; here they are wired to partitions.
 """
 
+import shutil
 from datetime import date
 
 import dagster as dg
@@ -28,12 +29,14 @@ _REPEATS_TOLERANCE = 0.2
     **model_asset(
         MODELS,
         purpose="analytics",
-        kinds={"scipy"},
+        kinds={"scipy", "scikitlearn", "pytorch"},
         description=(
-            "BG/NBD and Gamma-Gamma as fitted on all purchases up to the as-of day, by maximum a "
-            "posteriori with weak priors; time in days, value net of refunds"
+            "BG/NBD, Pareto/NBD and Gamma-Gamma as fitted on all purchases up to the as-of day, by maximum a "
+            "posteriori with weak priors; gradient boosting and a value network trained on all origins "
+            "whose horizon had closed by then, and how far to believe each method; time in days, value net of refunds"
         ),
     ),
+    ins={"churn_examples": dg.AssetIn(metadata={"allow_missing_partitions": True})},
     check_specs=[
         dg.AssetCheckSpec(
             REPEATS_CHECK,
@@ -45,20 +48,32 @@ _REPEATS_TOLERANCE = 0.2
     ],
 )
 def lifetime_value_models(
-    context: dg.AssetExecutionContext, customer_features: pl.LazyFrame, models: ModelStore
+    context: dg.AssetExecutionContext, customer_features: pl.LazyFrame, churn_examples: pl.LazyFrame, models: ModelStore
 ) -> dg.MaterializeResult:
-    as_of = date.fromisoformat(context.partition_key)
-    customers = buyers(customer_features)
-    model = train(customers)
+    as_of, shop = date.fromisoformat(context.partition_key), settings()
+    customers, work = buyers(customer_features), models.work_folder(MODELS, as_of)
+    model = train(
+        customers,
+        churn_examples.collect(),
+        horizon_days=shop.horizon_days,
+        work_directory=work,
+        seed=shop.seed,
+        max_epochs=shop.max_epochs,
+        log=context.log.info,
+    )
     with models.writing(MODELS, as_of) as writing:
         save(model, writing.directory)
+    shutil.rmtree(work)
     purchase, value = model.purchase, model.value
     metadata: dict[str, object] = {
         "customers": purchase.customers,
         "repeat_customers": purchase.repeat_customers,
         "customers_with_value": value.customers,
         "bg_nbd": {name: round(number, 6) for name, number in vars(purchase.model).items()},
+        "pareto_nbd": {name: round(number, 6) for name, number in vars(model.rival.model).items()},
         "gamma_gamma": {name: round(number, 6) for name, number in vars(value.model).items()},
+        "methods": ", ".join(method.name for method in model.methods),
+        "totals_scaled_by": {name: of.value_scale for name, of in model.calibrations.items()},
         "mean_value_of_a_purchase_day": round(value.model.population_mean, 4),
         "log_likelihood": round(purchase.log_likelihood, 4),
     }
@@ -138,9 +153,12 @@ def lifetime_value_scores(
     models: ModelStore,
 ) -> pl.DataFrame:
     as_of = date.fromisoformat(context.partition_key)
-    publish = grading.publication(lifetime_value_scorecard.collect())
+    model = load(models.reading(MODELS, as_of))
+    publish = grading.publication(
+        lifetime_value_scorecard.collect(), available=[method.name for method in model.methods]
+    )
     scores = scoring.score(
-        load(models.reading(MODELS, as_of)),
+        model,
         buyers(customer_features),
         publish,
         as_of=as_of,
@@ -153,6 +171,7 @@ def lifetime_value_scores(
             "method": publish.method,
             "grade": publish.grade,
             "graded_origin": str(publish.origin),
+            "intervals": scores["interval_method"][0] if scores.height else None,
             "expected_value_90d": round(float(scores["expected_value_90d"].sum()), 4),
             "expected_orders_90d": round(float(scores["expected_orders_90d"].sum()), 4),
         }

@@ -20,6 +20,7 @@ from insight_assets.insights.lifetime_value.posterior_mode import (
     NormalPrior,
     find_posterior_mode,
 )
+from insight_assets.insights.lifetime_value.purchase_histories import PurchaseHistories, distinct_states
 
 # Centres are near published fits of consumer shops; a spread of 3 on the log scale lets each
 # parameter move by a factor 20 within one standard deviation. Without a prior, b runs off to
@@ -29,41 +30,6 @@ _PRIOR_SPREAD = 3.0
 _START_SCALES = ((0.0, 0.0, 0.0, 0.0), (-0.7, -1.5, -0.7, 0.7), (0.7, 0.0, -2.0, 1.0))
 _DEFAULT_TIME_SCALE = 100.0
 _REMOVABLE = 1e-6
-
-
-@dataclass(frozen=True)
-class PurchaseHistories:
-    """What the model sees of customers; arrays of equal shape (n,).
-
-    Attributes:
-        repeats: number of repeat purchases x, at least 0.
-        last: time of the last purchase t_x after the first, 0 when there was no repeat.
-        age: time observed T since the first purchase, at least `last`.
-    """
-
-    repeats: np.ndarray
-    last: np.ndarray
-    age: np.ndarray
-
-    def __post_init__(self) -> None:
-        """Check shapes and ranges.
-
-        Raises:
-            ValueError: arrays of unequal length, or a history that cannot be.
-        """
-        for name in ("repeats", "last", "age"):
-            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
-        if not self.repeats.shape == self.last.shape == self.age.shape:
-            message = "repeats, last and age must have equal shapes"
-            raise ValueError(message)
-        possible = (self.repeats >= 0) & (self.last >= 0) & (self.last <= self.age)
-        if not possible.all():
-            worst = int(np.flatnonzero(~possible)[0])
-            message = (
-                f"impossible purchase history at position {worst}: repeats {self.repeats[worst]}, "
-                f"last {self.last[worst]}, age {self.age[worst]}; expected 0 <= last <= age"
-            )
-            raise ValueError(message)
 
 
 @dataclass(frozen=True)
@@ -169,7 +135,7 @@ def fit_bg_nbd(histories: PurchaseHistories, *, time_scale: float | None = None)
     Raises:
         FitFailedError: the optimiser found no finite mode.
     """
-    states, counts = _distinct_states(histories)
+    states, counts = distinct_states(histories)
     if time_scale is None:
         mean_age = float(counts @ states[:, 2] / counts.sum()) if len(counts) else 0.0
         time_scale = mean_age if mean_age > 0 else _DEFAULT_TIME_SCALE
@@ -256,18 +222,6 @@ def _expected_while_alive(model: BgNbd, x: np.ndarray, survived: np.ndarray) -> 
 def _euler_form(model: BgNbd, a: float, x: np.ndarray, survived: np.ndarray) -> np.ndarray:
     series = hyp2f1(a + model.b - 1 - model.r, a - 1, a + model.b + x - 1, 1 - survived)
     return (a + model.b + x - 1) / (a - 1) * (1 - survived ** (a - 1) * series)
-
-
-def _distinct_states(histories: PurchaseHistories) -> tuple[np.ndarray, np.ndarray]:
-    states = np.column_stack([histories.repeats, histories.last, histories.age])
-    if not len(states):
-        return states.reshape(0, 3), np.zeros(0)
-    order = np.lexsort(states.T[::-1])
-    states = states[order]
-    first = np.ones(len(states), dtype=bool)
-    first[1:] = (states[1:] != states[:-1]).any(axis=1)
-    counts = np.diff(np.append(np.flatnonzero(first), len(states)))
-    return states[first], counts.astype(np.float64)
 
 
 def _weighted_log_likelihood(states: np.ndarray, counts: np.ndarray) -> LogLikelihood:

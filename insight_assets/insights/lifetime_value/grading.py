@@ -4,34 +4,28 @@ Chooses methods and measures and hands them to the referee, which decides. Nothi
 publication here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import polars as pl
 
+from insight_assets.insights.lifetime_value.calibrated_intervals import published_intervals
 from insight_assets.insights.lifetime_value.customers import Buyers
+from insight_assets.insights.lifetime_value.forecasts import HISTORY, Forecast
 from insight_assets.insights.lifetime_value.intervals import Interval, predict_intervals
-from insight_assets.insights.lifetime_value.model import (
-    Forecast,
-    LifetimeValueModel,
-    forecast,
-    history_forecast,
-)
+from insight_assets.insights.lifetime_value.learning import INTERVAL_LEVEL
+from insight_assets.insights.lifetime_value.model import LifetimeValueModel, forecast_by_method
 from insight_assets.ml.metrics import average_ranks, mean_absolute_error, normalised_gini
 from insight_assets.ml.referee import (
     SCORECARD_SCHEMA,
-    Method,
     champion,
     champion_grade,
     grade_methods,
 )
 
 TASK = "lifetime_value"
-HISTORY_RULE = "history_rule"
-PROBABILISTIC = "bg_nbd_gamma_gamma"
-METHODS = (Method(HISTORY_RULE, "rule", 0), Method(PROBABILISTIC, "rival", 1))
 PRIMARY = "normalised_gini"
 UNGRADED = "ungraded"
 
@@ -93,16 +87,6 @@ def sum_ratio(truth: np.ndarray, prediction: np.ndarray) -> float:
     return float(prediction.sum()) / total if total > 0 else float("nan")
 
 
-def forecast_by_method(
-    model: LifetimeValueModel, customers: Buyers, *, days: float, horizon_days: int
-) -> dict[str, Forecast]:
-    """Return what each method expects in the `days` after the as-of day."""
-    return {
-        HISTORY_RULE: history_forecast(customers, days=days, horizon_days=horizon_days),
-        PROBABILISTIC: forecast(model, customers, days=days),
-    }
-
-
 def match_outcomes(customers: Buyers, customer_labels: pl.LazyFrame) -> tuple[np.ndarray, Outcomes]:
     """Match labels of one origin to customers.
 
@@ -142,8 +126,7 @@ def grade(
 
     Metrics of net value: mean absolute error, normalised Gini (primary: lifetime value serves to
     tell customers apart), Spearman correlation and the ratio of sums. Of orders: mean absolute
-    error. Of the published 90 % intervals, which come with whatever method is champion: the share
-    of outcomes inside.
+    error. Of each method's 90 % intervals: the share of outcomes inside.
 
     Args:
         model: model trained as of the origin.
@@ -177,7 +160,7 @@ def grade(
         return grade_methods(
             task=TASK,
             origin=origin,
-            methods=METHODS,
+            methods=model.methods,
             truth=truth,
             predictions=predictions,
             metrics=metrics,
@@ -205,40 +188,42 @@ def grade(
         {"mae_orders": mean_absolute_error},
         "mae_orders",
     )
-    window = predict_intervals(
+    simulated = predict_intervals(
         model.purchase,
         model.value,
         customers.histories,
         customers.purchase_days,
         customers.mean_value,
         windows=[horizon_days],
+        level=INTERVAL_LEVEL,
         seed=seed,
-    )[0]
+    )
+    inside: dict[str, dict[str, np.ndarray]] = {"interval_coverage_orders": {}, "interval_coverage_value": {}}
+    for name in forecasts:
+        window = published_intervals(
+            model, customers, name, windows=[horizon_days], horizon_days=horizon_days, seed=seed, simulated=simulated
+        ).windows[0]
+        inside["interval_coverage_orders"][name] = _inside(outcomes.orders, window.orders, known)
+        inside["interval_coverage_value"][name] = _inside(outcomes.value, window.value, known)
     parts = [by_value, by_orders]
-    for name, truth, interval in (
-        ("interval_coverage_orders", outcomes.orders, window.orders),
-        ("interval_coverage_value", outcomes.value, window.value),
-    ):
-        inside = _inside(truth, interval, known)
-        parts.append(
-            card(inside, dict.fromkeys(forecasts, inside), {name: _share_inside}, name),
-        )
+    parts += [card(outcomes.value, shares, {name: _share_inside}, name) for name, shares in inside.items()]
     return Grading(
         scorecard=_under_one_verdict(parts), outcomes=outcomes, forecasts=forecasts
     )
 
 
-def publication(scorecard: pl.DataFrame) -> Publication:
+def publication(scorecard: pl.DataFrame, *, available: Collection[str]) -> Publication:
     """Say what the newest closed scorecard allows to be published.
 
     Args:
         scorecard: scorecard of the origin one horizon before, empty when there is none.
+        available: methods that the model of the as-of day has.
 
     Returns:
-        The champion; the history rule, ungraded, when nothing was graded.
+        The champion; the history rule, ungraded, when nothing was graded or the champion could not be trained.
     """
-    if scorecard.is_empty():
-        return Publication(method=HISTORY_RULE, grade=UNGRADED, origin=None)
+    if scorecard.is_empty() or champion(scorecard) not in available:
+        return Publication(method=HISTORY.name, grade=UNGRADED, origin=None)
     return Publication(
         method=champion(scorecard),
         grade=champion_grade(scorecard),
@@ -251,8 +236,8 @@ def _inside(truth: np.ndarray, interval: Interval, known: np.ndarray) -> np.ndar
     return within.astype(np.float64)
 
 
-def _share_inside(truth: np.ndarray, _prediction: np.ndarray) -> float:
-    return float(truth.mean())
+def _share_inside(_truth: np.ndarray, inside: np.ndarray) -> float:
+    return float(inside.mean())
 
 
 def _under_one_verdict(parts: list[pl.DataFrame]) -> pl.DataFrame:

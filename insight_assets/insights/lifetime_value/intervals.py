@@ -14,7 +14,6 @@ import numpy as np
 from insight_assets.insights.lifetime_value.bg_nbd import (
     BgNbd,
     BgNbdFit,
-    PurchaseHistories,
     probability_alive,
 )
 from insight_assets.insights.lifetime_value.gamma_gamma import (
@@ -23,6 +22,7 @@ from insight_assets.insights.lifetime_value.gamma_gamma import (
     value_posterior,
 )
 from insight_assets.insights.lifetime_value.posterior_mode import draw_parameters
+from insight_assets.insights.lifetime_value.purchase_histories import PurchaseHistories
 
 _CELLS_IN_MEMORY = 1_000_000
 _SMALLEST = 1e-12

@@ -1,102 +1,141 @@
-"""The trained lifetime value model: both fits, how they are stored and how they predict.
+"""The trained lifetime value model: all methods of one as-of day, how they are stored and how they predict.
 
-Ties the purchase model and the value model together. What they are belongs to `bg_nbd` and
-`gamma_gamma`, which of all methods is published to `grading`.
+One directory holds them together, so that the scorecard grades and the scores publish exactly what was trained. What
+the methods are belongs to `forecasts` and `learning`, which of them is published to `grading`.
 """
 
 import json
-from dataclasses import dataclass
+import logging
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
-from insight_assets.insights.lifetime_value.bg_nbd import (
-    BgNbd,
-    BgNbdFit,
-    expected_purchases,
-    fit_bg_nbd,
-)
+from insight_assets.insights.lifetime_value.bg_nbd import BgNbd, BgNbdFit
 from insight_assets.insights.lifetime_value.customers import Buyers
-from insight_assets.insights.lifetime_value.gamma_gamma import (
-    GammaGamma,
-    GammaGammaFit,
-    expected_value,
-    fit_gamma_gamma,
+from insight_assets.insights.lifetime_value.forecasts import (
+    TAUGHT,
+    UNTAUGHT,
+    Forecast,
+    ProbabilisticModel,
+    fit_probabilistic,
+    forecast,
+    probabilistic_forecast,
 )
+from insight_assets.insights.lifetime_value.gamma_gamma import GammaGamma, GammaGammaFit
+from insight_assets.insights.lifetime_value.learning import Calibration, Learnt, learn, read_learnt, write_learnt
+from insight_assets.insights.lifetime_value.pareto_nbd import ParetoNbd, ParetoNbdFit
+from insight_assets.ml.referee import Method
 
 PARAMETERS_FILE = "parameters.json"
 
 # Ten digits are far below the statistical error and far above what differs between machines, so
 # that the same data give the same file.
 _STORED_DIGITS = 10
+_SMALLEST = 1e-12
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class LifetimeValueModel:
-    """Fits of repeat purchases (time in days) and of the net value of a purchase day (money)."""
-
-    purchase: BgNbdFit
-    value: GammaGammaFit
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """Expected outcome of a window, arrays of shape (n,).
+class LifetimeValueModel(ProbabilisticModel):
+    """All methods of one as-of day.
 
     Attributes:
-        orders: expected number of purchase days.
-        value: expected net value in money.
+        seen_days: days from the first purchase of anybody to the as-of day.
+        learnt: the learned methods; None where there is too little to learn from.
+        calibrations: calibration by method; none while no horizon has closed.
     """
 
-    orders: np.ndarray
-    value: np.ndarray
+    seen_days: int = 0
+    learnt: Learnt | None = None
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """Methods that can be asked, least complex first."""
+        return (*UNTAUGHT, *(TAUGHT if self.learnt is not None else ()))
 
 
-def train(customers: Buyers) -> LifetimeValueModel:
-    """Fit both models; without customers they are their priors.
+def train(
+    customers: Buyers,
+    examples: pl.DataFrame | None = None,
+    *,
+    horizon_days: int = 90,
+    work_directory: Path | None = None,
+    seed: int = 0,
+    max_epochs: int = 12,
+    log: Callable[[str], None] = _log.info,
+) -> LifetimeValueModel:
+    """Train all methods.
 
-    The value model learns from customers with a repeat purchase, whose means tell within-customer
-    from between-customer spread, and with a positive net value.
+    Args:
+        customers: customers as of the day; without any, the probabilistic models are their priors.
+        examples: rows of the contract `churn_examples`; without any, no method is learned or calibrated.
+        horizon_days: label horizon H of the examples.
+        work_directory: folder for checkpoints; a temporary one when not given.
+        seed: seed of everything random.
+        max_epochs: most passes of the network over the examples.
+        log: takes lines of progress.
 
     Raises:
         FitFailedError: an optimiser found no finite mode.
     """
-    repeat = customers.histories.repeats > 0
-    return LifetimeValueModel(
-        purchase=fit_bg_nbd(customers.histories),
-        value=fit_gamma_gamma(customers.purchase_days[repeat], customers.mean_value[repeat]),
-    )
+    fitted = fit_probabilistic(customers)
+    log("probabilistic models are fitted")
+    with tempfile.TemporaryDirectory() as spare:
+        learnt, calibrations = learn(
+            pl.DataFrame() if examples is None else examples,
+            horizon_days=horizon_days,
+            work_directory=work_directory or Path(spare),
+            seed=seed,
+            max_epochs=max_epochs,
+            log=log,
+        )
+    seen = int(customers.histories.age.max(initial=0)) + 1 if customers.keys.size else 0
+    return LifetimeValueModel(**vars(fitted), seen_days=seen, learnt=learnt, calibrations=calibrations)
 
 
-def forecast(model: LifetimeValueModel, customers: Buyers, *, days: float) -> Forecast:
-    """Return expected purchase days and net value in the `days` after the as-of day."""
-    orders = expected_purchases(model.purchase.model, customers.histories, ahead=days)
-    worth = expected_value(model.value.model, customers.purchase_days, customers.mean_value)
-    return Forecast(orders=orders, value=orders * worth)
+def forecast_method(
+    model: LifetimeValueModel, customers: Buyers, method: str, *, days: float, horizon_days: int
+) -> Forecast:
+    """Return what a method expects in the `days` after the as-of day, its total calibrated.
 
+    Learned methods foretell the horizon they were taught. For another window each customer's forecast grows or shrinks
+    as that of BG/NBD with Gamma-Gamma does.
 
-def history_forecast(customers: Buyers, *, days: float, horizon_days: int) -> Forecast:
-    """Return what the history formula expects: what was bought for each day of life, times `days`.
-
-    A life shorter than the horizon counts as one horizon. Without that floor a customer who first
-    bought yesterday is expected to buy every other day, and the rule is too weak to be a rival: on
-    UCI Online Retail as of 2011-06-12 the floor takes its mean absolute error from 915 to 481 and
-    its normalised Gini from .749 to .816. A negative net value counts as nothing.
-
-    Args:
-        customers: customers as of the day.
-        days: length of the window.
-        horizon_days: label horizon H of the shop.
+    Raises:
+        KeyError: there is no such method, or it could not be trained.
     """
-    life = np.maximum(customers.histories.age + 1, horizon_days)
-    return Forecast(
-        orders=customers.purchase_days / life * days,
-        value=np.maximum(customers.net_value, 0.0) / life * days,
-    )
+    if method not in {known.name for known in model.methods}:
+        raise KeyError(method)
+    if method in {each.name for each in UNTAUGHT}:
+        expected = probabilistic_forecast(model, customers, method, days=days, horizon_days=horizon_days)
+    else:
+        horizon = forecast(model, customers, days=horizon_days)
+        expected = model.learnt.forecast(method, customers, horizon)
+        if days != horizon_days:
+            window = forecast(model, customers, days=days)
+            growth = window.orders / np.maximum(horizon.orders, _SMALLEST)
+            expected = Forecast(orders=expected.orders * growth, value=expected.value * growth)
+    calibration = model.calibrations.get(method, Calibration())
+    return Forecast(orders=expected.orders * calibration.orders_scale, value=expected.value * calibration.value_scale)
+
+
+def forecast_by_method(
+    model: LifetimeValueModel, customers: Buyers, *, days: float, horizon_days: int
+) -> dict[str, Forecast]:
+    """Return what each method expects in the `days` after the as-of day."""
+    return {
+        method.name: forecast_method(model, customers, method.name, days=days, horizon_days=horizon_days)
+        for method in model.methods
+    }
 
 
 def save(model: LifetimeValueModel, directory: Path) -> None:
-    """Write the model as JSON into a model directory."""
+    """Write the model into a model directory: JSON, skops and safetensors."""
     purchase, value = model.purchase, model.value
     content = {
         "purchase_model": {
@@ -124,9 +163,19 @@ def save(model: LifetimeValueModel, directory: Path) -> None:
             "log_likelihood": _number(value.log_likelihood),
             "customers": value.customers,
         },
+        "rival_purchase_model": {
+            "name": "Pareto/NBD",
+            "unit_of_time": "days",
+            "parameters": _numbers(vars(model.rival.model)),
+            "log_covariance": _matrix(model.rival.covariance),
+            "log_likelihood": _number(model.rival.log_likelihood),
+            "customers": model.rival.customers,
+        },
+        "seen_days": model.seen_days,
     }
     text = json.dumps(content, indent=1, sort_keys=True) + "\n"
     (directory / PARAMETERS_FILE).write_text(text, encoding="utf-8")
+    write_learnt(model.learnt, model.calibrations, directory)
 
 
 def load(directory: Path) -> LifetimeValueModel:
@@ -136,7 +185,8 @@ def load(directory: Path) -> LifetimeValueModel:
         KeyError: the file lacks an entry.
     """
     content = json.loads((directory / PARAMETERS_FILE).read_text(encoding="utf-8"))
-    purchase, value = content["purchase_model"], content["value_model"]
+    purchase, value, rival = (content[name] for name in ("purchase_model", "value_model", "rival_purchase_model"))
+    learnt, calibrations = read_learnt(directory)
     return LifetimeValueModel(
         purchase=BgNbdFit(
             model=BgNbd(**purchase["parameters"]),
@@ -151,6 +201,15 @@ def load(directory: Path) -> LifetimeValueModel:
             log_likelihood=value["log_likelihood"],
             customers=value["customers"],
         ),
+        rival=ParetoNbdFit(
+            model=ParetoNbd(**rival["parameters"]),
+            covariance=np.array(rival["log_covariance"]),
+            log_likelihood=rival["log_likelihood"],
+            customers=rival["customers"],
+        ),
+        seen_days=content["seen_days"],
+        learnt=learnt,
+        calibrations=calibrations,
     )
 
 

@@ -10,14 +10,13 @@ import numpy as np
 import polars as pl
 
 from insight_assets.insights.lifetime_value.bg_nbd import probability_alive
+from insight_assets.insights.lifetime_value.calibrated_intervals import published_intervals
 from insight_assets.insights.lifetime_value.customers import Buyers
-from insight_assets.insights.lifetime_value.grading import Publication, forecast_by_method
-from insight_assets.insights.lifetime_value.intervals import predict_intervals
-from insight_assets.insights.lifetime_value.model import LifetimeValueModel
+from insight_assets.insights.lifetime_value.grading import Publication
+from insight_assets.insights.lifetime_value.model import LifetimeValueModel, forecast_method
 from insight_assets.ml.metrics import average_ranks
 
 WINDOWS = (90, 365)
-INTERVAL_LEVEL = 0.9
 _DECILES = 10
 _DRIVERS = 3
 # Digits that are meant: far finer than any interval, coarse enough to be equal on every machine.
@@ -39,9 +38,9 @@ def score(
 ) -> pl.DataFrame:
     """Score all buyers as of a day.
 
-    Expected orders and values are those of the published method. The probability of being alive and
-    the intervals come from the purchase and value model whatever that method is, because a formula
-    has none; their coverage is on the scorecard.
+    Expected orders and values are those of the published method, and so are the intervals once a
+    horizon has closed; before, they are simulated from the purchase and value model, as the
+    probability of being alive always is. Their coverage is on the scorecard.
 
     Args:
         model: model trained as of the day.
@@ -63,20 +62,11 @@ def score(
             _COUNT_DIGITS
         )
     }
-    intervals = predict_intervals(
-        model.purchase,
-        model.value,
-        customers.histories,
-        customers.purchase_days,
-        customers.mean_value,
-        windows=WINDOWS,
-        level=INTERVAL_LEVEL,
-        seed=seed,
+    intervals = published_intervals(
+        model, customers, publish.method, windows=WINDOWS, horizon_days=horizon_days, seed=seed
     )
-    for days, interval in zip(WINDOWS, intervals, strict=True):
-        expected = forecast_by_method(model, customers, days=days, horizon_days=horizon_days)[
-            publish.method
-        ]
+    for days, interval in zip(WINDOWS, intervals.windows, strict=True):
+        expected = forecast_method(model, customers, publish.method, days=days, horizon_days=horizon_days)
         for name, point, ends, digits in (
             ("orders", expected.orders, interval.orders, _COUNT_DIGITS),
             ("value", expected.value, interval.value, _MONEY_DIGITS),
@@ -89,6 +79,7 @@ def score(
         pl.lit(as_of, dtype=pl.Date).alias("as_of"),
         pl.Series("value_decile", _deciles(ranked), dtype=pl.Int8),
         pl.lit(publish.method).alias("method"),
+        pl.lit(intervals.method).alias("interval_method"),
         pl.lit(model_version).alias("model_version"),
         pl.lit(horizon_days, dtype=pl.Int32).alias("horizon_days"),
         pl.lit(publish.grade).alias("grade"),
@@ -103,7 +94,8 @@ def drivers(
     """Say for each buyer what moved the expected value of the horizon most, in words.
 
     The effect of a fact is what the forecast loses when that fact is replaced by the median of all
-    buyers and the rest is kept; facts that move nothing are not told.
+    buyers and the rest is kept; facts that move nothing are not told. Learned methods read more than
+    these facts: how much of the forecast the rest moved is not told.
 
     Args:
         model: trained model.
@@ -120,9 +112,7 @@ def drivers(
         return [pl.Series(name, [], dtype=pl.String) for name in names]
 
     def expected(of: Buyers) -> np.ndarray:
-        return forecast_by_method(model, of, days=horizon_days, horizon_days=horizon_days)[
-            method
-        ].value
+        return forecast_method(model, of, method, days=horizon_days, horizon_days=horizon_days).value
 
     def typical(values: np.ndarray) -> np.ndarray:
         return np.full(size, np.median(values))

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from insight_assets.features.customer_features import build_customer_features
+from insight_assets.features.examples import build_examples
 from insight_assets.features.labels import label_customers
 from insight_assets.features.sequences import build_event_sequences
-from insight_assets.insights.churn.examples import build_churn_examples
 from insight_assets.insights.churn.models import ChurnModels, train_churn_models
 from insight_assets_tests.insights.churn import shop
 
@@ -33,7 +33,7 @@ class Trained:
 
 
 def examples_of(orders: pl.DataFrame, *, as_of: date = ORIGIN) -> pl.DataFrame:
-    return build_churn_examples(
+    return build_examples(
         shop.customer_days_of(orders),
         shop.events_of(orders),
         shop.nobody_linked,

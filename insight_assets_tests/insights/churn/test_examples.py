@@ -9,9 +9,9 @@ from polars.testing import assert_frame_equal
 
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import validate_frame
-from insight_assets.insights.churn.examples import (
+from insight_assets.features.examples import (
     NOT_FEATURES,
-    build_churn_examples,
+    build_examples,
     customer_roles,
     feature_names,
 )
@@ -68,8 +68,8 @@ def test_row_order_does_not_matter():
     days, events = shop.customer_days_of(orders).collect(), shop.events_of(orders).collect()
     options = {"as_of": ORIGIN, "horizon_days": 30, "spacing_days": 14, "min_history_days": 14}
     assert_frame_equal(
-        build_churn_examples(days.lazy(), events.lazy(), shop.nobody_linked, **options),
-        build_churn_examples(
+        build_examples(days.lazy(), events.lazy(), shop.nobody_linked, **options),
+        build_examples(
             days.sample(fraction=1, shuffle=True, seed=1).lazy(),
             events.sample(fraction=1, shuffle=True, seed=2).lazy(),
             shop.nobody_linked,

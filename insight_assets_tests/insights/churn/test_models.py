@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from safetensors import SafetensorError
 
-from insight_assets.insights.churn.examples import feature_names
+from insight_assets.features.examples import feature_names
 from insight_assets.insights.churn.models import (
     CONFIG_FILE,
     LIGHTGBM,

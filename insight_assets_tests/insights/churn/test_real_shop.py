@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from insight_assets.features.customer_features import build_customer_features
+from insight_assets.features.examples import build_examples
 from insight_assets.features.labels import label_customers
 from insight_assets.features.sequences import build_event_sequences
-from insight_assets.insights.churn.examples import build_churn_examples
 from insight_assets.insights.churn.grading import (
     grade_churn,
     labels_plausible,
@@ -59,7 +59,7 @@ def test_the_champion_of_a_real_shop_is_good_and_honest(real_data, tmp_path):
     days, events = shop.customer_days_of(orders), shop.events_of(orders)
     (tmp_path / "models").mkdir()
     models = train_churn_models(
-        build_churn_examples(
+        build_examples(
             days,
             events,
             shop.nobody_linked,

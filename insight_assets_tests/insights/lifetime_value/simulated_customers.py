@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from insight_assets.insights.lifetime_value.bg_nbd import BgNbd, PurchaseHistories
+from insight_assets.insights.lifetime_value.bg_nbd import BgNbd
 from insight_assets.insights.lifetime_value.customers import Buyers
 from insight_assets.insights.lifetime_value.gamma_gamma import GammaGamma
+from insight_assets.insights.lifetime_value.purchase_histories import PurchaseHistories
 
 PURCHASE = BgNbd(r=0.6, alpha=40.0, a=0.8, b=2.5)
 VALUE = GammaGamma(p=6.0, q=4.0, v=60.0)

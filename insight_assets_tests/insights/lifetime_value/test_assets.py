@@ -59,7 +59,7 @@ def materialize(shop, day: date, *names: str) -> dg.ExecuteInProcessResult:
     lake, models = shop
     specs = [
         dg.AssetSpec(name, partitions_def=DAYS).with_io_manager_key("lake")
-        for name in ("customer_features", "customer_labels")
+        for name in ("customer_features", "customer_labels", "churn_examples")
     ]
     return dg.materialize(
         [*ASSETS, *specs],

@@ -12,8 +12,6 @@ from scipy.special import beta, gamma
 
 from insight_assets.insights.lifetime_value.bg_nbd import (
     BgNbd,
-    PurchaseHistories,
-    _distinct_states,
     _weighted_log_likelihood,
     expected_purchases,
     expected_repeats,
@@ -22,6 +20,7 @@ from insight_assets.insights.lifetime_value.bg_nbd import (
     probability_alive,
     repeat_purchase_distribution,
 )
+from insight_assets.insights.lifetime_value.purchase_histories import PurchaseHistories, distinct_states
 from insight_assets_tests.insights.lifetime_value.cdnow import cdnow_file
 from insight_assets_tests.insights.lifetime_value.simulated_customers import (
     PURCHASE,
@@ -92,7 +91,7 @@ def test_gradient_is_that_of_the_likelihood(r, alpha, a, b):
     histories = PurchaseHistories(
         np.array([0, 0, 1, 2, 9, 30]), np.array([0, 0, 3, 4, 20, 29]), np.array([5, 9, 4, 30, 21, 30])
     )
-    evaluate = _weighted_log_likelihood(*_distinct_states(histories))
+    evaluate = _weighted_log_likelihood(*distinct_states(histories))
     theta = np.log([r, alpha, a, b])
     value, gradient = evaluate(theta)
     assert value == pytest.approx(log_likelihood(BgNbd(r, alpha, a, b), histories).sum(), rel=1e-10)

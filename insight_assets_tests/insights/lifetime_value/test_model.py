@@ -7,14 +7,8 @@ import polars as pl
 import pytest
 
 from insight_assets.insights.lifetime_value.customers import buyers
-from insight_assets.insights.lifetime_value.model import (
-    PARAMETERS_FILE,
-    forecast,
-    history_forecast,
-    load,
-    save,
-    train,
-)
+from insight_assets.insights.lifetime_value.forecasts import forecast, history_forecast
+from insight_assets.insights.lifetime_value.model import PARAMETERS_FILE, load, save, train
 from insight_assets_tests.insights.lifetime_value.simulated_customers import simulate_customers
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import polars as pl
 
 from insight_assets.charts import chart_markdown
+from insight_assets.insights.lifetime_value.forecasts import Forecast
 from insight_assets.insights.lifetime_value.grading import Grading, Outcomes
-from insight_assets.insights.lifetime_value.model import Forecast, train
+from insight_assets.insights.lifetime_value.model import train
 from insight_assets.insights.lifetime_value.pictures import (
     calibration_chart,
     calibration_table,

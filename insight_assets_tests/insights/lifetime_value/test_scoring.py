@@ -8,19 +8,15 @@ import pytest
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import validate_frame
 from insight_assets.insights.lifetime_value.customers import Buyers, buyers
-from insight_assets.insights.lifetime_value.grading import (
-    HISTORY_RULE,
-    PROBABILISTIC,
-    UNGRADED,
-    Publication,
-)
-from insight_assets.insights.lifetime_value.model import forecast, history_forecast, train
+from insight_assets.insights.lifetime_value.forecasts import BG_NBD, HISTORY, forecast, history_forecast
+from insight_assets.insights.lifetime_value.grading import UNGRADED, Publication
+from insight_assets.insights.lifetime_value.model import train
 from insight_assets.insights.lifetime_value.scoring import score
 from insight_assets_tests.insights.lifetime_value.simulated_customers import simulate_customers
 
 AS_OF = date(2026, 3, 1)
-MODEL = Publication(PROBABILISTIC, "A", date(2025, 12, 1))
-RULE = Publication(HISTORY_RULE, UNGRADED, None)
+MODEL = Publication(BG_NBD.name, "A", date(2025, 12, 1))
+RULE = Publication(HISTORY.name, UNGRADED, None)
 
 
 def scored(customers: Buyers, publish: Publication) -> pl.DataFrame:

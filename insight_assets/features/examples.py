@@ -1,7 +1,8 @@
-"""What churn models learn from: customers at closed origins, with what happened to them next.
+"""What models learn from: customers at closed origins, with what happened to them next.
 
 Puts features, sequences and labels of several origins together and says which customers are learnt
-from and which are kept apart. Nothing after the as-of day is read. No model belongs here.
+from and which are kept apart, for every capability alike. Nothing after the as-of day is read. No
+model belongs here.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,12 +34,24 @@ MAX_CUSTOMERS = 50_000
 
 SEQUENCES = ("kinds", "times", "products", "categories", "values")
 NOT_FEATURES = frozenset(
-    {"as_of", "origin", "customer_key", "role", "horizon_days", "churned", "return_days", "events", *SEQUENCES}
+    {
+        "as_of",
+        "origin",
+        "customer_key",
+        "role",
+        "horizon_days",
+        "churned",
+        "return_days",
+        "horizon_purchase_days",
+        "horizon_net",
+        "events",
+        *SEQUENCES,
+    }
 )
-"""Columns of the examples that no model may see as a feature."""
+"""Columns of the examples that no model may see as a feature: keys, roles and what happened next."""
 
 
-def build_churn_examples(
+def build_examples(
     customer_days: pl.LazyFrame,
     events: pl.LazyFrame,
     identities: Callable[[date], pl.LazyFrame],
@@ -178,7 +191,10 @@ def _examples_at(
     seen = as_people(events, identities(as_of)).join(roles, on="customer_key", how="semi")
     labels = label_customers(history, horizon, origin=as_of, horizon_days=horizon_days)
     return (
-        labels.select("customer_key", "horizon_days", "churned", "return_days")
+        labels.select(
+            "customer_key", "horizon_days", "churned", "return_days", horizon_purchase_days="purchase_days",
+            horizon_net="net",
+        )
         .join(roles, on="customer_key")
         .join(build_customer_features(history, as_of=as_of).drop("as_of"), on="customer_key")
         .join(
