@@ -1,14 +1,18 @@
 """Measures of how well predictions meet the truth, as plain functions on NumPy arrays.
 
-Every function takes `(truth, prediction)`, two arrays of shape (n,) in the same customer order, and
-returns one float, so that the referee can call any of them on resampled rows. Results do not depend
-on the order of the rows: ties are averaged, never broken. A measure that is undefined for its input
-(no row, or only one class) is NaN, so that a resample without a positive does not stop a grading.
+Every function takes `(truth, prediction)`, two arrays of shape (n,) in the same customer order, some
+a third one with the weight of each customer, and returns one float, so that the referee can call any
+of them on resampled rows. Results do not depend on the order of the rows: ties are averaged, never
+broken. A measure that is undefined for its input (no row, or only one class) is NaN, so that a
+resample without a positive does not stop a grading.
 
 Ranking measures of recommendations do not belong here: they score lists, not numbers.
 """
 
 import numpy as np
+
+TOP_SHARE = 0.1
+"""Share of the customers that a campaign is taken to reach."""
 
 
 def auc(truth: np.ndarray, prediction: np.ndarray) -> float:
@@ -45,12 +49,56 @@ def average_precision(truth: np.ndarray, prediction: np.ndarray) -> float:
     if positives == 0:
         return float("nan")
     score = np.asarray(prediction, dtype=np.float64)
-    order = np.argsort(-score, kind="stable")
-    score, hits = score[order], np.cumsum(positive[order])
+    # Ascending and read from the end, as the referee hands its resamples in ascending order.
+    order = np.argsort(score, kind="stable")
+    score, hits = score[order][::-1], np.cumsum(positive[order][::-1])
     last_of_tie = np.append(np.flatnonzero(np.diff(score)), score.size - 1)
     found = hits[last_of_tie]
     precision = found / (last_of_tie + 1)
     return float(np.sum(np.diff(found, prepend=0) * precision) / positives)
+
+
+def lift_at_top_decile(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """How many times as many positives the tenth with the highest predictions holds as a random tenth.
+
+    Args:
+        truth: Shape (n,), 1 or True for positives.
+        prediction: Shape (n,), higher means more likely positive.
+
+    Returns:
+        A number from 0 to 10; NaN without a positive.
+    """
+    value = _as_float(truth)
+    if not value.sum() > 0:
+        return float("nan")
+    return float(_sum_of_top(value, prediction, TOP_SHARE) / (value.sum() * TOP_SHARE))
+
+
+def captured_at_top_decile(truth: np.ndarray, prediction: np.ndarray, weight: np.ndarray) -> float:
+    """Share of the positives' weight, such as money, that the tenth with the highest predictions holds.
+
+    Args:
+        truth: Shape (n,), 1 or True for positives.
+        prediction: Shape (n,), higher means more likely positive.
+        weight: Shape (n,), at least 0.
+
+    Returns:
+        A number from 0 to 1; NaN when no positive weighs anything.
+    """
+    value = _as_float(truth) * _as_float(weight)
+    if not value.sum() > 0:
+        return float("nan")
+    return float(_sum_of_top(value, prediction, TOP_SHARE) / value.sum())
+
+
+def _sum_of_top(value: np.ndarray, prediction: np.ndarray, share: float) -> float:
+    """Sum of the values of the top share of rows; of rows that tie at its edge, each counts by the same part."""
+    score = np.asarray(prediction, dtype=np.float64)
+    room = share * score.size
+    order = np.argsort(score, kind="stable")
+    score, total = score[order][::-1], np.cumsum(value[order][::-1])
+    last_of_tie = np.append(np.flatnonzero(np.diff(score)), score.size - 1)
+    return float(np.interp(room, np.append(0, last_of_tie + 1), np.append(0.0, total[last_of_tie])))
 
 
 def brier(truth: np.ndarray, prediction: np.ndarray) -> float:
