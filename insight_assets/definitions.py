@@ -11,6 +11,7 @@ from insight_assets.features import assets as features
 from insight_assets.ingestion import assets as ingestion
 from insight_assets.ingestion import sensors as ingestion_sensors
 from insight_assets.insights.churn import assets as churn
+from insight_assets.insights.ledger import assets as ledger
 from insight_assets.insights.lifetime_value import assets as lifetime_value
 from insight_assets.insights.recommendation import assets as recommendation
 from insight_assets.insights.segmentation import assets as segmentation
@@ -36,12 +37,13 @@ GROUPS: Mapping[str, ModuleType] = {
     "churn": churn,
     "lifetime_value": lifetime_value,
     "recommendation": recommendation,
+    "ledger": ledger,
     "profiles": profiles,
     "monitoring": monitoring,
 }
 
 COUNTING_PURCHASES = frozenset({"customer_features", "customer_labels", "churn_examples", "cohort_retention"})
-LEARNING = frozenset({"segmentation", "churn", "lifetime_value", "recommendation"})
+LEARNING = frozenset({"segmentation", "churn", "lifetime_value", "recommendation", "ledger"})
 
 # A launched run has a process of its own already. Steps forked from one that has imported this module would wait for
 # ever: loading contracts starts Polars' threads, and a forked process has none of them.
@@ -85,6 +87,7 @@ def build_defs(
         asset_checks=dg.load_asset_checks_from_modules(
             [churn, lifetime_value, recommendation, profile_checks, monitoring_checks]
         ),
+        jobs=ledger.jobs,
         sensors=[*ingestion_sensors.sensors, automation_sensor],
         resources={**configured(shop), **(resources or {})},
         executor=EXECUTOR,

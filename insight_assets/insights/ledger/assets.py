@@ -1,0 +1,131 @@
+"""Assets of the ledger: what was told of customers, what came of it, and who was champion when.
+
+What each computes is in the pure modules beside this one; here they are wired to partitions.
+"""
+
+from collections.abc import Iterator
+from datetime import date
+
+import dagster as dg
+import polars as pl
+
+from insight_assets.charts import chart_markdown
+from insight_assets.insights.ledger.grades import broken_promises, grade_ledger, promises_of
+from insight_assets.insights.ledger.history import champion_history as history_of
+from insight_assets.insights.ledger.history import changes_of_champion, history_chart
+from insight_assets.insights.ledger.pictures import segment_table, verdict_table
+from insight_assets.insights.ledger.predictions import record_predictions
+from insight_assets.metadata import markdown_table, table_asset
+from insight_assets.partitions import HISTORY, ONE_HORIZON_AGO
+from insight_assets.settings import settings
+
+KEPT = "promises_are_kept"
+RETRAIN = {"churn": "retrain_churn", "value": "retrain_lifetime_value", "orders": "retrain_lifetime_value"}
+"""Task of the ledger to the job that trains its models anew."""
+
+PAST_SCORECARDS = dg.AssetIn(partition_mapping=HISTORY, metadata={"allow_missing_partitions": True})
+AT_THE_ORIGIN = dg.AssetIn(partition_mapping=ONE_HORIZON_AGO)
+
+jobs = [
+    dg.define_asset_job(
+        f"retrain_{group}",
+        selection=dg.AssetSelection.assets(f"{group}_models").downstream(depth=2) & dg.AssetSelection.groups(group),
+        description=f"Trains {group} models as of a day and grades or publishes with them",
+    )
+    for group in ("churn", "lifetime_value")
+]
+
+
+@dg.asset(**table_asset("prediction_ledger", layer="insight", purpose="analytics"))
+def prediction_ledger(
+    context: dg.AssetExecutionContext,
+    churn_scores: pl.LazyFrame,
+    lifetime_value_scores: pl.LazyFrame,
+    rfm_segments: pl.LazyFrame,
+) -> pl.DataFrame:
+    ledger = record_predictions(churn_scores, lifetime_value_scores, rfm_segments).collect()
+    by_task = ledger.group_by("task", "method", "grade", "closes").len("predictions").sort("task")
+    context.add_output_metadata({"told": dg.MetadataValue.md(markdown_table(by_task))})
+    return ledger
+
+
+@dg.asset(
+    **table_asset("ledger_grades", layer="insight", purpose="analytics"),
+    ins={
+        "prediction_ledger": AT_THE_ORIGIN,
+        "customer_labels": AT_THE_ORIGIN,
+        "churn_scorecard": PAST_SCORECARDS,
+        "lifetime_value_scorecard": PAST_SCORECARDS,
+    },
+    check_specs=[
+        dg.AssetCheckSpec(
+            KEPT,
+            asset="ledger_grades",
+            description=(
+                "No published prediction turned out surely worse than its scorecard promised, nor than the naive rule"
+            ),
+        )
+    ],
+)
+def ledger_grades(
+    context: dg.AssetExecutionContext,
+    prediction_ledger: pl.LazyFrame,
+    customer_labels: pl.LazyFrame,
+    churn_scorecard: pl.LazyFrame,
+    lifetime_value_scorecard: pl.LazyFrame,
+) -> Iterator[dg.Output[pl.DataFrame] | dg.AssetCheckResult]:
+    grades = grade_ledger(
+        prediction_ledger.collect(),
+        customer_labels.collect(),
+        promises_of([churn_scorecard, lifetime_value_scorecard]),
+        as_of=date.fromisoformat(context.partition_key),
+        smallest_group=settings().k_anonymity,
+        seed=settings().seed,
+    )
+    metadata = {
+        "what_came_of_it": dg.MetadataValue.md(markdown_table(verdict_table(grades))),
+        "by_segment": dg.MetadataValue.md(markdown_table(segment_table(grades))),
+    }
+    yield dg.Output(grades, metadata=metadata)
+    yield _kept(grades)
+
+
+def _kept(grades: pl.DataFrame) -> dg.AssetCheckResult:
+    broken = broken_promises(grades)
+    told = {"graded": grades["task"].n_unique(), "broken": broken.height}
+    if broken.height:
+        jobs_to_run = sorted({RETRAIN[task] for task in broken["task"]})
+        told |= {
+            "which": dg.MetadataValue.md(
+                markdown_table(broken.select("task", "metric", "method", "value", "high", "promised", "rule_value"))
+            ),
+            "next": f"run the job {' and '.join(jobs_to_run)} as of the newest day, and look at by_segment for where it fails",
+        }
+    return dg.AssetCheckResult(
+        check_name=KEPT, asset_key="ledger_grades", passed=broken.is_empty(), severity=dg.AssetCheckSeverity.WARN,
+        metadata=told,
+    )
+
+
+@dg.asset(
+    **table_asset("champion_history", layer="insight", purpose="operations"),
+    ins=dict.fromkeys(("churn_scorecard", "lifetime_value_scorecard", "recommendation_scorecard"), PAST_SCORECARDS),
+)
+def champion_history(
+    context: dg.AssetExecutionContext,
+    churn_scorecard: pl.LazyFrame,
+    lifetime_value_scorecard: pl.LazyFrame,
+    recommendation_scorecard: pl.LazyFrame,
+) -> pl.DataFrame:
+    cards = pl.concat([churn_scorecard, lifetime_value_scorecard, recommendation_scorecard], how="diagonal")
+    history = history_of(
+        cards, as_of=date.fromisoformat(context.partition_key), horizon_days=settings().horizon_days
+    )
+    context.add_output_metadata(
+        {
+            "origins": history.select("task", "origin").n_unique(),
+            "changes": dg.MetadataValue.md(markdown_table(changes_of_champion(history))),
+            **({"picture": dg.MetadataValue.md(chart_markdown(history_chart(history)))} if history.height else {}),
+        }
+    )
+    return history

@@ -1,0 +1,234 @@
+"""The truth about what was told: published predictions against what customers did, once the horizon has closed.
+
+Grades the numbers that were published, not models: what is read is the ledger, so that nothing can be told better
+afterwards. The rule's own numbers are graded beside them, on the same customers and resamples. A promise is what the
+scorecard that allowed a method to be published said of it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from insight_assets.contracts.catalogue import contract
+from insight_assets.insights.ledger.predictions import CHURN, ORDERS, VALUE
+from insight_assets.ml.metrics import (
+    auc,
+    average_precision,
+    brier,
+    captured_at_top_decile,
+    expected_calibration_error,
+    lift_at_top_decile,
+    mean_absolute_error,
+    normalised_gini,
+)
+from insight_assets.ml.referee import Method, MetricFunction, grade_methods
+
+EVERYBODY = "all"
+COVERAGE = "interval_coverage"
+LEAST_SEGMENT = 50
+"""Customers below which a segment's figures are mostly chance."""
+RULE, PUBLISHED = "rule", "published"
+
+
+@dataclass(frozen=True)
+class Grading:
+    """How a task is graded.
+
+    Attributes:
+        label: column of `customer_labels` that holds the truth.
+        primary: metric of the promise.
+        metrics: all metrics, by name.
+        lower_is_better: names of those of which less is better.
+        promised_by: task and metric under which the scorecard promises the primary metric; None if it does not.
+    """
+
+    label: str
+    primary: str
+    metrics: Mapping[str, MetricFunction]
+    lower_is_better: frozenset[str]
+    promised_by: tuple[str, str] | None
+
+
+def total_ratio(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Sum of the predictions over the sum of what happened; NaN where nothing did."""
+    total = float(np.sum(truth))
+    return float(np.sum(prediction)) / total if total > 0 else float("nan")
+
+
+def money_at_top_decile(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Share of the money that came from the tenth of customers that were told to bring most."""
+    return captured_at_top_decile(np.ones(len(truth)), prediction, np.maximum(truth, 0))
+
+
+GRADINGS: Mapping[str, Grading] = {
+    CHURN: Grading(
+        "churned", "auc",
+        {
+            "auc": auc, "average_precision": average_precision, "brier": brier,
+            "calibration_error": expected_calibration_error, "lift_at_top_decile": lift_at_top_decile,
+            "total_ratio": total_ratio,
+        },
+        frozenset({"brier", "calibration_error"}), ("churn", "auc"),
+    ),
+    VALUE: Grading(
+        "net", "normalised_gini",
+        {
+            "normalised_gini": normalised_gini, "mae": mean_absolute_error, "total_ratio": total_ratio,
+            "money_at_top_decile": money_at_top_decile,
+        },
+        frozenset({"mae"}), ("lifetime_value", "normalised_gini"),
+    ),
+    ORDERS: Grading(
+        "purchase_days", "mae", {"mae": mean_absolute_error, "total_ratio": total_ratio}, frozenset({"mae"}),
+        ("lifetime_value", "mae_orders"),
+    ),
+}  # fmt: skip
+
+
+def grade_ledger(
+    ledger: pl.DataFrame,
+    labels: pl.DataFrame,
+    promises: pl.DataFrame,
+    *,
+    as_of: date,
+    smallest_group: int,
+    seed: int,
+    resamples: int = 400,
+) -> pl.DataFrame:
+    """Grade what was told at one origin.
+
+    Args:
+        ledger: rows of `prediction_ledger` of the origin; may be empty.
+        labels: rows of `customer_labels` of the origin; may be empty.
+        promises: rows of scorecards of earlier origins: `as_of`, `task`, `method`, `metric`, `value`, `low`.
+        as_of: the day on which the horizon closed.
+        smallest_group: smallest number of customers that a segment's figures may speak of.
+        seed: seed of the bootstrap.
+        resamples: bootstrap resamples.
+
+    Returns:
+        Rows of the contract `ledger_grades`, sorted by its key. Intervals, and the gain over the rule, are stated for
+        everybody; segments of fewer customers than `smallest_group` or `LEAST_SEGMENT` have no rows.
+    """
+    of = contract("ledger_grades")
+    rows: list[dict[str, object]] = []
+    for task, grading in GRADINGS.items():
+        told = ledger.filter(pl.col("task") == task)
+        graded = told.join(labels.select("customer_key", truth=grading.label), on="customer_key").sort("customer_key")
+        if graded.is_empty():
+            continue
+        first = told.row(0, named=True)
+        said = {name: first[name] for name in ("method", "model_version", "horizon_days", "grade")}
+        said |= {"as_of": as_of, "origin": first["as_of"], "task": task}
+        promised = _promise(promises, first, grading)
+        for row in _everybody(graded, grading, first["as_of"], task, seed=seed, resamples=resamples):
+            is_primary = row["metric"] == grading.primary
+            rows.append(said | row | _kept(row, *(promised if is_primary else (None, None)), grading))
+        rows += [said | row for row in _segments(graded, grading, smallest_group=max(smallest_group, LEAST_SEGMENT))]
+    names = of.polars_schema().names()
+    full = [{name: row.get(name) for name in names} for row in rows]
+    return of.conform(pl.DataFrame(full, schema=of.polars_schema()).lazy()).collect().sort(of.primary_key)
+
+
+def broken_promises(grades: pl.DataFrame) -> pl.DataFrame:
+    """Give the rows of `ledger_grades` that show a drop.
+
+    Returns:
+        Rows whose metric is surely worse than promised, or surely worse than the naive rule's.
+    """
+    surely_worse = pl.col("gain_high").fill_null(0.0) < 0
+    return grades.filter((pl.col("kept") == False) | surely_worse)  # noqa: E712
+
+
+def _everybody(
+    graded: pl.DataFrame, grading: Grading, origin: date, task: str, *, seed: int, resamples: int
+) -> Iterator[dict[str, object]]:
+    """Grade the published numbers and the rule's on all customers."""
+    truth, predictions = _arrays(graded)
+    card = grade_methods(
+        task=task, origin=origin, methods=(Method(RULE, "rule", 0), Method(PUBLISHED, "model", 1)), truth=truth,
+        predictions=predictions, metrics=grading.metrics, primary=grading.primary,
+        higher_is_better={name: name not in grading.lower_is_better for name in grading.metrics}, resamples=resamples,
+        seed=seed,
+    )  # fmt: skip
+    of_rule = {row["metric"]: row["value"] for row in card.filter(pl.col("method") == RULE).iter_rows(named=True)}
+    for row in card.filter(pl.col("method") == PUBLISHED).iter_rows(named=True):
+        yield {
+            "segment": EVERYBODY, "rule_value": of_rule[row["metric"]],
+            **{name: row[name] for name in ("metric", "customers", "value", "low", "high")},
+            **{name: row[name] for name in ("gain", "gain_low", "gain_high")},
+        }
+    if (inside := _coverage(graded)) is not None:
+        yield {"segment": EVERYBODY, "metric": COVERAGE, "customers": graded.height, "value": inside}
+
+
+def _segments(graded: pl.DataFrame, grading: Grading, *, smallest_group: int) -> Iterator[dict[str, object]]:
+    for (segment,), members in graded.group_by(["segment"], maintain_order=True):
+        if members.height < smallest_group:
+            continue
+        truth, predictions = _arrays(members)
+        for metric, function in grading.metrics.items():
+            value, of_rule = (_stored(function(truth, predictions[name])) for name in (PUBLISHED, RULE))
+            yield {
+                "segment": segment, "metric": metric, "customers": members.height, "value": value,
+                "rule_value": of_rule,
+            }  # fmt: skip
+        if (inside := _coverage(members)) is not None:
+            yield {"segment": segment, "metric": COVERAGE, "customers": members.height, "value": inside}
+
+
+def _arrays(graded: pl.DataFrame) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    numbers = {name: graded[name].cast(pl.Float64).to_numpy() for name in ("truth", "prediction", "rule_prediction")}
+    return numbers["truth"], {PUBLISHED: numbers["prediction"], RULE: numbers["rule_prediction"]}
+
+
+def _coverage(graded: pl.DataFrame) -> float | None:
+    """Share of outcomes inside their intervals; None where the truth is yes or no, or there is no interval."""
+    known = graded.filter(pl.col("low").is_not_null() & pl.col("high").is_not_null())
+    if graded.schema["truth"] == pl.Boolean or known.is_empty():
+        return None
+    return _stored(float(known.select(pl.col("truth").is_between("low", "high").mean()).item()))
+
+
+def _promise(
+    promises: pl.DataFrame, told: Mapping[str, object], grading: Grading
+) -> tuple[float | None, float | None]:
+    """Give the value, and its lower end, that the scorecard stated of the published method; None where it did not."""
+    if grading.promised_by is None or told["graded_origin"] is None:
+        return None, None
+    task, metric = grading.promised_by
+    found = promises.filter(
+        pl.col("as_of") == told["graded_origin"], pl.col("task") == task, pl.col("method") == told["method"],
+        pl.col("metric") == metric,
+    )  # fmt: skip
+    return found.select("value", "low").row(0) if found.height == 1 else (None, None)
+
+
+def _kept(
+    row: Mapping[str, object], promised: float | None, promised_low: float | None, grading: Grading
+) -> dict[str, object]:
+    """Say whether a promise was kept: it was broken where the whole interval lies on the worse side of it."""
+    best = row.get("low") if row["metric"] in grading.lower_is_better else row.get("high")
+    if promised is None or best is None:
+        return {"promised": promised, "promised_low": promised_low, "kept": None}
+    broken = best > promised if row["metric"] in grading.lower_is_better else best < promised
+    return {"promised": promised, "promised_low": promised_low, "kept": not broken}
+
+
+def _stored(value: float) -> float | None:
+    return round(float(value), 6) if np.isfinite(value) else None
+
+
+def promises_of(scorecards: Sequence[pl.LazyFrame]) -> pl.DataFrame:
+    """Put scorecards of several tasks together, as far as promises go.
+
+    Args:
+        scorecards: rows of `churn_scorecard` and `lifetime_value_scorecard`.
+    """
+    names: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda card: card.select(
+        "as_of", "task", "method", "metric", "value", "low"
+    )
+    return pl.concat([names(card) for card in scorecards]).collect()

@@ -1,0 +1,84 @@
+"""Who was champion when: the verdicts of all scorecards known by a day, as one table and one picture.
+
+Nothing is graded here; scorecards are put side by side.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from insight_assets.contracts.catalogue import contract
+
+if TYPE_CHECKING:
+    import altair as alt
+
+PRIMARY: Mapping[str, str] = {"churn": "auc", "lifetime_value": "normalised_gini", "recommendation": "new_ndcg_at_10"}
+"""Task to the metric by which its champion is chosen."""
+
+WIDTH, HEIGHT = 300, 120
+
+
+def champion_history(scorecards: pl.LazyFrame, *, as_of: date, horizon_days: int) -> pl.DataFrame:
+    """Give each method's place at each origin whose verdict was known by a day.
+
+    Args:
+        scorecards: rows of scorecards of any tasks, of any origins.
+        as_of: the as-of day; what closes later is left out.
+        horizon_days: days after an origin at which its verdict is known.
+
+    Returns:
+        Rows of the contract `champion_history`, sorted by its key.
+    """
+    of = contract("champion_history")
+    primary = pl.col("task").replace_strict(PRIMARY, default=None, return_dtype=pl.String)
+    known = pl.col("as_of") + pl.duration(days=horizon_days) <= pl.lit(as_of)
+    return (
+        scorecards.filter(known & (pl.col("metric") == primary))
+        .rename({"as_of": "origin"})
+        .with_columns(as_of=pl.lit(as_of), known_on=pl.col("origin") + pl.duration(days=horizon_days))
+        .select(of.polars_schema().names())
+        .sort(of.primary_key)
+        .collect()
+    )
+
+
+def changes_of_champion(history: pl.DataFrame) -> pl.DataFrame:
+    """Give the origins at which another method than before became champion, the first champions included.
+
+    Args:
+        history: rows of `champion_history`.
+
+    Returns:
+        Columns `task`, `origin`, `champion`, `before` (null for the first), `value`, `low`, `high`, by task and origin.
+    """
+    champions = history.filter("is_champion").sort("task", "origin")
+    before = pl.col("method").shift(1).over("task")
+    return champions.with_columns(before=before).filter(pl.col("method").ne_missing(pl.col("before"))).select(
+        "task", "origin", "before", "value", "low", "high", champion="method"
+    ).select("task", "origin", "champion", "before", "value", "low", "high")
+
+
+def history_chart(history: pl.DataFrame) -> "alt.Chart":
+    """Draw the deciding metric of every method over the origins, the champion's place marked.
+
+    Args:
+        history: rows of `champion_history`; of the last 26 origins a task, so that the picture stays small.
+    """
+    import altair as alt
+
+    recent = history.filter(pl.col("origin").rank("dense", descending=True).over("task") <= 26)
+    rows = recent.select("task", pl.col("origin").cast(pl.String), "method", "value", "is_champion")
+    base = alt.Chart(rows).encode(
+        x=alt.X("origin:O", axis=alt.Axis(labelAngle=-60, labelOverlap=True)),
+        y=alt.Y("value:Q", scale=alt.Scale(zero=False), title="deciding metric"),
+        color="method:N",
+    )
+    champions = base.transform_filter("datum.is_champion").mark_point(size=90, filled=True)
+    return (
+        alt.layer(base.mark_line(point=True), champions)
+        .properties(width=WIDTH, height=HEIGHT)
+        .facet(row="task:N")
+        .resolve_scale(y="independent", x="independent", color="independent")
+    )

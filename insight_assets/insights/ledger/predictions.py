@@ -1,0 +1,81 @@
+"""What was told of each customer, put down before anybody can know whether it was true.
+
+One row a customer, task and as-of day: the published prediction, its interval, the model behind it, and what the naive
+rule would have told. Rows are taken from the published scores as they are; grading them is in `grades`.
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from insight_assets.contracts.catalogue import contract
+
+CHURN, VALUE, ORDERS = "churn", "value", "orders"
+NO_SEGMENT = "none"
+
+
+@dataclass(frozen=True)
+class Told:
+    """Where a task's predictions stand in a table of scores.
+
+    Attributes:
+        task: name of the task.
+        prediction: column of the published prediction.
+        low: column of the lower end of its interval.
+        high: column of the upper end.
+        rule: column of what the naive rule would have told.
+    """
+
+    task: str
+    prediction: str
+    low: str
+    high: str
+    rule: str
+
+
+OF_CHURN = (
+    Told(CHURN, "churn_probability", "churn_probability_low", "churn_probability_high", "rule_probability"),
+)
+OF_VALUE = (
+    Told(
+        VALUE, "expected_value_horizon", "expected_value_horizon_low", "expected_value_horizon_high",
+        "rule_value_horizon",
+    ),
+    Told(
+        ORDERS, "expected_orders_horizon", "expected_orders_horizon_low", "expected_orders_horizon_high",
+        "rule_orders_horizon",
+    ),
+)  # fmt: skip
+
+
+def record_predictions(churn: pl.LazyFrame, value: pl.LazyFrame, segments: pl.LazyFrame) -> pl.LazyFrame:
+    """Put down the published predictions of one as-of day.
+
+    Args:
+        churn: rows of `churn_scores`.
+        value: rows of `lifetime_value_scores`.
+        segments: rows of `rfm_segments` of the same day; a customer without one is of the segment `none`.
+
+    Returns:
+        Rows of the contract `prediction_ledger`, sorted by its key.
+    """
+    told = [_told(scores, task) for scores, tasks in ((churn, OF_CHURN), (value, OF_VALUE)) for task in tasks]
+    where = segments.select("customer_key", "segment")
+    of = contract("prediction_ledger")
+    return (
+        pl.concat(told)
+        .join(where, on="customer_key", how="left")
+        .with_columns(
+            pl.col("segment").fill_null(NO_SEGMENT),
+            closes=pl.col("as_of") + pl.duration(days="horizon_days"),
+        )
+        .select(of.polars_schema().names())
+        .sort(of.primary_key)
+    )
+
+
+def _told(scores: pl.LazyFrame, task: Told) -> pl.LazyFrame:
+    return scores.select(
+        "customer_key", "as_of", "method", "model_version", "horizon_days", "grade", "graded_origin",
+        task=pl.lit(task.task), prediction=task.prediction, low=task.low, high=task.high, rule_prediction=task.rule,
+    )  # fmt: skip

@@ -1,0 +1,189 @@
+"""What was told is put down as it was, graded once it can be, and a broken promise is named with what to do."""
+
+from datetime import timedelta
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from insight_assets.contracts.catalogue import contract
+from insight_assets.contracts.pandera_schemas import validate_frame
+from insight_assets.insights.ledger import assets
+from insight_assets.insights.ledger.grades import EVERYBODY, LEAST_SEGMENT, broken_promises, grade_ledger, promises_of
+from insight_assets.insights.ledger.history import PRIMARY, champion_history, changes_of_champion, history_chart
+from insight_assets.insights.ledger.predictions import NO_SEGMENT, record_predictions
+from insight_assets.partitions import DAYS
+from insight_assets_tests.insights.ledger.told import (
+    BEFORE,
+    CLOSED,
+    HORIZON,
+    ORIGIN,
+    SEGMENTS,
+    card,
+    labels,
+    people,
+    scores,
+)
+
+CUSTOMERS = people(600)
+CHANCE = CUSTOMERS["chance"].to_numpy()
+NOBODY_KNOWS = np.full(len(CHANCE), 0.5)
+
+
+def ledger_of(churn: np.ndarray, rule: np.ndarray = NOBODY_KNOWS, customers: pl.DataFrame = CUSTOMERS) -> pl.DataFrame:
+    return record_predictions(*scores(customers, churn, rule), customers.lazy()).collect()
+
+
+def graded(ledger: pl.DataFrame, promises: pl.DataFrame | None = None, truth: pl.DataFrame | None = None) -> pl.DataFrame:
+    promises = card("churn", "boosting", "auc", 0.8) if promises is None else promises
+    truth = labels(CUSTOMERS) if truth is None else truth
+    return grade_ledger(
+        ledger, truth, promises, as_of=CLOSED, smallest_group=10, seed=3, resamples=60
+    )
+
+
+def row(grades: pl.DataFrame, task: str, metric: str, segment: str = EVERYBODY) -> dict:
+    found = grades.filter(pl.col("task") == task, pl.col("metric") == metric, pl.col("segment") == segment)
+    return found.row(0, named=True)
+
+
+def test_every_published_number_is_put_down_with_the_rule_beside_it():
+    ledger = ledger_of(CHANCE, rule=CHANCE / 2)
+    validate_frame(contract("prediction_ledger"), ledger)
+    assert ledger.height == 3 * CUSTOMERS.height
+    assert set(ledger["closes"]) == {CLOSED}
+    churn = ledger.filter(pl.col("task") == "churn")
+    assert np.allclose(churn["prediction"], CHANCE)
+    assert np.allclose(churn["rule_prediction"], CHANCE / 2)
+    assert churn["segment"].to_list() == CUSTOMERS["segment"].to_list()
+
+
+def test_who_has_no_segment_is_put_down_all_the_same():
+    few = CUSTOMERS.head(3)
+    ledger = record_predictions(*scores(few, CHANCE[:3], NOBODY_KNOWS[:3]), few.head(1).lazy()).collect()
+    assert ledger.filter(pl.col("task") == "churn")["segment"].to_list() == [few["segment"][0], NO_SEGMENT, NO_SEGMENT]
+
+
+def test_true_chances_keep_their_promise_and_beat_a_rule_that_knows_nothing():
+    grades = graded(ledger_of(CHANCE))
+    validate_frame(contract("ledger_grades"), grades)
+    found = row(grades, "churn", "auc")
+    assert found["value"] > 0.75
+    assert found["rule_value"] == 0.5
+    assert found["gain_low"] > 0
+    assert (found["promised"], found["kept"]) == (0.8, True)
+    assert row(grades, "churn", "total_ratio")["value"] == pytest.approx(1, abs=0.1)
+    assert row(grades, "churn", "brier")["value"] < row(grades, "churn", "brier")["rule_value"]
+    assert broken_promises(grades).is_empty()
+
+
+def test_numbers_that_turned_out_to_be_noise_break_their_promise():
+    noise = np.random.default_rng(5).permutation(CHANCE)
+    broken = broken_promises(graded(ledger_of(noise)))
+    # Nothing was promised of orders, but a rule that knows nothing errs less than noise.
+    assert broken.select("task", "metric", "kept").rows() == [("churn", "auc", False), ("orders", "mae", None)]
+
+
+def test_a_method_that_is_surely_worse_than_the_rule_is_named_though_nothing_was_promised():
+    grades = graded(ledger_of(1 - CHANCE, rule=CHANCE), card("churn", "another", "auc", 0.8))
+    assert {"churn", "value", "orders"} == set(broken_promises(grades)["task"])
+    assert grades["kept"].null_count() == grades.height
+
+
+def test_segments_have_figures_of_their_own_unless_they_are_small():
+    grades = graded(ledger_of(CHANCE))
+    for segment in SEGMENTS:
+        size = CUSTOMERS.filter(pl.col("segment") == segment).height
+        assert row(grades, "churn", "brier", segment)["customers"] == size
+    few = CUSTOMERS.head(LEAST_SEGMENT - 1)
+    small = graded(ledger_of(CHANCE[: few.height], NOBODY_KNOWS[: few.height], few), truth=labels(few))
+    assert set(small["segment"]) == {EVERYBODY}
+
+
+def test_the_share_of_outcomes_inside_their_intervals_is_told():
+    found = row(graded(ledger_of(CHANCE)), "orders", "interval_coverage")
+    inside = (CUSTOMERS["purchase_days"] - (1 - CHANCE) * 3).abs() <= 2
+    assert found["value"] == pytest.approx(inside.mean(), abs=1e-6)
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 100))
+def test_neither_the_order_of_rows_nor_strangers_change_a_grade(seed):
+    ledger, truth = ledger_of(CHANCE), labels(CUSTOMERS)
+    strangers = labels(people(40, seed=9).with_columns(pl.col("customer_key") + 10**9))
+    again = graded(
+        ledger.sample(fraction=1, shuffle=True, seed=seed), truth=pl.concat([strangers, truth]).sample(fraction=1, shuffle=True, seed=seed)
+    )
+    assert again.equals(graded(ledger))
+
+
+def test_nothing_is_graded_before_it_can_be():
+    assert graded(ledger_of(CHANCE), truth=labels(CUSTOMERS.clear())).is_empty()
+    assert graded(ledger_of(CHANCE).clear()).is_empty()
+
+
+def test_history_shows_only_verdicts_known_by_the_day_and_when_the_champion_changed():
+    cards = [
+        card("churn", method, "auc", 0.7, origin=ORIGIN + timedelta(days=7 * week))
+        for week, method in enumerate(["recency", "recency", "boosting", "boosting"])
+    ]
+    cards.append(card("churn", "recency", "brier", 0.2))
+    history = champion_history(
+        pl.concat(cards).lazy(), as_of=CLOSED + timedelta(days=14), horizon_days=HORIZON
+    )
+    validate_frame(contract("champion_history"), history)
+    assert history["origin"].to_list() == [ORIGIN + timedelta(days=7 * week) for week in range(3)]
+    changes = changes_of_champion(history).select("origin", "champion", "before").rows()
+    assert changes == [(ORIGIN, "recency", None), (ORIGIN + timedelta(days=14), "boosting", "recency")]
+    assert history_chart(history).to_dict()["facet"]["row"]["field"] == "task"
+
+
+def test_every_task_with_a_scorecard_has_a_deciding_metric():
+    from insight_assets.insights.churn import grading as churn
+    from insight_assets.insights.lifetime_value import grading as value
+
+    assert PRIMARY[churn.TASK] == churn.PRIMARY
+    assert PRIMARY[value.TASK] == value.PRIMARY
+
+
+class Frames(dg.InMemoryIOManager):
+    """Gives inputs by name."""
+
+    def __init__(self, frames: dict[str, pl.LazyFrame]) -> None:
+        super().__init__()
+        self.frames, self.written = frames, {}
+
+    def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame) -> None:
+        self.written[context.asset_key.path[-1]] = obj
+
+    def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
+        return self.frames[context.asset_key.path[-1]]
+
+
+def test_a_broken_promise_names_the_job_that_trains_anew():
+    noise = np.random.default_rng(5).permutation(CHANCE)
+    value_card = card("lifetime_value", "ziln", "normalised_gini", 0.9)
+    frames = {
+        "prediction_ledger": ledger_of(noise).lazy(), "customer_labels": labels(CUSTOMERS).lazy(),
+        "churn_scorecard": card("churn", "boosting", "auc", 0.8).lazy(), "lifetime_value_scorecard": value_card.lazy(),
+    }  # fmt: skip
+    lake = Frames(frames)
+    specs = [dg.AssetSpec(name, partitions_def=DAYS).with_io_manager_key("lake") for name in (*frames, "identities", "consents")]
+    result = dg.materialize(
+        [assets.ledger_grades, *specs], partition_key=CLOSED.isoformat(), resources={"lake": lake},
+        selection=[assets.ledger_grades],
+    )  # fmt: skip
+    (check,) = result.get_asset_check_evaluations()
+    assert not check.passed
+    assert check.metadata["next"].value.startswith("run the job retrain_churn and retrain_lifetime_value")
+    assert not lake.written["ledger_grades"].is_empty()
+    assert {job.name for job in assets.jobs} == set(assets.RETRAIN.values())
+
+
+def test_promises_come_from_any_scorecard():
+    cards = [card("churn", "boosting", "auc", 0.8), card("lifetime_value", "ziln", "mae", 3.0)]
+    found = promises_of([each.lazy() for each in cards])
+    assert found.select("as_of", "task", "value").rows() == [(BEFORE, "churn", 0.8), (BEFORE, "lifetime_value", 3.0)]

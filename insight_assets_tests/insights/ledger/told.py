@@ -1,0 +1,84 @@
+"""Predictions that were told, and what then happened, made up so that the right grade is known."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+
+from insight_assets.contracts.catalogue import contract
+
+ORIGIN, HORIZON = date(2025, 3, 31), 30
+CLOSED = ORIGIN + timedelta(days=HORIZON)
+BEFORE = ORIGIN - timedelta(days=HORIZON)
+SEGMENTS = ("champions", "hibernating")
+
+
+def people(count: int, *, seed: int = 1) -> pl.DataFrame:
+    """Make customers with a true chance of leaving, and what they did.
+
+    Returns:
+        Columns `customer_key`, `segment`, `chance`, `churned`, `purchase_days`, `net`.
+    """
+    drawn = np.random.default_rng(seed)
+    chance = drawn.uniform(0.05, 0.95, count)
+    churned = drawn.random(count) < chance
+    orders = np.where(churned, 0, 1 + drawn.poisson(2 * (1 - chance)))
+    return pl.DataFrame(
+        {
+            "customer_key": np.arange(count) * 7 + 1,
+            "segment": np.where(chance < 0.5, *SEGMENTS),
+            "chance": chance,
+            "churned": churned,
+            "purchase_days": orders,
+            "net": orders * 20.0 * (1 - chance),
+        }
+    )
+
+
+def scores(customers: pl.DataFrame, churn: np.ndarray, rule: np.ndarray) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Give what was published: churn as told, and value that follows from it.
+
+    Args:
+        customers: as `people` gives them.
+        churn: told probabilities of leaving, shape (n,).
+        rule: what the naive rule would have told, shape (n,).
+    """
+    n = customers.height
+    said = {
+        "as_of": ORIGIN, "model_version": "0123456789ab", "horizon_days": HORIZON, "grade": "A", "graded_origin": BEFORE,
+    }  # fmt: skip
+    literals = {name: pl.lit(value) for name, value in said.items()} | {"horizon_days": pl.lit(HORIZON, pl.Int32)}
+    base = customers.select("customer_key")
+    told = base.with_columns(
+        **literals, method=pl.lit("boosting"), churn_probability=churn, churn_probability_low=np.clip(churn - 0.1, 0, 1),
+        churn_probability_high=np.clip(churn + 0.1, 0, 1), rule_probability=rule,
+    )  # fmt: skip
+    columns = {}
+    for name, of_churn, width in (("value", 60.0, 40.0), ("orders", 3.0, 2.0)):
+        point = (1 - churn) * of_churn
+        columns |= {
+            f"expected_{name}_horizon": point, f"expected_{name}_horizon_low": np.maximum(point - width, 0),
+            f"expected_{name}_horizon_high": point + width, f"rule_{name}_horizon": (1 - rule) * of_churn,
+        }  # fmt: skip
+    value = base.with_columns(**literals, method=pl.lit("ziln"), **{k: pl.Series(k, v) for k, v in columns.items()})
+    assert told.height == value.height == n
+    return told.lazy(), value.lazy()
+
+
+def labels(customers: pl.DataFrame) -> pl.DataFrame:
+    """Give rows of `customer_labels` of the origin."""
+    of = contract("customer_labels")
+    rows = customers.select("customer_key", "churned", "purchase_days", "net").with_columns(
+        as_of=pl.lit(ORIGIN), horizon_days=HORIZON, purchases="purchase_days", gross="net", returned=~pl.col("churned")
+    )
+    return of.conform(rows.lazy()).collect()
+
+
+def card(task: str, method: str, metric: str, value: float, *, origin: date = BEFORE) -> pl.DataFrame:
+    """Give one row of a scorecard: the champion under its deciding metric."""
+    row = {
+        "as_of": origin, "task": task, "method": method, "kind": "model", "complexity": 3, "metric": metric, "value": value,
+        "low": value - 0.02, "high": value + 0.02, "gain": 0.1, "gain_low": 0.05, "gain_high": 0.15, "customers": 100,
+        "is_champion": True, "grade": "A", "model_version": "0123456789ab",
+    }  # fmt: skip
+    return pl.DataFrame([row], schema_overrides={"complexity": pl.Int32})
