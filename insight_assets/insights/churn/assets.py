@@ -31,6 +31,7 @@ from insight_assets.insights.churn.guards import (
 from insight_assets.insights.churn.horizons import grade_horizons
 from insight_assets.insights.churn.model_card import CARD_FILE
 from insight_assets.insights.churn.models import (
+    RECENCY,
     ChurnModels,
     load_churn_models,
     stored_methods,
@@ -271,7 +272,7 @@ def churn_scores(
     as_of = date.fromisoformat(context.partition_key)
     folder = models.reading(MODELS, as_of)
     publication = choose_method(stored_methods(folder), churn_scorecard.collect(), churn_horizon_scorecard.collect())
-    trained = load_churn_models(folder, only=[publication.method])
+    trained = load_churn_models(folder, only=[publication.method, RECENCY.name])
     scores = score_churn(
         trained,
         customer_features.collect(),

@@ -77,7 +77,7 @@ def score_churn(
     """Score every customer who has bought.
 
     Args:
-        models: Models as of the day, with at least the published method.
+        models: Models as of the day, with at least the published method and the recency rule.
         features: Rows of `customer_features` as of the day.
         sequences: Rows of `event_sequences` as of the day.
         publication: Method to publish.
@@ -89,7 +89,7 @@ def score_churn(
         the last bits of a network differ between machines.
     """
     buyers = features.filter(pl.col("orders_lifetime") > 0).sort("customer_key")
-    probability = low = high = np.empty(0)
+    probability = low = high = rule = np.empty(0)
     shorter: dict[int, np.ndarray] = {}
     drivers = pl.DataFrame(schema=dict.fromkeys((*DRIVERS, *DRIVERS_ZH), pl.String))
     if not buyers.is_empty():
@@ -97,6 +97,7 @@ def score_churn(
         raw = logistic(models.log_odds(buyers, sequences, only=[asked])[asked])
         probability = models.calibrators[asked](raw).round(_DIGITS)
         low, high = (bound.round(_DIGITS) for bound in models.calibrators[asked].interval(raw))
+        rule = models.predict(buyers, sequences, only=[RECENCY.name])[RECENCY.name].round(_DIGITS)
         told = models.shorter_horizons(buyers, probability)
         shorter = {day: away for day, away in told.items() if day not in publication.worse_horizons}
         drivers = churn_drivers(models, buyers, sequences, method=publication.method)
@@ -105,6 +106,7 @@ def score_churn(
         churn_probability=pl.Series(probability, dtype=pl.Float64),
         churn_probability_low=pl.Series(low, dtype=pl.Float64),
         churn_probability_high=pl.Series(high, dtype=pl.Float64),
+        rule_probability=pl.Series(rule, dtype=pl.Float64),
         **{
             f"churn_probability_{day}d": _horizon(shorter.get(day), buyers.height)
             for day in SHORTER_HORIZONS

@@ -12,6 +12,7 @@ import polars as pl
 from insight_assets.insights.lifetime_value.bg_nbd import probability_alive
 from insight_assets.insights.lifetime_value.calibrated_intervals import published_intervals
 from insight_assets.insights.lifetime_value.customers import Buyers
+from insight_assets.insights.lifetime_value.forecasts import HISTORY
 from insight_assets.insights.lifetime_value.grading import Publication
 from insight_assets.insights.lifetime_value.model import LifetimeValueModel, forecast_method
 from insight_assets.ml.metrics import average_ranks
@@ -62,18 +63,25 @@ def score(
             _COUNT_DIGITS
         )
     }
+    windows = sorted({*WINDOWS, horizon_days})
     intervals = published_intervals(
-        model, customers, publish.method, windows=WINDOWS, horizon_days=horizon_days, seed=seed
+        model, customers, publish.method, windows=windows, horizon_days=horizon_days, seed=seed
     )
-    for days, interval in zip(WINDOWS, intervals.windows, strict=True):
+    for days, interval in zip(windows, intervals.windows, strict=True):
         expected = forecast_method(model, customers, publish.method, days=days, horizon_days=horizon_days)
+        names = [f"{days}d"] if days in WINDOWS else []
+        names += ["horizon"] if days == horizon_days else []
         for name, point, ends, digits in (
             ("orders", expected.orders, interval.orders, _COUNT_DIGITS),
             ("value", expected.value, interval.value, _MONEY_DIGITS),
         ):
-            columns[f"expected_{name}_{days}d"] = point.round(digits)
-            columns[f"expected_{name}_{days}d_low"] = ends.low.round(digits)
-            columns[f"expected_{name}_{days}d_high"] = ends.high.round(digits)
+            for window in names:
+                columns[f"expected_{name}_{window}"] = point.round(digits)
+                columns[f"expected_{name}_{window}_low"] = ends.low.round(digits)
+                columns[f"expected_{name}_{window}_high"] = ends.high.round(digits)
+    rule = forecast_method(model, customers, HISTORY.name, days=horizon_days, horizon_days=horizon_days)
+    columns["rule_orders_horizon"] = rule.orders.round(_COUNT_DIGITS)
+    columns["rule_value_horizon"] = rule.value.round(_MONEY_DIGITS)
     ranked = columns[f"expected_value_{WINDOWS[-1]}d"]
     return pl.DataFrame({"customer_key": customers.keys, **columns}).with_columns(
         pl.lit(as_of, dtype=pl.Date).alias("as_of"),
