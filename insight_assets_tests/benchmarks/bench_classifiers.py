@@ -168,8 +168,58 @@ def out_of_time(
 def online_retail() -> None:
     """UCI Online Retail as of 2011-09-10: who returns within 90 days."""
     orders = invoices(DATA)
-    out_of_time(
-        shop.customer_days_of(orders), shop.events_of(orders), origin=date(2011, 9, 10), horizon=90, spacing=28
+    out_of_time(retail_days(orders), shop.events_of(orders), origin=date(2011, 9, 10), horizon=90, spacing=28)
+
+
+def retail_days(orders: pl.DataFrame) -> pl.LazyFrame:
+    """The days of Online Retail's customers with their lines, units, products and what they sent back."""
+    lines = (
+        pl.scan_parquet(DATA / "uci_online_retail" / "online_retail.parquet")
+        .filter(pl.col("CustomerID").is_not_null())
+        .select(
+            customer_key=pl.col("CustomerID").cast(pl.Float64).cast(pl.Int64),
+            at=pl.col("InvoiceDate").str.to_datetime(time_unit="us", time_zone="UTC"),
+            product=pl.col("StockCode"),
+            units=pl.col("Quantity"),
+            money=(pl.col("Quantity") * pl.col("UnitPrice")).cast(pl.Decimal(18, 4)),
+            invoice=pl.col("InvoiceNo"),
+            back=pl.col("InvoiceNo").str.starts_with("C"),
+            priced=pl.col("UnitPrice") > 0,
+        )
+        .with_columns(event_day=pl.col("at").dt.date())
+    )
+    day = ["customer_key", "event_day"]
+    sold = (
+        lines.filter(~pl.col("back") & (pl.col("units") > 0) & pl.col("priced"))
+        .group_by(day)
+        .agg(order_lines=pl.len(), units=pl.col("units").sum(), bought_products=pl.col("product").unique().sort())
+    )
+    returned = (
+        lines.filter("back")
+        .group_by(day)
+        .agg(refunded=-pl.col("money").sum(), refunds=pl.col("invoice").n_unique(), last_refund_at=pl.col("at").max(),
+             refunded_from=pl.col("at").min())
+    )  # fmt: skip
+    plain = shop.customer_days_of(orders)
+    columns = plain.collect_schema()
+    plain = plain.drop("order_lines", "units", "bought_products", "refunded", "refunds", "last_refund_at")
+    joined = plain.join(sold, on=day, how="left").join(returned, on=day, how="full", coalesce=True)
+    nothing = {
+        name: pl.col(name).fill_null([]) if isinstance(dtype, pl.List) else pl.col(name).fill_null(0)
+        for name, dtype in columns.items()
+        if isinstance(dtype, pl.List) or (dtype.is_numeric() and name not in {*day, "actor_key"})
+    }
+    return (
+        joined.with_columns(actor_key=pl.col("customer_key"), **nothing)
+        .with_columns(
+            net=pl.col("gross") - pl.col("refunded"),
+            first_event_at=pl.min_horizontal("first_event_at", "refunded_from"),
+            last_event_at=pl.max_horizontal("last_event_at", "last_refund_at"),
+        )
+        .select(pl.col(name).cast(dtype) for name, dtype in columns.items())
+        .sort(day)
+        .collect()
+        .lazy()
     )
 
 
