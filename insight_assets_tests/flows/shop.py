@@ -64,5 +64,5 @@ ROW_TABLES = (
 SNAPSHOTS = (
     "identities", "quarantined_links", "consents",
     "customer_features", "event_sequences", "rfm_segments", "customer_clusters", "churn_scores", "lifetime_value_scores",
-    "recommendations", "customer_profiles", "segment_summary",
+    "recommendations", "product_associations", "customer_profiles", "segment_summary",
 )
