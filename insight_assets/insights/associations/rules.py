@@ -160,6 +160,22 @@ def family_sizes(found: FrequentSets) -> tuple[int, int]:
     return products * (products - 1) // 2, int((partners * (partners - 1) // 2).sum())
 
 
+def pair_rules(baskets: Baskets, *, min_baskets: int) -> pl.DataFrame:
+    """Test every pair of products in enough baskets, in both directions.
+
+    Args:
+        baskets: the baskets.
+        min_baskets: least number of baskets with both.
+
+    Returns:
+        Columns product and then_product (columns of the baskets), together, expected, confidence, p_value and q_value,
+        among others.
+    """
+    found = frequent_sets(baskets.contents, min_baskets=min_baskets, largest=2)
+    sized = counts_by_size(baskets.contents, found)
+    return _pair_rules(found, sized, tests=family_sizes(found)[0])
+
+
 def _pair_rules(found: FrequentSets, sized: SizedCounts, *, tests: int) -> pl.DataFrame:
     """Both directions of every frequent pair."""
     a, b = found.pairs.T
