@@ -76,9 +76,8 @@ def _matrix(baskets: list[list[str]]) -> sparse.csr_matrix:
 
 def _compare(arguments: argparse.Namespace) -> None:
     contents = arguments.read(arguments.file)
-    print(
-        f"{contents.shape[0]:,} baskets, {contents.shape[1]:,} products, {contents.nnz / contents.shape[0]:.2f} a basket"
-    )
+    baskets, products = contents.shape
+    print(f"{baskets:,} baskets, {products:,} products, {contents.nnz / baskets:.2f} a basket")
     for support in arguments.supports:
         least = int(np.ceil(support * contents.shape[0] - 1e-9))
         seconds, found = _timed(lambda least=least: frequent_sets(contents, min_baskets=least), arguments.repeats)

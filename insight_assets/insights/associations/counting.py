@@ -178,18 +178,22 @@ def _frequent_triples(
     """Triples all of whose pairs are frequent, counted chunk of baskets by chunk of baskets."""
     pair, third = _closed_triangles(pairs, products=chosen.shape[1])
     counts = np.zeros(len(pair), dtype=np.int64)
-    # A basket of two products holds no triple.
+    used, place = np.unique(np.concatenate([pairs[pair].ravel(), third]), return_inverse=True)
+    first, second = place[: 2 * len(pair)].reshape(-1, 2).T
+    last = place[2 * len(pair) :]
+    # A basket of two products that are in any triple holds none.
+    chosen = chosen[:, used]
     chosen = chosen[np.diff(chosen.indptr) > 2]
     for start in range(0, chosen.shape[0], BASKETS_AT_ONCE):
         bits = _bitsets(chosen[start : start + BASKETS_AT_ONCE])
         of_pairs_at = max(1, CELLS_AT_ONCE // bits.shape[1])
         # Candidates are sorted by pair, so that a step needs the intersections of few pairs.
-        for first in range(0, len(pair), of_pairs_at):
-            step = slice(first, first + of_pairs_at)
-            needed = np.arange(pair[step][0], pair[step][-1] + 1)
-            both = bits[pairs[needed, 0]] & bits[pairs[needed, 1]]
-            all_three = both[pair[step] - needed[0]]
-            all_three &= bits[third[step]]
+        for begin in range(0, len(pair), of_pairs_at):
+            step = slice(begin, begin + of_pairs_at)
+            _, one_of, of_pair = np.unique(pair[step], return_index=True, return_inverse=True)
+            both = bits[first[step][one_of]] & bits[second[step][one_of]]
+            all_three = both[of_pair]
+            all_three &= bits[last[step]]
             counts[step] += np.bitwise_count(all_three).sum(axis=1, dtype=np.int64)
     kept = counts >= min_baskets
     return np.column_stack([pairs[pair[kept]], third[kept]]), counts[kept]

@@ -47,7 +47,8 @@ def attributes_of(products: pl.DataFrame | None, catalogue: tuple[str, ...]) -> 
     Prices are compared within a category and within the currency that most products are priced in; others have no band.
 
     Args:
-        products: columns product_id, category, brand, price and currency, one row a product; None where nothing is told.
+        products: columns product_id, category, brand, price and currency, one row a product; None where nothing is
+            told.
         catalogue: product ids.
 
     Returns:
@@ -57,12 +58,12 @@ def attributes_of(products: pl.DataFrame | None, catalogue: tuple[str, ...]) -> 
     if products is None:
         unknown = np.full(len(catalogue), UNKNOWN, dtype=np.int32)
         return Attributes((), (), unknown, unknown, unknown)
-    usual = products.drop_nulls(["price", "currency"]).group_by("currency").len().sort("len", "currency", descending=[True, False])
+    priced = products.drop_nulls(["price", "currency"]).group_by("currency").len()
+    usual = priced.sort("len", "currency", descending=[True, False])
     currency = usual["currency"][0] if usual.height else None
     price = pl.when(pl.col("currency") == pl.lit(currency, pl.String)).then(pl.col("price").cast(pl.Float64))
-    told = ids.join(
-        products.select("product_id", "category", "brand", price=price), on="product_id", how="left", maintain_order="left"
-    )
+    described = products.select("product_id", "category", "brand", price=price)
+    told = ids.join(described, on="product_id", how="left", maintain_order="left")
     middle = (pl.col("price").rank("average") - 0.5) / pl.col("price").count()
     fifth = (middle * PRICE_BANDS).floor().clip(0, PRICE_BANDS - 1).over("category")
     categories, brands = (tuple(told[name].drop_nulls().unique().sort().to_list()) for name in ("category", "brand"))
@@ -72,12 +73,14 @@ def attributes_of(products: pl.DataFrame | None, catalogue: tuple[str, ...]) -> 
         if names
     ).with_columns(fifth=fifth)
     unknown = pl.lit(None, pl.Int32)
-    codes = coded.select(
-        category=pl.col("category") if categories else unknown,
-        brand=pl.col("brand") if brands else unknown,
-        band=(pl.col("category") * PRICE_BANDS + pl.col("fifth")) if categories else unknown,
-    ).select(pl.all().cast(pl.Int32).fill_null(UNKNOWN))
-    if codes.height != len(catalogue):
-        codes = pl.DataFrame({name: [UNKNOWN] * len(catalogue) for name in codes.columns})
+    codes = (
+        coded.with_columns(
+            category=pl.col("category") if categories else unknown,
+            brand=pl.col("brand") if brands else unknown,
+            band=(pl.col("category") * PRICE_BANDS + pl.col("fifth")) if categories else unknown,
+        )
+        .select("category", "brand", "band")
+        .select(pl.all().cast(pl.Int32).fill_null(UNKNOWN))
+    )
     arrays = (codes[name].to_numpy().astype(np.int32) for name in ("category", "brand", "band"))
     return Attributes(categories, brands, *arrays)

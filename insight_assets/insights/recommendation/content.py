@@ -59,7 +59,12 @@ class Content:
         return np.asarray((likings @ self._vectors.T).toarray(), dtype=np.float32)
 
     def worth(
-        self, history: History, recent: np.ndarray, customer: np.ndarray, contact: np.ndarray, target: np.ndarray  # noqa: ARG002
+        self,
+        history: History,
+        recent: np.ndarray,
+        customer: np.ndarray,  # noqa: ARG002
+        contact: np.ndarray,
+        target: np.ndarray,
     ) -> np.ndarray:
         """What each contact adds to the score of a target."""
         alike = sum(self._kinds_shared(history.items[contact], target))

@@ -72,7 +72,12 @@ class Factors:
             return (customers @ exact.T).astype(np.float32)
 
     def worth(
-        self, history: History, recent: np.ndarray, customer: np.ndarray, contact: np.ndarray, target: np.ndarray  # noqa: ARG002
+        self,
+        history: History,
+        recent: np.ndarray,
+        customer: np.ndarray,  # noqa: ARG002
+        contact: np.ndarray,
+        target: np.ndarray,
     ) -> np.ndarray:
         """What each contact adds to the score of a target: the score is their sum (section 5 of Hu et al.)."""
         exact, width = self.products.astype(np.float64), self.products.shape[1]

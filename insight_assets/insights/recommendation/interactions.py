@@ -302,7 +302,7 @@ def history_of(contacts: pl.DataFrame, catalogue: Catalogue, *, longest: int = 5
         contacts.group_by("customer_key")
         .agg(days=pl.col("last_bought").drop_nulls().n_unique(), most=pl.col("purchase_days").max())
         .select(
-            "customer_key",
+            pl.col("customer_key").cast(pl.Int64),
             stage=pl.when(pl.col("days") == 0)
             .then(LOOKING)
             .when((pl.col("days") == 1) & (pl.col("most") <= 1))
@@ -321,7 +321,7 @@ def history_of(contacts: pl.DataFrame, catalogue: Catalogue, *, longest: int = 5
         ages=table["age"].to_numpy().astype(np.int32),
         purchase_days=table["purchase_days"].to_numpy().astype(np.int32),
         stages=pl.DataFrame({"customer_key": customers})
-        .join(stages.with_columns(pl.col("customer_key").cast(pl.Int64)), on="customer_key", how="left", maintain_order="left")["stage"]
+        .join(stages, on="customer_key", how="left", maintain_order="left")["stage"]
         .to_numpy()
         .astype(np.int8),
     )

@@ -81,5 +81,7 @@ def diversity(lists: Lists, category: np.ndarray) -> np.ndarray:
 
 def _mean_of_places(lists: Lists, values: np.ndarray) -> np.ndarray:
     there = lists.items != NOBODY
-    total = np.where(there, values[np.maximum(lists.items, 0)], 0.0).sum(axis=1) if len(values) else np.zeros(len(there))
+    total = (
+        np.where(there, values[np.maximum(lists.items, 0)], 0.0).sum(axis=1) if len(values) else np.zeros(len(there))
+    )
     return total / np.maximum(there.sum(axis=1), 1)

@@ -261,7 +261,7 @@ def tune(
     rankers = weights.untuned() | {name: weights.ranker(name, tuning) for name, tuning in found.items()}
     cells = max(FEWEST_TUNING_CUSTOMERS, BLEND_CELLS // max(len(catalogue), 1))
     few = truth.head(min(COARSE_CUSTOMERS, cells))
-    mixed = _choose_blend(
+    mixed = choose_blend(
         {name: rankers[name].among(history) for name in BLENDED},
         history.take(few.rows),
         few,
@@ -271,9 +271,21 @@ def tune(
     return Tunings(methods=found, blend=mixed)
 
 
-def _choose_blend(
+def choose_blend(
     rankers: Mapping[str, Scorer], served: History, truth: Truth, *, available: np.ndarray, policy: Policy
 ) -> dict[str, float]:
+    """Add methods one by one to a blend, each with a weight of 1 more, as long as that gains `BLEND_GAIN`.
+
+    Args:
+        rankers: Methods that may take part, among all customers.
+        served: The customers of `truth`.
+        truth: What they bought in a horizon that is closed.
+        available: See `rank`.
+        policy: The rules under which lists will be published.
+
+    Returns:
+        Weight of each method that takes part; at least one does.
+    """
     worth = {
         name: place_worth(ranker.scores(served, policy), served, policy=policy) for name, ranker in rankers.items()
     }
@@ -293,7 +305,7 @@ def _choose_blend(
         chosen[name] = chosen.get(name, 0.0) + 1.0
         total += worth[name]
         reached = gained[name]
-    return {name: chosen[name] for name in BLENDED if name in chosen}
+    return {name: chosen[name] for name in rankers if name in chosen}
 
 
 def available_products(catalogue: Catalogue, *, as_of: date, policy: Policy) -> np.ndarray:

@@ -49,7 +49,11 @@ class _Words:
 
 WORDS = {
     Ground.CONTACT: _Words(
-        "bought_together", "bought with {}", "goes with {}, looked at lately", "常与“{}”一起购买", "与最近浏览的“{}”相配"
+        "bought_together",
+        "bought with {}",
+        "goes with {}, looked at lately",
+        "常与“{}”一起购买",
+        "与最近浏览的“{}”相配",
     ),
     Ground.ORDER: _Words(
         "one_order",
@@ -66,7 +70,11 @@ WORDS = {
         "与最近浏览的“{}”同类",
     ),
     Ground.BRAND: _Words(
-        "same_brand", "of the brand of {}", "of the brand of {}, looked at lately", "与“{}”同品牌", "与最近浏览的“{}”同品牌"
+        "same_brand",
+        "of the brand of {}",
+        "of the brand of {}, looked at lately",
+        "与“{}”同品牌",
+        "与最近浏览的“{}”同品牌",
     ),
     Ground.PRICE: _Words(
         "same_price_range",

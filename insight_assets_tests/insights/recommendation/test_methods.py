@@ -74,7 +74,7 @@ def test_fitting_does_not_depend_on_the_order_of_rows(contacts):
     other = fit(contacts.sample(fraction=1.0, shuffle=True, seed=3), as_of=DAY)
     assert one.catalogue.products == other.catalogue.products
     history = history_of(contacts, one.catalogue)
-    for name, ranker in one.rankers.items():
+    for name in one.rankers:
         lists, again = (
             rank(
                 each.rankers[name].among(history),
