@@ -10,6 +10,7 @@ from insight_assets.contracts.traffic import traffic_rules
 from insight_assets.features import assets as features
 from insight_assets.ingestion import assets as ingestion
 from insight_assets.ingestion import sensors as ingestion_sensors
+from insight_assets.insights.associations import assets as associations
 from insight_assets.insights.churn import assets as churn
 from insight_assets.insights.ledger import assets as ledger
 from insight_assets.insights.lifetime_value import assets as lifetime_value
@@ -37,6 +38,7 @@ GROUPS: Mapping[str, ModuleType] = {
     "churn": churn,
     "lifetime_value": lifetime_value,
     "recommendation": recommendation,
+    "associations": associations,
     "ledger": ledger,
     "profiles": profiles,
     "monitoring": monitoring,
@@ -85,7 +87,7 @@ def build_defs(
     return dg.Definitions(
         assets=[*ingestion.landing_specs, *raw, *assets],
         asset_checks=dg.load_asset_checks_from_modules(
-            [churn, lifetime_value, recommendation, profile_checks, monitoring_checks]
+            [churn, lifetime_value, recommendation, associations, profile_checks, monitoring_checks]
         ),
         jobs=ledger.jobs,
         sensors=[*ingestion_sensors.sensors, automation_sensor],
@@ -119,6 +121,8 @@ def versioned(asset: dg.AssetsDefinition, shop: Settings) -> dg.AssetsDefinition
             version = f"{version}-{rules}"
         if (agreed := shop.consent_without_record.get(spec.tags.get("purpose"))) is not None:
             version = f"{version}-{'silence_is_consent' if agreed else 'silence_is_refusal'}"
+        if spec.group_name == "associations":
+            version = f"{version}-g{shop.k_anonymity}"
         if spec.key.to_user_string() in COUNTING_PURCHASES and not shop.refunded_orders_count:
             version = f"{version}-without-void-orders"
         return spec.replace_attributes(code_version=f"{version}-{people}")

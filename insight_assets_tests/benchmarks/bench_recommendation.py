@@ -4,12 +4,15 @@ Not a test. Run one of
 
     python -m insight_assets_tests.benchmarks.bench_recommendation uci DATA/uci_online_retail/online_retail.parquet
     python -m insight_assets_tests.benchmarks.bench_recommendation beauty DATA/amazon_sequences/s3rec/Beauty.txt.gz
+    python -m insight_assets_tests.benchmarks.bench_recommendation video DATA/amazon_sequences/sasrec/Video.txt.gz
+    python -m insight_assets_tests.benchmarks.bench_recommendation ml100k DATA/movielens/ml-100k/ml-100k.inter.gz
     python -m insight_assets_tests.benchmarks.bench_recommendation speed
 
 `uci` tunes on the horizon before the origin, refits, and grades on the horizon after it.
-`beauty` is leave-one-out: full ranking, seen products filtered, targets outside the fitted
-products dropped; every customer's last but one product is held out of the fit and known when the
-last one is predicted, as in the eSASRec benchmark.
+The next three leave each customer's last product out: full ranking, seen products filtered, targets outside the
+fitted products dropped. They print two protocols. Fitted on train: every customer's last but one product is held out of
+the fit and known when the last one is predicted, as in the eSASRec benchmark. Refitted: that product is in the fit as
+well. The weights of the blend and the regularisation of the factors are chosen where the last but one is predicted.
 """
 
 import argparse
@@ -22,29 +25,49 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from insight_assets.insights.recommendation.grading import grade_lists, hits, ndcg, truth_of
+from insight_assets.insights.associations.baskets import basket_rows
+from insight_assets.insights.recommendation.blend import Blend
+from insight_assets.insights.recommendation.customers_alike import CustomersAlike
+from insight_assets.insights.recommendation.factors import learn_factors
+from insight_assets.insights.recommendation.grading import (
+    Truth,
+    accuracy,
+    beside_accuracy,
+    grade_lists,
+    hits,
+    ndcg,
+    truth_of,
+)
 from insight_assets.insights.recommendation.interactions import (
+    History,
     catalogue_of,
     history_of,
     interactions,
     purchases,
 )
 from insight_assets.insights.recommendation.methods import (
+    BLENDED,
     METHODS,
+    NEIGHBOURS_KEPT,
     WEIGHTS_KEPT,
     available_products,
+    choose_blend,
     fit,
     tune,
 )
-from insight_assets.insights.recommendation.neighbours import ease
+from insight_assets.insights.recommendation.neighbours import cosine_neighbours, ease
+from insight_assets.insights.recommendation.order_rules import ORDER_DAYS
 from insight_assets.insights.recommendation.publishing import (
     Publication,
     publication,
     reason_shares,
     recommend,
 )
-from insight_assets.insights.recommendation.ranking import Policy, Ranker, rank
+from insight_assets.insights.recommendation.ranking import Policy, Ranker, Scorer, rank
+from insight_assets.metadata import markdown_table
 from insight_assets.ml.referee import scorecard_markdown
+
+START = date(2000, 1, 1)
 
 
 def main() -> None:
@@ -57,10 +80,13 @@ def main() -> None:
     uci.add_argument("--horizon-days", type=int, default=90)
     uci.add_argument("--no-repeats", action="store_true")
     uci.set_defaults(run=_uci)
-    beauty = commands.add_parser("beauty")
-    beauty.add_argument("file", type=Path)
-    beauty.add_argument("--ridge", type=float, default=200.0)
-    beauty.set_defaults(run=_beauty)
+    for name, read in (("beauty", _lines_of_products), ("video", _pairs), ("ml100k", _ratings)):
+        left_out = commands.add_parser(name)
+        left_out.add_argument("file", type=Path)
+        left_out.add_argument("--ridge", type=float, default=200.0)
+        left_out.add_argument("--factors", type=int, default=64)
+        left_out.add_argument("--als-ridges", type=float, nargs="+", default=[0.001, 0.005])
+        left_out.set_defaults(run=_leave_one_out, read=read)
     speed = commands.add_parser("speed")
     speed.add_argument("--customers", type=int, default=50_000)
     speed.add_argument("--products", type=int, default=3_000)
@@ -78,10 +104,11 @@ def _uci(arguments: argparse.Namespace) -> None:
     clock = _Clock()
     earlier = interactions(lines, as_of=origin - horizon).collect()
     before = purchases(lines, after=origin - horizon, until=origin).collect()
-    tunings = tune(earlier, before, as_of=origin - horizon, policy=policy)
+    orders = [basket_rows(lines, as_of=day, window_days=ORDER_DAYS).collect() for day in (origin - horizon, origin)]
+    tunings = tune(earlier, before, as_of=origin - horizon, policy=policy, orders=orders[0])
     clock.lap("tune")
     contacts = interactions(lines, as_of=origin).collect()
-    fitted = fit(contacts, as_of=origin, tunings=tunings)
+    fitted = fit(contacts, as_of=origin, tunings=tunings, orders=orders[1])
     clock.lap("fit")
     history = history_of(contacts, fitted.catalogue)
     bought = purchases(lines, after=origin, until=origin + horizon).collect()
@@ -91,6 +118,7 @@ def _uci(arguments: argparse.Namespace) -> None:
         METHODS,
         history,
         truth,
+        catalogue=fitted.catalogue,
         available=available_products(fitted.catalogue, as_of=origin, policy=policy),
         policy=policy,
         origin=origin,
@@ -111,9 +139,11 @@ def _uci(arguments: argparse.Namespace) -> None:
     clock.lap("recommend")
     print(f"{len(fitted.catalogue):,} products, {len(history):,} customers, {len(truth):,} graded")
     print(f"products bought that existed at the origin: {truth.bought.nnz / truth.sizes.sum():.1%}")
-    for name, tuning in tunings.items():
+    for name, tuning in tunings.methods.items():
         print(name, tuning)
-    print(scorecard_markdown(scorecard))
+    print("blend", dict(tunings.blend))
+    print(scorecard_markdown(accuracy(scorecard)))
+    print(markdown_table(beside_accuracy(scorecard)))
     print(reason_shares(published))
 
 
@@ -125,13 +155,13 @@ def _uci_lines(file: Path) -> pl.LazyFrame:
         .select(
             customer_key=pl.col("CustomerID").cast(pl.Float64).cast(pl.Int64),
             product_id=pl.col("StockCode"),
+            source=pl.lit("uci"),
+            order_id=pl.col("InvoiceNo"),
             product_name=pl.col("Description"),
             event_day=pl.col("InvoiceDate").dt.date(),
             is_product=pl.col("StockCode").str.contains(r"^\d{5}"),
             kind=pl.when(
-                ~pl.col("InvoiceNo").str.starts_with("C")
-                & (pl.col("Quantity") > 0)
-                & (pl.col("UnitPrice") > 0)
+                ~pl.col("InvoiceNo").str.starts_with("C") & (pl.col("Quantity") > 0) & (pl.col("UnitPrice") > 0)
             )
             .then(pl.lit("sale"))
             .otherwise(pl.lit("adjustment")),
@@ -140,46 +170,136 @@ def _uci_lines(file: Path) -> pl.LazyFrame:
     )
 
 
-def _beauty(arguments: argparse.Namespace) -> None:
-    with gzip.open(arguments.file, "rt") as stream:
-        sequences = {int(user): items for user, *items in map(str.split, stream)}
-    start = date(2000, 1, 1)
-    fitted_on = _as_contacts({user: items[:-2] for user, items in sequences.items()}, start)
-    known = _as_contacts({user: items[:-1] for user, items in sequences.items()}, start)
-    last = pl.DataFrame(
-        {
-            "customer_key": sequences.keys(),
-            "product_id": [items[-1] for items in sequences.values()],
-        }
-    )
-    catalogue = catalogue_of(fitted_on, as_of=start)
+def _leave_one_out(arguments: argparse.Namespace) -> None:
+    sequences = {user: items for user, items in arguments.read(arguments.file).items() if len(items) > 2}
     clock = _Clock()
-    training = history_of(fitted_on, catalogue)
-    weights = ease(
-        training.matrix(training.weights, len(catalogue)),
-        ridge=arguments.ridge,
-        keep=WEIGHTS_KEPT,
+    train, known, last = _Split(sequences, -2), _Split(sequences, -1), _targets(sequences, -1)
+    fitted = _Methods(train, arguments, clock)
+    history, truth = fitted.line_up(train, _targets(sequences, -2))
+    quality = {ridge: _graded(fitted.als(ridge), history, truth)[1].mean() for ridge in arguments.als_ridges}
+    best = max(quality, key=quality.get)
+    print("NDCG@10 of als on the last but one:", {ridge: round(float(value), 4) for ridge, value in quality.items()})
+    rankers = fitted.rankers(als_ridge=best)
+    few = truth.head(1000)
+    blended = {name: ranker for name, ranker in rankers.items() if name in BLENDED or name == "ease decay 0.5"}
+    weights = choose_blend(
+        {name: ranker.among(history) for name, ranker in blended.items()},
+        history.take(few.rows),
+        few,
+        available=np.ones(len(fitted.catalogue), dtype=bool),
+        policy=NEW_ONLY,
     )
-    clock.lap("fit")
-    history = history_of(known, catalogue)
-    known_targets = last.filter(pl.col("product_id").is_in(catalogue.products))
-    truth = truth_of(known_targets, history, catalogue)
-    for decay in (0.0, 0.5):
-        ranker = Ranker(
-            base=np.zeros(len(catalogue), dtype=np.float32), neighbours=weights, decay=decay
-        )
-        lists = rank(
-            ranker,
-            history.take(truth.rows),
-            available=np.ones(len(catalogue), dtype=bool),
-            policy=Policy(repeat_purchases=False),
-        )
-        found = hits(lists, truth)
-        print(
-            f"decay {decay}: R@10 {found.any(axis=1).mean():.4f} "
-            f"N@10 {ndcg(found, truth.sizes).mean():.4f} ({len(truth):,} customers)"
-        )
-    clock.lap("rank twice")
+    clock.lap(f"weights of the blend {weights}")
+    for protocol, again in (("fitted on train", None), ("refitted on train and validation", known)):
+        if again is not None:
+            fitted = _Methods(again, arguments, clock)
+            rankers = fitted.rankers(als_ridge=best)
+        history, truth = fitted.line_up(known, last)
+        print(f"{protocol}: {len(truth):,} customers, {len(fitted.catalogue):,} products")
+        rankers["blend"] = Blend({name: rankers[name] for name in weights}, weights)
+        for name, ranker in rankers.items():
+            print(f"  {name:<16} " + _said(*_graded(ranker, history, truth)), flush=True)
+        clock.lap(f"ranked {protocol}")
+
+
+NEW_ONLY = Policy(repeat_purchases=False)
+
+
+class _Split:
+    """The first products of every customer, as contacts."""
+
+    def __init__(self, sequences: dict[int, list[str]], stop: int) -> None:
+        self.contacts = _as_contacts({user: items[:stop] for user, items in sequences.items()}, START)
+
+
+class _Methods:
+    """Methods fitted on a split with fixed settings."""
+
+    def __init__(self, split: _Split, arguments: argparse.Namespace, clock: "_Clock") -> None:
+        self._arguments, self._clock = arguments, clock
+        self.catalogue = catalogue_of(split.contacts, as_of=START)
+        self._history = history_of(split.contacts, self.catalogue)
+        self._matrix = self._history.matrix(self._history.weights, len(self.catalogue))
+        self._als: dict[float, Ranker] = {}
+
+    def line_up(self, split: _Split, targets: pl.DataFrame) -> tuple[History, Truth]:
+        """Histories of a split over the fitted products, and the targets among these."""
+        history = history_of(split.contacts, self.catalogue)
+        there = targets.filter(pl.col("product_id").is_in(self.catalogue.products))
+        return history, truth_of(there, history, self.catalogue)
+
+    def als(self, ridge: float) -> Ranker:
+        if ridge not in self._als:
+            learned = learn_factors(self._matrix, ridge=ridge, factors=self._arguments.factors)
+            self._als[ridge] = Ranker(base=self._zeros, taste=learned, decay=0.1)
+            self._clock.lap(f"fitted als, ridge {ridge}")
+        return self._als[ridge]
+
+    def rankers(self, *, als_ridge: float) -> dict[str, Scorer]:
+        cosine = cosine_neighbours(self._matrix, shrink=5.0, keep=NEIGHBOURS_KEPT)
+        self._clock.lap("fitted item_knn")
+        weights = ease(self._matrix, ridge=self._arguments.ridge, keep=WEIGHTS_KEPT)
+        self._clock.lap("fitted ease")
+        alike = CustomersAlike(products=len(self.catalogue), shrink=1.0)
+        return {
+            "popularity_all": Ranker(base=self.catalogue.buyers.astype(np.float32)),
+            "item_knn": Ranker(base=self._zeros, neighbours=cosine, decay=0.5),
+            "user_knn": Ranker(base=self._zeros, taste=alike, decay=0.5),
+            "als": self.als(als_ridge),
+            "ease decay 0": Ranker(base=self._zeros, neighbours=weights),
+            "ease decay 0.5": Ranker(base=self._zeros, neighbours=weights, decay=0.5),
+        }
+
+    @property
+    def _zeros(self) -> np.ndarray:
+        return np.zeros(len(self.catalogue), dtype=np.float32)
+
+
+def _targets(sequences: dict[int, list[str]], place: int) -> pl.DataFrame:
+    products = [items[place] for items in sequences.values()]
+    return pl.DataFrame({"customer_key": sequences.keys(), "product_id": products})
+
+
+def _graded(ranker: Scorer, history: History, truth: Truth) -> tuple[np.ndarray, np.ndarray]:
+    """Recall and NDCG of every customer."""
+    everything = np.ones(truth.bought.shape[1], dtype=bool)
+    served = history.take(truth.rows)
+    found = hits(rank(ranker.among(history), served, available=everything, policy=NEW_ONLY), truth)
+    return found.any(axis=1).astype(float), ndcg(found, truth.sizes)
+
+
+def _said(recalls: np.ndarray, ndcgs: np.ndarray) -> str:
+    """Means with 95 % intervals by bootstrap over customers."""
+    generator = np.random.default_rng(1)
+    drawn = [generator.integers(0, len(ndcgs), len(ndcgs)) for _ in range(400)]
+    said = []
+    for name, values in (("R@10", recalls), ("N@10", ndcgs)):
+        low, high = np.percentile([values[rows].mean() for rows in drawn], [2.5, 97.5])
+        said.append(f"{name} {values.mean():.4f} [{low:.4f}, {high:.4f}]")
+    return "  ".join(said)
+
+
+def _lines_of_products(file: Path) -> dict[int, list[str]]:
+    with gzip.open(file, "rt") as stream:
+        return {int(user): items for user, *items in map(str.split, stream)}
+
+
+def _pairs(file: Path) -> dict[int, list[str]]:
+    sequences: dict[int, list[str]] = {}
+    with gzip.open(file, "rt") as stream:
+        for user, item in map(str.split, stream):
+            sequences.setdefault(int(user), []).append(item)
+    return sequences
+
+
+def _ratings(file: Path) -> dict[int, list[str]]:
+    with gzip.open(file, "rt") as stream:
+        rows = [line.split("\t") for line in stream.read().splitlines()[1:]]
+    rows.sort(key=lambda row: (int(row[0]), float(row[3]), int(row[1])))
+    sequences: dict[int, list[str]] = {}
+    for user, item, *_ in rows:
+        sequences.setdefault(int(user), []).append(item)
+    return sequences
 
 
 def _as_contacts(sequences: dict[int, list[str]], start: date) -> pl.DataFrame:

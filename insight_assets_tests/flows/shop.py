@@ -63,6 +63,7 @@ ROW_TABLES = (
 )
 SNAPSHOTS = (
     "identities", "quarantined_links", "consents",
-    "customer_features", "event_sequences", "rfm_segments", "lifecycle_states", "cohort_retention", "customer_clusters", "churn_scores", "lifetime_value_scores",
-    "recommendations", "customer_profiles", "segment_summary",
+    "customer_features", "product_features", "event_sequences", "rfm_segments", "lifecycle_states", "cohort_retention",
+    "customer_clusters", "churn_scores", "lifetime_value_scores", "recommendations", "product_associations",
+    "prediction_ledger", "customer_profiles", "segment_summary",
 )

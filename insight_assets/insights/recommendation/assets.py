@@ -11,12 +11,14 @@ import polars as pl
 
 from insight_assets.charts import chart_markdown
 from insight_assets.features.labels import HorizonOpenError, horizon_of
+from insight_assets.insights.associations.baskets import basket_rows
 from insight_assets.insights.recommendation import grading, methods, model_files, pictures
 from insight_assets.insights.recommendation.interactions import (
     history_of,
     interactions,
     purchases,
 )
+from insight_assets.insights.recommendation.order_rules import ORDER_DAYS
 from insight_assets.insights.recommendation.publishing import (
     publication,
     reason_shares,
@@ -51,15 +53,26 @@ def _contacts(
     return interactions(*people, as_of=as_of).collect(engine="streaming")
 
 
+def _orders(order_lines: pl.LazyFrame, identities: pl.LazyFrame, *, as_of: date) -> pl.DataFrame:
+    """Give the orders of people up to a day that rules are learned from."""
+    rows = basket_rows(as_people(order_lines, identities), as_of=as_of, window_days=ORDER_DAYS)
+    return rows.collect(engine="streaming")
+
+
+DESCRIBED = ("product_id", "category", "brand", "price", "currency", "first_seen", "last_seen")
+"""What is read of products."""
+
+
 @dg.asset(
     **model_asset(
         MODELS,
+        code_version="2",
         purpose="personalise",
         kinds={"numpy", "scipy"},
         description=(
-            "Popularity, item neighbours and the item-item ridge (EASE) as fitted on all contacts "
-            "up to the as-of day, their settings chosen on the horizon that closes with it; holds "
-            "products and weights between them, no customer"
+            "Popularity, likeness of products, rules, neighbours, the item-item ridge (EASE), factors (ALS) and "
+            "their blend as fitted on all contacts up to the as-of day, settings chosen on the horizon that closes "
+            "with it; holds products and weights between them, no customer"
         ),
     ),
     ins={
@@ -73,28 +86,40 @@ def recommendation_models(
     order_lines: pl.LazyFrame,
     events: pl.LazyFrame,
     identity_links: pl.LazyFrame,
+    products: pl.LazyFrame,
     models: ModelStore,
 ) -> dg.MaterializeResult:
     as_of = date.fromisoformat(context.partition_key)
     before = as_of - timedelta(days=settings().horizon_days)
     who = IdentityHistory(identity_links, identity_rules()).as_of
     bought = as_people_before(as_people(order_lines, who(as_of)), before=who(before), now=who(as_of))
+    described = products.select(DESCRIBED).collect()
     tunings = methods.tune(
         _contacts(order_lines, events, who(before), as_of=before),
         purchases(bought, after=before, until=as_of).collect(engine="streaming"),
         as_of=before,
         policy=POLICY,
+        products=described.filter(pl.col("first_seen") <= before),
+        orders=_orders(order_lines, who(before), as_of=before),
     )
     contacts = _contacts(order_lines, events, who(as_of), as_of=as_of)
-    fitted = methods.fit(contacts, as_of=as_of, tunings=tunings)
+    fitted = methods.fit(
+        contacts,
+        as_of=as_of,
+        tunings=tunings,
+        products=described,
+        orders=_orders(order_lines, who(as_of), as_of=as_of),
+    )
     with models.writing(MODELS, as_of) as writing:
         model_files.save(fitted, writing.directory)
     return dg.MaterializeResult(
         metadata={
             "products": len(fitted.catalogue),
+            "products_without_contact": fitted.catalogue.cold,
             "customers": contacts["customer_key"].n_unique(),
             "contacts": contacts.height,
-            "settings": {name: asdict(tuning) for name, tuning in tunings.items()},
+            "settings": {name: asdict(tuning) for name, tuning in tunings.methods.items()},
+            "blend": dict(tunings.blend),
         },
         data_version=dg.DataVersion(writing.manifest.content_hash),
     )
@@ -131,6 +156,7 @@ def recommendation_scorecard(
         methods.METHODS,
         history,
         truth,
+        catalogue=fitted.catalogue,
         available=methods.available_products(fitted.catalogue, as_of=origin, policy=POLICY),
         policy=POLICY,
         origin=origin,
@@ -138,11 +164,12 @@ def recommendation_scorecard(
         model_version=models.version(MODELS, origin),
     )
     metadata: dict[str, object] = {
-        "scorecard": dg.MetadataValue.md(scorecard_markdown(scorecard)),
+        "scorecard": dg.MetadataValue.md(scorecard_markdown(grading.accuracy(scorecard))),
         "share_of_purchases_known_at_origin": grading.known_share(truth),
     }
     if not scorecard.is_empty():
         chart = pictures.comparison_chart(scorecard, metric=grading.primary_metric(POLICY))
+        metadata["beside_accuracy"] = dg.MetadataValue.md(markdown_table(grading.beside_accuracy(scorecard)))
         metadata["methods"] = dg.MetadataValue.md(chart_markdown(chart))
     context.add_output_metadata(metadata)
     return scorecard
@@ -163,6 +190,7 @@ def recommendations(
     order_lines: pl.LazyFrame,
     events: pl.LazyFrame,
     products: pl.LazyFrame,
+    customer_features: pl.LazyFrame,
     recommendation_scorecard: pl.LazyFrame,
     models: ModelStore,
 ) -> pl.DataFrame:
@@ -178,6 +206,7 @@ def recommendations(
         policy=POLICY,
         horizon_days=settings().horizon_days,
         model_version=models.version(MODELS, as_of),
+        newcomers=customer_features.select("customer_key").collect()["customer_key"].to_numpy(),
     )
     shares = reason_shares(lists)
     context.add_output_metadata(
@@ -186,6 +215,7 @@ def recommendations(
             "grade": publish.grade,
             "graded_origin": str(publish.origin),
             "customers": lists["customer_key"].n_unique(),
+            "customers_without_history": lists.filter(pl.col("method") != publish.method)["customer_key"].n_unique(),
             "products": lists["product_id"].n_unique(),
             "evidence": dg.MetadataValue.md(markdown_table(shares)),
             **(

@@ -13,7 +13,15 @@ import polars as pl
 from scipy import sparse
 
 from insight_assets.insights.recommendation.interactions import Catalogue, History
-from insight_assets.insights.recommendation.ranking import NOBODY, Lists, Policy, Ranker, rank
+from insight_assets.insights.recommendation.listing import (
+    SHOP_WIDE,
+    coverage,
+    diversity,
+    exposure_gini,
+    novelty,
+    popularity,
+)
+from insight_assets.insights.recommendation.ranking import NOBODY, Lists, Policy, Scorer, rank_each
 from insight_assets.ml.referee import SCORECARD_SCHEMA, Method, grade_methods
 
 TASK = "recommendation"
@@ -131,12 +139,6 @@ def recall(found: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return found.sum(axis=1) / sizes
 
 
-def coverage(lists: Lists, available: np.ndarray) -> float:
-    """Share of the products that may be offered which stand in at least one list."""
-    offered = np.unique(lists.items[lists.items != NOBODY])
-    return len(offered) / max(int(available.sum()), 1)
-
-
 def known_share(truth: Truth) -> float:
     """Share of the purchases of the horizon that name a product known at the origin."""
     return round(truth.bought.nnz / max(int(truth.sizes.sum()), 1), DIGITS)
@@ -148,11 +150,12 @@ def primary_metric(policy: Policy) -> str:
 
 
 def grade_lists(
-    rankers: Mapping[str, Ranker],
+    rankers: Mapping[str, Scorer],
     methods: Sequence[Method],
     history: History,
     truth: Truth,
     *,
+    catalogue: Catalogue,
     available: np.ndarray,
     policy: Policy,
     origin: date,
@@ -163,19 +166,20 @@ def grade_lists(
 
     Metrics, with `n` the length of the lists: `ndcg_at_n` and `recall_at_n` over all products,
     where buying again counts; `new_ndcg_at_n` and `new_recall_at_n` with lists and truth confined
-    to products new to the customer; `coverage`, the share of the products on offer that some list
-    holds. The metric under the shop's own rule decides: `ndcg_at_n` where repeat purchases may be
-    recommended, `new_ndcg_at_n` otherwise.
+    to products new to the customer. The metric under the shop's own rule decides: `ndcg_at_n`
+    where repeat purchases may be recommended, `new_ndcg_at_n` otherwise. What lists under that rule
+    are like beside being right is told and does not decide (see `listing`).
 
-    Coverage is a number of the whole shop and not a mean over customers, so a bootstrap over
-    customers says nothing about it (a resample repeats customers and can only cover less): its
-    interval is null.
+    Coverage and the inequality of exposure are numbers of the whole shop and no means over
+    customers, so a bootstrap over customers says nothing about them (a resample repeats customers
+    and can only cover less): their intervals are null.
 
     Args:
         rankers: Fitted methods by name.
         methods: Methods to grade, all with a ranker.
         history: Every customer known at the origin.
         truth: What the customers among them bought in the horizon (see `truth_of`).
+        catalogue: The products.
         available: See `rank`.
         policy: The shop's rules for lists.
         origin: As-of day of the lists.
@@ -189,27 +193,36 @@ def grade_lists(
     if not len(truth):
         return SCORECARD_SCHEMA.to_frame()
     measures: dict[str, dict[str, np.ndarray]] = {}
-    offered: dict[str, float] = {}
+    offered: dict[str, dict[str, float]] = {name: {} for name in SHOP_WIDE}
+    fresh = without_repeats(truth, history)
     rules = {
         "": (truth, replace(policy, repeat_purchases=True)),
-        "new_": (without_repeats(truth, history), replace(policy, repeat_purchases=False)),
+        "new_": (fresh, replace(policy, repeat_purchases=False)),
     }
-    for prefix, (expected, rule) in rules.items():
-        if not len(expected):
-            continue
-        served = history.take(expected.rows)
-        for method in methods:
-            lists = rank(rankers[method.name], served, available=available, policy=rule)
+    served = history.take(truth.rows)
+    of_fresh = np.searchsorted(truth.rows, fresh.rows)
+    for method in methods:
+        ranker = rankers[method.name].among(history)
+        made = rank_each(ranker, served, available=available, policies=[rule for _, rule in rules.values()])
+        for (prefix, (expected, rule)), every in zip(rules.items(), made, strict=True):
+            if not len(expected):
+                continue
+            lists = every.take(of_fresh) if prefix else every
             found = hits(lists, expected)
             name = f"at_{policy.length}"
-            measures.setdefault(f"{prefix}ndcg_{name}", {})[method.name] = ndcg(
-                found, expected.sizes
-            )
-            measures.setdefault(f"{prefix}recall_{name}", {})[method.name] = recall(
-                found, expected.sizes
-            )
+            found_by = {f"{prefix}ndcg_{name}": ndcg(found, expected.sizes)}
+            found_by[f"{prefix}recall_{name}"] = recall(found, expected.sizes)
             if rule.repeat_purchases == policy.repeat_purchases:
-                offered[method.name] = coverage(lists, available)
+                found_by |= {
+                    "novelty": novelty(lists, catalogue.buyers, customers=len(history)),
+                    "popularity": popularity(lists, catalogue.buyers, available),
+                }
+                if catalogue.attributes.categories:
+                    found_by["diversity"] = diversity(lists, catalogue.attributes.category)
+                offered["coverage"][method.name] = coverage(lists, available)
+                offered["exposure_gini"][method.name] = exposure_gini(lists, available)
+            for metric, values in found_by.items():
+                measures.setdefault(metric, {})[method.name] = values
     primary = primary_metric(policy)
     if primary not in measures:
         return SCORECARD_SCHEMA.to_frame()
@@ -221,13 +234,16 @@ def grade_lists(
         for metric, values in measures.items()
     }
     verdicts = cards[primary].select("method", "is_champion", "grade")
-    shop_wide = cards[primary].with_columns(
-        metric=pl.lit("coverage"),
-        value=pl.col("method").replace_strict(offered, return_dtype=pl.Float64).round(DIGITS),
-        low=pl.lit(None, pl.Float64),
-        high=pl.lit(None, pl.Float64),
-    )
-    others = pl.concat([shop_wide, *(card for name, card in cards.items() if name != primary)])
+    shop_wide = [
+        cards[primary].with_columns(
+            metric=pl.lit(name),
+            value=pl.col("method").replace_strict(values, return_dtype=pl.Float64).round(DIGITS),
+            low=pl.lit(None, pl.Float64),
+            high=pl.lit(None, pl.Float64),
+        )
+        for name, values in offered.items()
+    ]
+    others = pl.concat([*shop_wide, *(card for name, card in cards.items() if name != primary)])
     others = (
         others.drop("is_champion", "grade")
         .join(verdicts, on="method")
@@ -238,6 +254,17 @@ def grade_lists(
     return pl.concat([cards[primary], others.select(SCORECARD_SCHEMA.names())]).sort(
         "complexity", "method", "metric"
     )
+
+
+def accuracy(scorecard: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a scorecard that say how right lists are."""
+    return scorecard.filter(pl.col("metric").str.contains("_at_"))
+
+
+def beside_accuracy(scorecard: pl.DataFrame) -> pl.DataFrame:
+    """What lists are like beside being right: one row a method, one column a measure."""
+    rows = scorecard.filter(~pl.col("metric").str.contains("_at_"))
+    return rows.pivot("metric", index="method", values="value", sort_columns=True)
 
 
 def _card(

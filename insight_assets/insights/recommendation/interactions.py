@@ -12,6 +12,7 @@ import polars as pl
 from scipy import sparse
 
 from insight_assets.features.vocabulary import by_persons
+from insight_assets.insights.recommendation.attributes import Attributes, attributes_of
 
 BOUGHT_WEIGHT = 1.0
 ADDED_WEIGHT = 0.3
@@ -29,6 +30,13 @@ POPULARITY_DAYS = 28
 """Length in days of the window behind "popular now": four whole weeks, so weekdays weigh alike."""
 
 
+NEW_PRODUCTS = 2000
+"""Products without any contact that a catalogue takes in, the newest first."""
+
+LOOKING, FIRST_DAY, CAME_BACK = range(3)
+"""Customers who have not bought, who bought on one day alone, and who came back to buy."""
+
+
 @dataclass(frozen=True)
 class Catalogue:
     """Products seen up to a day, most popular first.
@@ -40,13 +48,18 @@ class Catalogue:
         products: Product ids, by recent buyers, then all buyers (both descending), then id.
         recent_buyers: Distinct customers that bought in the last `POPULARITY_DAYS` days, int64.
         buyers: Distinct customers that ever bought, int64.
-        last_day: Last day of any contact with the product, datetime64[D].
+        last_day: Last day of any contact with the product, datetime64[D]; of one without any, the
+            last day on which the shop showed it.
+        attributes: What the products are like.
+        cold: Number of products, at the end, with which nobody had to do yet.
     """
 
     products: tuple[str, ...]
     recent_buyers: np.ndarray
     buyers: np.ndarray
     last_day: np.ndarray
+    attributes: Attributes
+    cold: int = 0
 
     def __len__(self) -> int:
         """Number of products."""
@@ -76,6 +89,8 @@ class History:
         weights: Strength of the strongest contact, float32, in (0, 1].
         ages: Number of later days on which the customer had to do with other products, int32.
         purchase_days: Days on which the customer bought the product, int32; 0 if only looked at.
+        stages: How far each customer has come, int8, shape (customers,): `LOOKING`, `FIRST_DAY` or
+            `CAME_BACK`.
     """
 
     customers: np.ndarray
@@ -84,6 +99,7 @@ class History:
     weights: np.ndarray
     ages: np.ndarray
     purchase_days: np.ndarray
+    stages: np.ndarray
 
     def __len__(self) -> int:
         """Number of customers."""
@@ -105,6 +121,7 @@ class History:
             weights=self.weights[picked],
             ages=self.ages[picked],
             purchase_days=self.purchase_days[picked],
+            stages=self.stages[rows],
         )
 
     def owners(self) -> np.ndarray:
@@ -197,15 +214,18 @@ def purchases(order_lines: pl.LazyFrame, *, after: date, until: date) -> pl.Lazy
     )
 
 
-def catalogue_of(contacts: pl.DataFrame, *, as_of: date) -> Catalogue:
+def catalogue_of(contacts: pl.DataFrame, *, as_of: date, products: pl.DataFrame | None = None) -> Catalogue:
     """Order the products of an interactions table by how many customers buy them now.
 
     Args:
         contacts: Table as `interactions` gives it.
         as_of: Last day of the popularity window.
+        products: What the shop says of its products as of the day: columns product_id, category, brand, price,
+            currency, first_seen and last_seen. Those that nobody had to do with yet come last, the newest first, no
+            more than `NEW_PRODUCTS`. None where nothing is told.
 
     Returns:
-        The catalogue; empty if there is no contact at all.
+        The catalogue; empty if there is no contact and no product.
     """
     since = as_of - timedelta(days=POPULARITY_DAYS)
     table = (
@@ -216,12 +236,44 @@ def catalogue_of(contacts: pl.DataFrame, *, as_of: date) -> Catalogue:
             last_day=pl.col("last_day").max(),
         )
         .sort("recent", "buyers", "product_id", descending=[True, True, False])
+        .with_columns(pl.col("recent", "buyers").cast(pl.Int64))
     )
+    met = table.height
+    if products is not None:
+        cold = (
+            products.filter(pl.col("first_seen") <= as_of)
+            .join(table, on="product_id", how="anti")
+            .sort("first_seen", "product_id", descending=[True, False])
+            .head(NEW_PRODUCTS)
+        )
+        zero = pl.lit(0, pl.Int64)
+        table = pl.concat([table, cold.select("product_id", recent=zero, buyers=zero, last_day="last_seen")])
+    ids = tuple(table["product_id"].to_list())
     return Catalogue(
-        products=tuple(table["product_id"].to_list()),
-        recent_buyers=table["recent"].cast(pl.Int64).to_numpy(),
-        buyers=table["buyers"].cast(pl.Int64).to_numpy(),
+        products=ids,
+        recent_buyers=table["recent"].to_numpy(),
+        buyers=table["buyers"].to_numpy(),
         last_day=table["last_day"].to_numpy().astype("datetime64[D]"),
+        attributes=attributes_of(products, ids),
+        cold=table.height - met,
+    )
+
+
+def without_contacts(customers: np.ndarray) -> History:
+    """The empty history of customers who had to do with no product.
+
+    Args:
+        customers: Customer keys, ascending.
+    """
+    nothing = np.empty(0, dtype=np.int32)
+    return History(
+        customers=customers.astype(np.int64),
+        offsets=np.zeros(len(customers) + 1, dtype=np.int64),
+        items=nothing,
+        weights=nothing.astype(np.float32),
+        ages=nothing,
+        purchase_days=nothing,
+        stages=np.full(len(customers), LOOKING, dtype=np.int8),
     )
 
 
@@ -246,6 +298,18 @@ def history_of(contacts: pl.DataFrame, catalogue: Catalogue, *, longest: int = 5
         .filter(pl.int_range(pl.len()).over("customer_key") < longest)
         .sort("customer_key", "item")
     )
+    stages = (
+        contacts.group_by("customer_key")
+        .agg(days=pl.col("last_bought").drop_nulls().n_unique(), most=pl.col("purchase_days").max())
+        .select(
+            pl.col("customer_key").cast(pl.Int64),
+            stage=pl.when(pl.col("days") == 0)
+            .then(LOOKING)
+            .when((pl.col("days") == 1) & (pl.col("most") <= 1))
+            .then(FIRST_DAY)
+            .otherwise(CAME_BACK),
+        )
+    )
     customers, lengths = np.unique(
         table["customer_key"].to_numpy().astype(np.int64), return_counts=True
     )
@@ -256,4 +320,8 @@ def history_of(contacts: pl.DataFrame, catalogue: Catalogue, *, longest: int = 5
         weights=table["weight"].to_numpy().astype(np.float32),
         ages=table["age"].to_numpy().astype(np.int32),
         purchase_days=table["purchase_days"].to_numpy().astype(np.int32),
+        stages=pl.DataFrame({"customer_key": customers})
+        .join(stages, on="customer_key", how="left", maintain_order="left")["stage"]
+        .to_numpy()
+        .astype(np.int8),
     )

@@ -41,7 +41,7 @@ def cosine_neighbours(
         # An item without any contact has norm 0 and only zeros to divide.
         similar /= np.maximum(norms[here, None] * norms[None, :] + shrink, np.finfo(float).tiny)
         similar[here - start, here] = 0.0
-        parts.append(_strongest(similar, keep=keep))
+        parts.append(strongest(similar, keep=keep))
     return _stack(parts, items=items)
 
 
@@ -96,7 +96,7 @@ def ease(contacts: sparse.csr_matrix, *, ridge: float, keep: int) -> sparse.csr_
         rows[:, start:stop] = corner + np.triu(corner, 1).T
         rows /= -diagonal
         rows[np.arange(stop - start), np.arange(start, stop)] = 0.0
-        parts.append(_strongest(rows, keep=keep))
+        parts.append(strongest(rows, keep=keep))
     return _stack(parts, items=len(diagonal))
 
 
@@ -154,7 +154,7 @@ def _median_strongest(matrix: sparse.csr_matrix) -> float:
     return float(np.median(positive)) if len(positive) else 0.0
 
 
-def _strongest(rows: np.ndarray, *, keep: int) -> sparse.csr_matrix:
+def strongest(rows: np.ndarray, *, keep: int) -> sparse.csr_matrix:
     """Keep the `keep` entries of largest magnitude in each row, and those level with the last."""
     rows = np.round(rows, DECIMALS).astype(np.float32)
     if keep < rows.shape[1]:

@@ -34,7 +34,7 @@ def comparison_chart(scorecard: pl.DataFrame, *, metric: str) -> "alt.LayerChart
         color=alt.Color("is_champion:N", title="champion"),
     )
     intervals = base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q")
-    return alt.layer(bars, intervals).properties(width=320, height=120)
+    return alt.layer(bars, intervals).properties(width=320, height=18 * rows.height)
 
 
 def evidence_chart(shares: pl.DataFrame) -> "alt.Chart":

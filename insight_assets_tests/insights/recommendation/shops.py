@@ -64,3 +64,33 @@ def paired_shop(customers: int = 300, days: int = 120, seed: int = 7) -> pl.Lazy
                 rows.append((customer, f"b{pair}", int(first - generator.integers(1, 40))))
         rows.append((customer, f"c{generator.integers(30)}", int(generator.integers(-30, days))))
     return sales(rows)
+
+
+def described(lines: pl.LazyFrame, *, new: Iterable[tuple[str, str, str, str]] = ()) -> pl.DataFrame:
+    """What the shop says of products: categories by their first letter, brands by their last, prices by their length.
+
+    Args:
+        lines: ledger lines whose products are told of.
+        new: further products that nobody bought: id, category, brand and price.
+    """
+    schema = {"product_id": pl.String, "category": pl.String, "brand": pl.String, "price": pl.String}
+    sold = (
+        lines.filter(pl.col("event_day") <= DAY)
+        .select("product_id")
+        .unique()
+        .sort("product_id")
+        .select(
+            "product_id",
+            category=pl.format("kind {}", pl.col("product_id").str.slice(0, 1)),
+            brand=pl.format("brand {}", pl.col("product_id").str.slice(-1)),
+            price=pl.format("{}.5", pl.col("product_id").str.len_chars()),
+        )
+        .collect()
+    )
+    return pl.concat([sold, pl.DataFrame(list(new), schema=schema, orient="row")]).with_columns(
+        pl.col("price").cast(pl.Decimal(18, 4)),
+        product_name=pl.col("product_id").str.to_uppercase(),
+        currency=pl.lit("EUR"),
+        first_seen=pl.lit(day(100)),
+        last_seen=pl.lit(DAY),
+    )

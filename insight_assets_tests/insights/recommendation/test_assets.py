@@ -20,6 +20,7 @@ HORIZON = settings().horizon_days
 START = settings().start_date
 ORIGIN = START + timedelta(days=HORIZON + 20)
 AS_OF = ORIGIN + timedelta(days=HORIZON)
+PASSER_BY = 9_999
 DAYS = [START + timedelta(days=n) for n in range((AS_OF - START).days + 1)]
 
 
@@ -39,7 +40,7 @@ def lines_of_a_shop() -> pl.DataFrame:
     at = pl.col("event_day").dt.combine(time(12)).dt.replace_time_zone("UTC")
     price = pl.lit("4.5000").cast(pl.Decimal(18, 4))
     nothing = pl.lit("0").cast(pl.Decimal(18, 4))
-    amounts = {name: nothing for name in ("discount", "tax", "shipping", "refunded", "cancelled")}
+    amounts = dict.fromkeys(("discount", "tax", "shipping", "refunded", "cancelled"), nothing)
     amounts |= {"gross": price, "net": price}
     return frame.with_row_index("line").select(
         order_line_id=pl.format("l{}", "line"),
@@ -75,8 +76,25 @@ def products_of(lines: pl.DataFrame, as_of) -> pl.DataFrame:
         .with_columns(
             as_of=pl.lit(as_of),
             product_name=pl.format("Product {}", "product_id"),
+            category=pl.format("kind {}", pl.col("product_id").str.slice(-1)),
+            brand=pl.lit("Own"),
+            price=pl.lit("4.5000").cast(pl.Decimal(18, 4)),
+            currency=pl.lit("EUR"),
         )
     )
+
+
+def features_of(lines: pl.DataFrame, as_of) -> pl.DataFrame:
+    """Everybody who bought, and one customer who only came by; of the features, what is required alone."""
+    known = lines.filter(pl.col("event_day") <= as_of).select("customer_key").unique()
+    keys = pl.concat([known, pl.DataFrame({"customer_key": [PASSER_BY]})])
+    of = contract("customer_features")
+    values = {
+        column.name: pl.lit(0 if column.required else None).cast(column.dtype)
+        for column in of.columns
+        if column.name not in {"customer_key", "as_of"}
+    }
+    return keys.with_columns(as_of=pl.lit(as_of), **values)
 
 
 class Shop:
@@ -110,7 +128,11 @@ class Shop:
         def products(context: dg.AssetExecutionContext) -> pl.DataFrame:
             return products_of(lines, date.fromisoformat(context.partition_key))
 
-        self.tables = [order_lines, events, identity_links, products]
+        @dg.asset(**table_asset("customer_features", layer="feature", purpose="personalise"))
+        def customer_features(context: dg.AssetExecutionContext) -> pl.DataFrame:
+            return features_of(lines, date.fromisoformat(context.partition_key))
+
+        self.tables = [order_lines, events, identity_links, products, customer_features]
         self.insights = [
             assets.recommendation_models,
             assets.recommendation_scorecard,
@@ -168,14 +190,14 @@ def shop(tmp_path_factory):
 @pytest.fixture(scope="module")
 def graded(shop):
     return shop.run(
-        ["recommendation_models", "recommendation_scorecard"], partition_key=ORIGIN.isoformat()
+        ["products", "recommendation_models", "recommendation_scorecard"], partition_key=ORIGIN.isoformat()
     )
 
 
 @pytest.fixture(scope="module")
 def published(shop, graded):
     return shop.run(
-        ["products", "recommendation_models", "recommendations"],
+        ["products", "customer_features", "recommendation_models", "recommendations"],
         partition_key=AS_OF.isoformat(),
     )
 
@@ -183,7 +205,7 @@ def published(shop, graded):
 def test_the_scorecard_names_the_champion_of_a_shop_of_habits(shop, graded):
     scorecard = shop.stored("recommendation_scorecard", ORIGIN)
     champion = scorecard.filter("is_champion")
-    assert champion["method"].unique().to_list() in (["bought_before"], ["item_knn"], ["ease"])
+    assert champion["method"].unique().to_list() in (["bought_before"], ["item_knn"], ["ease"], ["blend"])
     assert champion["grade"].unique().to_list() == ["A"]
     assert scorecard.filter(pl.col("kind") == "rule")["model_version"].is_null().all()
     metadata = graded.asset_materializations_for_node("recommendation_scorecard")[0].metadata
@@ -192,7 +214,8 @@ def test_the_scorecard_names_the_champion_of_a_shop_of_habits(shop, graded):
 
 
 def test_lists_carry_the_champion_of_the_newest_closed_horizon(shop, published):
-    lists = shop.stored("recommendations", AS_OF)
+    everybody = shop.stored("recommendations", AS_OF)
+    lists = everybody.filter(pl.col("customer_key") != PASSER_BY)
     scorecard = shop.stored("recommendation_scorecard", ORIGIN)
     assert published.success
     assert lists["customer_key"].n_unique() == 150
@@ -205,11 +228,16 @@ def test_lists_carry_the_champion_of_the_newest_closed_horizon(shop, published):
     # Everybody has three habits, and they come first.
     own = pl.col("because_product_id") == pl.col("product_id")
     assert lists.filter(pl.col("rank") <= 3).select(own.all()).item()
+    # Who had to do with no product gets what new customers buy, and nobody graded that.
+    passer_by = everybody.filter(pl.col("customer_key") == PASSER_BY)
+    assert passer_by["rank"].to_list() == list(range(1, 11))
+    published_by = passer_by.select("method", "grade", "graded_origin").unique().rows()
+    assert published_by == [("popularity_segment", "ungraded", None)]
 
 
 def test_metadata_of_lists_names_no_customer(published):
     metadata = published.asset_materializations_for_node("recommendations")[0].metadata
-    assert metadata["customers"].value == 150
+    assert metadata["customers"].value == 151
     assert set(metadata) >= {"method", "grade", "evidence", "reasons"}
     assert "customer_key" not in metadata["evidence"].value
 
@@ -217,9 +245,9 @@ def test_metadata_of_lists_names_no_customer(published):
 def test_without_a_closed_horizon_the_naive_rule_is_published(shop):
     early = START + timedelta(days=40)
     shop.run(
-        ["products", "recommendation_models", "recommendations"], partition_key=early.isoformat()
+        ["products", "customer_features", "recommendation_models", "recommendations"], partition_key=early.isoformat()
     )
-    lists = shop.stored("recommendations", early)
+    lists = shop.stored("recommendations", early).filter(pl.col("customer_key") != PASSER_BY)
     assert lists["method"].unique().to_list() == ["popularity_recent"]
     assert lists["grade"].unique().to_list() == ["ungraded"]
     assert lists["model_version"].null_count() == lists.height
@@ -228,7 +256,7 @@ def test_without_a_closed_horizon_the_naive_rule_is_published(shop):
 def test_an_open_horizon_is_not_graded(shop):
     with pytest.raises(HorizonOpenError, match="not published"):
         shop.run(
-            ["recommendation_models", "recommendation_scorecard"],
+            ["products", "recommendation_models", "recommendation_scorecard"],
             partition_key=(ORIGIN + timedelta(days=1)).isoformat(),
         )
 
@@ -238,11 +266,11 @@ def test_rows_in_another_order_delivered_later_give_the_same_content(
 ):
     other = Shop(tmp_path, shuffled=True)
     other.deliver(START, ORIGIN)
-    models = other.run(["recommendation_models"], partition_key=ORIGIN.isoformat())
+    models = other.run(["products", "recommendation_models"], partition_key=ORIGIN.isoformat())
     other.deliver(ORIGIN + timedelta(days=1), AS_OF)
     scorecard = other.run(["recommendation_scorecard"], partition_key=ORIGIN.isoformat())
     lists = other.run(
-        ["products", "recommendation_models", "recommendations"],
+        ["products", "customer_features", "recommendation_models", "recommendations"],
         partition_key=AS_OF.isoformat(),
     )
     assert version(models, "recommendation_models") == version(graded, "recommendation_models")

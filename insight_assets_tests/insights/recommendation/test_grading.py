@@ -6,7 +6,6 @@ import pytest
 
 from insight_assets.contracts.catalogue import contract
 from insight_assets.insights.recommendation.grading import (
-    coverage,
     grade_lists,
     hits,
     known_share,
@@ -20,6 +19,7 @@ from insight_assets.insights.recommendation.interactions import (
     history_of,
     interactions,
 )
+from insight_assets.insights.recommendation.listing import coverage
 from insight_assets.insights.recommendation.methods import METHODS, available_products, fit
 from insight_assets.insights.recommendation.ranking import NOBODY, Lists, Policy
 from insight_assets.ml.referee import champion
@@ -89,6 +89,7 @@ def grade(lines, *, policy=ALLOWED, origin=DAY):
         METHODS,
         history,
         truth_of(later.unique().collect(), history, fitted.catalogue),
+        catalogue=fitted.catalogue,
         available=available_products(fitted.catalogue, as_of=origin, policy=policy),
         policy=policy,
         origin=origin,
@@ -108,10 +109,10 @@ def test_the_scorecard_obeys_its_contract(shop):
     assert scorecard.schema == table.polars_schema()
     for rule in table.row_rules():
         assert scorecard.select(rule.passes.all()).item(), rule.name
-    assert scorecard.height == len(METHODS) * 5
+    assert scorecard.height == len(METHODS) * 8
     assert not scorecard.select(table.primary_key).is_duplicated().any()
-    coverage_rows = scorecard.filter(pl.col("metric") == "coverage")
-    assert coverage_rows["low"].null_count() == len(METHODS)
+    shop_wide = scorecard.filter(pl.col("metric").is_in(["coverage", "exposure_gini"]))
+    assert shop_wide["low"].null_count() == shop_wide.height == 2 * len(METHODS)
     gained = scorecard.filter(pl.col("gain").is_not_null())
     assert gained["metric"].unique().to_list() == ["ndcg_at_10"]
 
@@ -120,7 +121,7 @@ def test_a_method_that_learns_pairs_wins_where_purchases_are_new(shop):
     lines = shop.with_columns(event_day=pl.col("event_day").dt.offset_by("30d"))
     scorecard = grade(lines, policy=Policy(repeat_purchases=False))
     best = champion(scorecard)
-    assert best in {"item_knn", "ease"}
+    assert best in {"order_rules", "item_knn", "user_knn", "ease", "als", "blend"}
     assert scorecard.filter(pl.col("method") == best)["grade"].unique().to_list() == ["A"]
     value = {
         row["method"]: row["value"]

@@ -1,35 +1,47 @@
 import numpy as np
 
-from insight_assets.insights.recommendation.interactions import interactions
-from insight_assets.insights.recommendation.methods import fit
+from insight_assets.insights.recommendation.interactions import history_of, interactions
+from insight_assets.insights.recommendation.methods import METHODS, fit
 from insight_assets.insights.recommendation.model_files import load, save
+from insight_assets.insights.recommendation.ranking import Policy, rank
 from insight_assets.ml.model_store import open_model, write_model
-from insight_assets_tests.insights.recommendation.shops import DAY, paired_shop, sales
+from insight_assets_tests.insights.recommendation.shops import DAY, described, paired_shop, sales
 
 
-def written(lines, place):
-    fitted = fit(interactions(lines, as_of=DAY).collect(), as_of=DAY)
+def contacts_of(lines):
+    return interactions(lines, as_of=DAY).collect()
+
+
+def written(lines, place, products=None):
+    fitted = fit(contacts_of(lines), as_of=DAY, products=products)
     with write_model(place) as directory:
         save(fitted, directory)
     return fitted
 
 
 def test_a_model_comes_back_as_it_was(tmp_path):
-    fitted = written(paired_shop(customers=60), tmp_path / "model")
+    lines = paired_shop(customers=60)
+    fitted = written(lines, tmp_path / "model", products=described(lines))
+    assert set(fitted.rankers) == {method.name for method in METHODS}
     found = load(open_model(tmp_path / "model")[0])
     assert found.as_of == fitted.as_of
     assert found.tunings == fitted.tunings
     assert found.catalogue.products == fitted.catalogue.products
     np.testing.assert_array_equal(found.catalogue.last_day, fitted.catalogue.last_day)
     assert set(found.rankers) == set(fitted.rankers)
+    assert found.catalogue.cold == fitted.catalogue.cold
+    assert found.catalogue.attributes.categories == fitted.catalogue.attributes.categories
+    history = history_of(contacts_of(lines), fitted.catalogue)
     for name, ranker in fitted.rankers.items():
-        other = found.rankers[name]
-        np.testing.assert_array_equal(other.base, ranker.base)
-        assert (other.decay, other.repeat) == (ranker.decay, ranker.repeat)
-        if ranker.neighbours is None:
-            assert other.neighbours is None
-        else:
-            assert (other.neighbours != ranker.neighbours).nnz == 0
+        lists, again = (
+            rank(each.among(history), history, available=np.ones(len(found.catalogue), dtype=bool), policy=Policy())
+            for each in (ranker, found.rankers[name])
+        )
+        np.testing.assert_array_equal(lists.items, again.items, err_msg=name)
+        np.testing.assert_array_equal(lists.scores, again.scores, err_msg=name)
+        reasons = [each.among(history).reasons(history, lists) for each in (ranker, found.rankers[name])]
+        np.testing.assert_array_equal(reasons[0].because, reasons[1].because, err_msg=name)
+        np.testing.assert_array_equal(reasons[0].ground, reasons[1].ground, err_msg=name)
 
 
 def test_the_same_contacts_give_the_same_content_hash(tmp_path):

@@ -28,6 +28,7 @@ def history(*customers: list[tuple[int, float, int, int]]) -> History:
         weights=np.array(weights, dtype=np.float32),
         ages=np.array(ages, dtype=np.int32),
         purchase_days=np.array(days, dtype=np.int32),
+        stages=np.ones(len(customers), dtype=np.int8),
     )
 
 
