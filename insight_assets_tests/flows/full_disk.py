@@ -120,7 +120,7 @@ def _run(place: Path) -> dict[str, object]:
         home.land_calls("a.ndjson", [call(f"m{n}", f"{DAY}T10:00:00Z") for n in range(500)])
         first = build()
         home.land_calls("b.ndjson", [call(f"n{n}", f"{DAY}T11:00:00Z") for n in range(500)])
-        full = [build(leaving=0)]
+        full = build(leaving=0)
         return {"first": first, "full": full, "again": build()}
 
 
