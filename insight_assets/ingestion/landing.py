@@ -243,7 +243,7 @@ class Inventory:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Open or create the inventory."""
-        self.limits = limits or Limits()
+        self.limits = replace(limits or Limits(), unpacked=max_file_bytes)
         self.settle_seconds = settle_seconds
         self.clock = clock
         self.root = root
