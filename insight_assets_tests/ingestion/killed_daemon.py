@@ -21,7 +21,7 @@ def tick_for_ever(home: str, started: Callable[[], None], idle: Callable[[], Non
     """Tick until killed.
 
     Args:
-        home: the home folder.
+        home: the home folder, with its instance.
         started: called before the first tick.
         idle: called after each tick that finds nothing to do.
     """
@@ -32,7 +32,6 @@ def tick_for_ever(home: str, started: Callable[[], None], idle: Callable[[], Non
     only = {SOURCE: sources.load_source(shipped_folder() / "sources" / f"{SOURCE}.odcs.yaml")}
     sources._shipped_sources = lambda: only
 
-    from insight_assets import building
     from insight_assets.ingestion import assets as ingestion
     from insight_assets.ingestion.sensors import landed_files
     from insight_assets.killed_runs import PID_TAG
@@ -48,7 +47,7 @@ def tick_for_ever(home: str, started: Callable[[], None], idle: Callable[[], Non
     defs = dg.Definitions(assets=[*ingestion.landing_specs, *ingestion.raw_assets], resources=resources)
     job, repository = defs.resolve_implicit_global_asset_job_def(), defs.get_repository_def()
     place = Path(home) / "cursor"
-    with building.open_instance(shop) as instance:
+    with dg.DagsterInstance.from_config(str(shop.dagster_home)) as instance:
         # A run that was asked for and not begun is begun by the next daemon.
         for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED])):
             instance.delete_run(run.run_id)
