@@ -22,14 +22,13 @@ from insight_assets.definitions import build_defs, people_version
 from insight_assets.ingestion.assets import SOURCES
 from insight_assets.ingestion.landing import Inventory, LandedFile
 from insight_assets.ingestion.raw import loaded_files, raw_contract
+from insight_assets.killed_runs import PID_TAG
 from insight_assets.lake import Lake
 from insight_assets.metadata import RANGE_END, RANGE_START
 from insight_assets.picture import Picture
 from insight_assets.planning import Snapshots, Step, days_of_others, need_snapshots, plan_snapshots
 from insight_assets.settings import Settings
 from insight_assets.whole_files import write_whole
-
-PID_TAG = "insight/pid"
 
 INSTANCE_YAML = """\
 telemetry:

@@ -37,6 +37,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print machine-readable out
 def main() -> None:
     """Run the command line; errors that have a remedy are told in a sentence, without a traceback."""
     from insight_assets.contracts.types import ContractError
+    from insight_assets.disk_room import DiskFull, is_full
     from insight_assets.ingestion.readers import FileRefused
 
     try:
@@ -44,6 +45,12 @@ def main() -> None:
     except (ContractError, FileRefused, FileNotFoundError, PermissionError) as error:
         console.print(f"[red]error:[/red] {error}", highlight=False)
         sys.exit(WRONG_USE)
+    except Exception as error:
+        if not is_full(error):
+            raise
+        told = error if isinstance(error, DiskFull) else "the disk is full. Next: free some space and run it again"
+        console.print(f"[red]error:[/red] {told}", highlight=False)
+        sys.exit(FAILED)
 
 
 def _home(home: Path | None) -> Settings:

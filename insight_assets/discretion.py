@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from insight_assets.disk_room import DiskFull, is_full
+
 _PACKAGE = Path(__file__).parent
 # What these say is of files and memory, not of rows.
 _TOLD = (OSError, MemoryError)
@@ -27,6 +29,7 @@ def without_values(what: str) -> Iterator[None]:
 
     Raises:
         UntoldError: instead of any error that is not one of the project's own, of files or of memory.
+        DiskFull: instead of what a library says when the disk is full.
     """
     try:
         yield
@@ -34,6 +37,9 @@ def without_values(what: str) -> Iterator[None]:
         own = type(error).__module__.split(".")[0] in {__name__.split(".")[0], "dagster", "deltalake"}
         if own or isinstance(error, _TOLD):
             raise
+        if is_full(error):
+            message = f"the disk is full: {what} could not go on. Next: free some space and run it again"
+            raise DiskFull(message) from None
         frames = [each for each in traceback.extract_tb(error.__traceback__) if _PACKAGE in Path(each.filename).parents]
         place = f"{Path(frames[-1].filename).relative_to(_PACKAGE)}:{frames[-1].lineno}"
         message = (

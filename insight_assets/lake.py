@@ -15,6 +15,7 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from insight_assets.contracts.types import Contract, ContractError
+from insight_assets.disk_room import telling_of_full_disk
 
 BYTES_PER_COMMIT = 250_000_000
 HASH_DIGITS = 32
@@ -183,6 +184,7 @@ class Lake:
         Raises:
             ValueError: if a frame holds rows of another partition.
             ContractError: if newer code wrote the table.
+            DiskFull: if there is no room for it; partitions that were not yielded are as they were.
         """
         pending: list[tuple[Partition, pl.DataFrame]] = []
         held = 0
@@ -213,7 +215,8 @@ class Lake:
         held = self._hashes(contract, [part.key for part, _ in pending if unchanged(part)])
         changed = [(part, frame) for part, frame in pending if held.get(part.key) != part.content_hash]
         if changed:
-            self._replace(contract, [part.key for part, _ in changed], pl.concat([frame for _, frame in changed]))
+            with telling_of_full_disk(f"table {contract.name}"):
+                self._replace(contract, [part.key for part, _ in changed], pl.concat([frame for _, frame in changed]))
         yield from (part for part, _ in pending)
 
     def _hashes(self, contract: Contract, keys: Sequence[date]) -> dict[date, str]:

@@ -9,7 +9,8 @@ import dagster as dg
 from insight_assets.contracts.proposals import propose_columns
 from insight_assets.contracts.sources import SourceContract, source_contracts
 from insight_assets.discretion import without_values
-from insight_assets.ingestion.housekeeping import demand_room, sweep_landing, sweep_table
+from insight_assets.disk_room import demand_room
+from insight_assets.ingestion.housekeeping import sweep_landing, sweep_table
 from insight_assets.ingestion.landing import LandedFile, contract_digest
 from insight_assets.ingestion.raw import PREFIX, RawLoader, name_meaning, raw_contract, sources_in_use
 from insight_assets.io_managers import TableWriter

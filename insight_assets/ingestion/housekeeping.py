@@ -1,40 +1,15 @@
-"""Room on the disk and what killed writers leave behind, in the landing folder and in the lake.
+"""What killed writers leave behind, in the landing folder and in the lake.
 
 Only files that nothing refers to any more are removed: temporary names in landing, and in a table's folder what no
 version of it ever held. What a table held once stays until somebody decides about its history.
 """
 
-import shutil
 from pathlib import Path
 
 from deltalake import DeltaTable
 
 DAY_SECONDS = 24 * 3600
 _ENDINGS = (".tmp", ".part", ".partial", ".crdownload")
-
-
-class DiskFull(OSError):
-    """There is not room enough to write; the message says how much is missing and what to do."""
-
-
-def demand_room(folder: Path, needed: int) -> None:
-    """Refuse to begin what the disk cannot hold.
-
-    Args:
-        folder: where it is to be written, existing or not.
-        needed: bytes that come in; twice as many must be free, since old and new partitions lie side by side.
-
-    Raises:
-        DiskFull: if they are not.
-    """
-    place = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(place).free
-    if free < 2 * needed:
-        message = (
-            f"{free:,} bytes are free in {place}, and loading needs {2 * needed:,}; nothing was written. "
-            "Next: free some space, or load fewer days at a time"
-        )
-        raise DiskFull(message)
 
 
 def sweep_landing(folder: Path, *, now: float) -> int:

@@ -25,6 +25,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from insight_assets.contracts.sources import SourceContract
+from insight_assets.disk_room import demand_room, telling_of_full_disk
 from insight_assets.ingestion.archives import pack_files
 from insight_assets.ingestion.arrivals import SIDECARS, Arrival, is_whole, look_at, refuse_incomplete
 from insight_assets.ingestion.drift import unknown_columns
@@ -93,6 +94,7 @@ def land_files(paths: Sequence[Path], folder: Path) -> list[tuple[Path, str]]:
     Raises:
         FileNotFoundError: if one of the paths is not a file; nothing is landed then.
         FileRefused: if a name is one that is passed over in the landing folder; nothing is landed then.
+        DiskFull: if there is not room for them and for loading them; nothing is landed then.
     """
     for path in paths:
         if not path.is_file():
@@ -101,6 +103,7 @@ def land_files(paths: Sequence[Path], folder: Path) -> list[tuple[Path, str]]:
         if not _is_finished(path.name):
             message = f"{path.name!r} is hidden, temporary or oddly named, and would never be read: rename it"
             raise FileRefused("name", message)
+    demand_room(folder, sum(path.stat().st_size for path in paths if not _lies_there(path, folder)), doing="landing")
     folder.mkdir(parents=True, exist_ok=True)
     return [_land(path, folder) for path in paths]
 
@@ -128,17 +131,26 @@ def land_bundle(paths: Sequence[Path], folder: Path) -> list[tuple[Path, str]]:
         return land_files([archive], folder)
 
 
+def _lies_there(path: Path, folder: Path) -> bool:
+    target = folder / path.name
+    return target.exists() and filecmp.cmp(path, target, shallow=False)
+
+
 def _land(path: Path, folder: Path) -> tuple[Path, str]:
-    target, verdict = folder / path.name, "landed"
-    if target.exists():
-        if filecmp.cmp(path, target, shallow=False):
-            return target, "already there"
-        verdict = "landed as a new version"
+    if _lies_there(path, folder):
+        return folder / path.name, "already there"
+    target = folder / path.name
+    verdict = "landed as a new version" if target.exists() else "landed"
     temporary = folder / f".{target.name}.{os.getpid()}.tmp"
-    shutil.copyfile(path, temporary)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.rename(target)
+    try:
+        with telling_of_full_disk(f"{target}"):
+            shutil.copyfile(path, temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.rename(target)
+    finally:
+        # What a full disk cut short would keep it full.
+        temporary.unlink(missing_ok=True)
     return target, verdict
 
 
@@ -231,7 +243,7 @@ class Inventory:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Open or create the inventory."""
-        self.limits = limits or Limits()
+        self.limits = replace(limits or Limits(), unpacked=max_file_bytes)
         self.settle_seconds = settle_seconds
         self.clock = clock
         self.root = root

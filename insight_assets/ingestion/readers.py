@@ -30,6 +30,7 @@ from insight_assets.ingestion.archives import ZIP, opened_files
 from insight_assets.ingestion.bundles import join_members
 from insight_assets.ingestion.encodings import AUTO, guess_encoding, marked_encoding
 from insight_assets.ingestion.lines import BROKEN, SIZE_VIOLATION, is_blank, split_cells, split_header, split_lines
+from insight_assets.ingestion.parquet_pages import NotParquet, measure_pages
 
 CHUNK = 1 << 20
 # A zstd block of four bytes may stand for 128 KiB.
@@ -74,12 +75,14 @@ class Limits:
         rows: rows of a file.
         columns: columns of a file.
         line_bytes: bytes of a line; a longer one is kept in part and quarantined, the rest of its file is read.
+        unpacked: bytes that the pages and texts of a Parquet file may unpack to.
     """
 
     ratio: int = 200
     rows: int = 50_000_000
     columns: int = 2_000
     line_bytes: int = 1_000_000
+    unpacked: int = 4_000_000_000
 
 
 @dataclass(frozen=True)
@@ -490,8 +493,11 @@ def _object_at(text: str, place: int) -> int | None:
 
 def _read_parquet(delivery: Delivery, source: SourceContract, limits: Limits) -> pl.DataFrame:
     try:
-        _check_footer(delivery, limits)
+        _check_pages(delivery, limits)
         frame = pl.read_parquet(io.BytesIO(delivery.data))
+        # A long text that is repeated stands in its file once, and in memory too until it is written out.
+        texts = (_text_bytes(pl.col(name), dtype).sum().alias(name) for name, dtype in frame.schema.items())
+        _refuse_unpacked(delivery, sum(frame.select(texts).row(0)), limits)
         line = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("line")
         if source.format != "csv":
             return frame.select(line, pl.struct(pl.all()).struct.json_encode().alias("payload"))
@@ -505,27 +511,54 @@ def _read_parquet(delivery: Delivery, source: SourceContract, limits: Limits) ->
             extra.alias("extra"),
             pl.lit(None, dtype=pl.String).alias(BROKEN),
         )
+    except NotParquet as error:
+        message = f"{delivery.name}: not a readable Parquet file: {error}; deliver it again"
+        raise FileRefused("unreadable", message) from error
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         message = f"{delivery.name}: not a readable Parquet file ({type(error).__name__}); deliver it again"
         raise FileRefused("unreadable", message) from error
 
 
-def _check_footer(delivery: Delivery, limits: Limits) -> None:
-    """Refuse by what the end of a Parquet file says of it, before any of it is decoded."""
-    columns = len(pl.read_parquet_schema(io.BytesIO(delivery.data)))
-    rows = pl.scan_parquet(io.BytesIO(delivery.data)).select(pl.len()).collect().item()
-    _refuse_columns(delivery, columns, limits)
-    if rows > limits.rows:
+def _check_pages(delivery: Delivery, limits: Limits) -> None:
+    """Refuse by what footer and page headers of a Parquet file say of it, before any of it is decoded."""
+    told = measure_pages(delivery.data)
+    _refuse_columns(delivery, told.columns, limits)
+    if told.rows > limits.rows:
         message = f"{delivery.name}: more than {limits.rows:,} rows; split the file or raise INSIGHT_MAX_ROWS"
         raise FileRefused("too_many_rows", message)
     # Columns of one repeated value pack without bound, and are as large as any other once they are text.
-    cells = rows * columns
-    if cells > _BOMB_BYTES and cells > limits.ratio * len(delivery.data):
+    _refuse_unpacked(delivery, max(told.cells, told.rows * told.columns, told.bytes), limits)
+
+
+def _refuse_unpacked(delivery: Delivery, unpacked: int, limits: Limits) -> None:
+    if unpacked > limits.unpacked:
+        message = (
+            f"{delivery.name}: more than {limits.unpacked:,} bytes when unpacked; "
+            "split the file or raise INSIGHT_MAX_FILE_BYTES"
+        )
+        raise FileRefused("too_large", message)
+    if unpacked > _BOMB_BYTES and unpacked > limits.ratio * len(delivery.data):
         message = (
             f"{delivery.name}: unpacks to more than {limits.ratio} times its {len(delivery.data):,} bytes; "
             "deliver it as csv, or raise INSIGHT_MAX_RATIO if it is meant to be so"
         )
         raise FileRefused("bomb", message)
+
+
+def _text_bytes(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Add up the bytes of the texts within a value, without making any of them."""
+    none = pl.lit(0, dtype=pl.UInt64)
+    if isinstance(dtype, pl.Struct):
+        parts = [_text_bytes(value.struct.field(field.name), field.dtype) for field in dtype.fields]
+        return pl.sum_horizontal(none, *parts)
+    if isinstance(dtype, pl.List | pl.Array):
+        items = value.list if isinstance(dtype, pl.List) else value.arr.to_list().list
+        return items.eval(_text_bytes(pl.element(), dtype.inner)).list.sum().fill_null(0).cast(pl.UInt64)
+    if dtype == pl.String:
+        return value.str.len_bytes().fill_null(0).cast(pl.UInt64)
+    if dtype == pl.Binary:
+        return value.bin.size().fill_null(0).cast(pl.UInt64)
+    return none
 
 
 def _as_text(frame: pl.DataFrame, path: str, source: SourceContract) -> pl.Expr:

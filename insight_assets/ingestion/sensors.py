@@ -12,6 +12,7 @@ import dagster as dg
 from insight_assets.contracts.sources import source_contracts
 from insight_assets.ingestion.assets import SOURCES
 from insight_assets.ingestion.raw import PREFIX, pending_days, sources_in_use
+from insight_assets.killed_runs import close_killed_runs, count_kills
 from insight_assets.metadata import RANGE_END, RANGE_START
 from insight_assets.picture import Picture
 from insight_assets.resources import LakeFolder, LandingFolder
@@ -19,7 +20,9 @@ from insight_assets.settings import settings
 from insight_assets.validation.rate_files import RATES, rate_signature
 
 LANDING_TAG = "insight/landing"
-_UNDER_WAY = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+NEED_TAG = "insight/need"
+# A run that is killed as often as this has something in it that kills.
+_MOST_KILLS = 3
 
 
 @dg.sensor(
@@ -39,7 +42,7 @@ def landed_files(
     new = sources_in_use(source_contracts(settings().sources), settings().landing, tables.open()).keys() - SOURCES.keys()
     if new:
         context.log.warning(f"{', '.join(sorted(new))} began to deliver; reload the code location to build from it")
-    if context.instance.get_runs(dg.RunsFilter(tags={LANDING_TAG: "true"}, statuses=_UNDER_WAY), limit=1):
+    if close_killed_runs(context.instance, {LANDING_TAG: "true"}):
         return dg.SkipReason("a run for landed files is under way")
     try:
         inventory = landing.open()
@@ -73,7 +76,11 @@ def landed_files(
     # A day that was held back for a refused file is tried again once another is refused, or none.
     refused = sorted((file.source, file.name, file.reason) for file in files if file.status == "refused")
     reads = [picture.newest(step), contents if raw else [], [store.versions(name) for name in raw], refused]
-    key = hashlib.sha256(json.dumps([step.assets, tags, reads]).encode()).hexdigest()[:16]
+    need = hashlib.sha256(json.dumps([step.assets, tags, reads]).encode()).hexdigest()[:16]
+    tags[NEED_TAG] = need
+    # What was killed on its way is asked for again, since Dagster launches no run of a key that it has seen.
+    kills = min(count_kills(context.instance, {NEED_TAG: need}), _MOST_KILLS)
+    key = f"{need}-{kills}" if kills else need
     return dg.SensorResult(
         run_requests=[dg.RunRequest(run_key=key, asset_selection=[dg.AssetKey(name) for name in step.assets], tags=tags)]
     )

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import psutil
 
+from insight_assets.disk_room import telling_of_full_disk
+
 MANIFEST = "manifest.json"
 CURRENT = "CURRENT"
 LOCK = ".lock"
@@ -62,23 +64,25 @@ def write_model(place: Path) -> Iterator[Path]:
 
     Raises:
         ModelDamaged: if a file of a kind other than JSON, Markdown, text, safetensors, skops or npy was written.
+        DiskFull: if there is no room for it; an older model stays.
     """
     place.mkdir(parents=True, exist_ok=True)
     temporary = place / f".{os.getpid()}.{secrets.token_hex(4)}.tmp"
     temporary.mkdir()
     try:
-        yield temporary
-        manifest = _hash_files(temporary)
-        (temporary / MANIFEST).write_text(
-            json.dumps({"files": manifest.files, "content_hash": manifest.content_hash}, indent=1), encoding="utf-8"
-        )
-        for path in temporary.iterdir():
-            _flush(path)
-        # Of two writers one must not tidy away what the other is about to name.
-        with (place / LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            _publish(place, temporary, manifest.content_hash)
-            _tidy(place, keep=manifest.content_hash)
+        with telling_of_full_disk(f"model {place.parent.name}/{place.name}"):
+            yield temporary
+            manifest = _hash_files(temporary)
+            (temporary / MANIFEST).write_text(
+                json.dumps({"files": manifest.files, "content_hash": manifest.content_hash}, indent=1), encoding="utf-8"
+            )
+            for path in temporary.iterdir():
+                _flush(path)
+            # Of two writers one must not tidy away what the other is about to name.
+            with (place / LOCK).open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                _publish(place, temporary, manifest.content_hash)
+                _tidy(place, keep=manifest.content_hash)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

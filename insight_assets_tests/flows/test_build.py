@@ -6,20 +6,74 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from insight_assets.contracts.catalogue import contract
+from insight_assets.contracts.sources import source_contracts
+from insight_assets.ingestion.raw import raw_contract
 from insight_assets.lake import Lake
+from insight_assets.validation.key_ring import read_ring
+from insight_assets.validation.vault import IDENTITY_VAULT, open_identifiers
+from insight_assets_tests.canaries import CANARIES, WHO, WRITTEN, canaries_in, sightings
+from insight_assets_tests.deliveries import call, order, product
 from insight_assets_tests.flows.shop import CUSTOMERS, DAYS, FIRST_DAY, LAST_DAY, ROW_TABLES, SNAPSHOTS, Home
+
+
+CANARY_DAYS = ("2025-01-20", "2025-02-12", "2025-03-05")
+CONSOLE = "console.txt"
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> tuple[Home, dict]:
-    home = Home(tmp_path_factory.mktemp("shop"))
+    place = tmp_path_factory.mktemp("built")
+    home = Home(place / "shop")
     home.run("simulate", "--customers", str(CUSTOMERS), "--days", str(DAYS))
-    return home, home.build()
+    plant_canaries(home.path / "landing" / "segment")
+    done = home.run("build", "--json")
+    (place / CONSOLE).write_text(done.stdout + done.stderr, encoding="utf-8")
+    return home, json.loads(done.stdout)
+
+
+def plant_canaries(folder: Path) -> None:
+    """Add a customer with personal values wherever a row can hold them to the deliveries of some days."""
+    named = {"email": CANARIES["email"], "phone": CANARIES["phone"], "name": CANARIES["name"]}
+    for day in CANARY_DAYS:
+        time, address = f"{day}T10:00:00Z", {"street": CANARIES["address"]}
+        rows = [
+            call(f"{day} seen", time, **WHO, properties=WRITTEN, context={"channel": "web", "traits": named}),
+            call(f"{day} told", time, "Product Reviewed", **WHO, properties=WRITTEN | {"rating": 5, "review_id": day}),
+            order(f"{day} order", time, product("p1"), **WHO, properties={"order_id": day, "shipping_address": address}),
+            call(f"{day} bad", time, **WHO, properties=WRITTEN | {"price": CANARIES["email"]}),
+        ]
+        path = folder / f"segment-{day}.ndjson.gz"
+        before = gzip.decompress(path.read_bytes())
+        path.write_bytes(gzip.compress(before + "".join(json.dumps(row) + "\n" for row in rows).encode(), mtime=0))
+
+
+def test_personal_values_are_nowhere_in_a_built_home_but_where_they_may_be(built):
+    home, _ = built
+    lake = Lake(home.path / "lake")
+    # They came in, good and bad, and the customer was followed to the end.
+    raw = lake.scan(raw_contract(source_contracts()["segment"])).collect()
+    assert sightings(raw.write_json().encode()) == set(CANARIES)
+    assert sightings(lake.scan(contract("quarantine")).collect().write_json().encode()) >= {"customer", "email"}
+    vault = open_identifiers(lake.scan(contract(IDENTITY_VAULT)).collect(), read_ring(home.path / "secrets" / "pseudonym.key"))
+    keys = vault.filter(pl.col("identifier") == CANARIES["customer"])["pseudonym"]
+    for table in ("events", "orders", "customer_features", "churn_scores", "customer_profiles"):
+        held = lake.scan(contract(table)).filter(pl.col("customer_key").is_in(keys.implode())).collect()
+        assert held.height > 0, table
+    # What a home holds: models, pages, pictures and history of runs, and the logs of tables that may hold them.
+    kinds = {path.suffix for path in home.path.rglob("*") if path.is_file()}
+    assert kinds >= {".parquet", ".json", ".db", ".html", ".safetensors", ".skops", ".sqlite"}
+    assert canaries_in(home.path, sources=["segment"], may_hold=["raw_segment", "quarantine"]) == {}
+    # What people are told: of the build, of a customer, of the whole.
+    key = str(keys[0])
+    told = [(home.path.parent / CONSOLE).read_text(encoding="utf-8")]
+    told += [home.run("profile", key).stdout, home.run("show", "events", "--as-of", CANARY_DAYS[0], "--limit", "5000").stdout]
+    assert sightings("".join(told).encode()) == set()
 
 
 @pytest.fixture

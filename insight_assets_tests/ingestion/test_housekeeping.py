@@ -7,7 +7,8 @@ from datetime import date
 
 import pytest
 
-from insight_assets.ingestion.housekeeping import DAY_SECONDS, DiskFull, demand_room, sweep_landing, sweep_table
+from insight_assets.disk_room import DiskFull, demand_room
+from insight_assets.ingestion.housekeeping import DAY_SECONDS, sweep_landing, sweep_table
 from insight_assets_tests.deliveries import call
 from insight_assets_tests.shop_home import failures
 

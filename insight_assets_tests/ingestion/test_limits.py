@@ -1,6 +1,7 @@
 """Bombs and giants: refused while they unpack, in little memory; lines too long are kept in part."""
 
 import gzip
+import io
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from insight_assets.contracts.sources import source_contracts
 from insight_assets.ingestion import readers
+from insight_assets.ingestion.parquet_pages import NotParquet, measure_pages
 from insight_assets.ingestion.readers import FileRefused, Limits, read_delivery, read_rows
 from insight_assets_tests.deliveries import UCI_HEADER, call, lines, uci_row
 
@@ -31,6 +33,23 @@ try:
 except FileRefused as refusal:
     verdict = refusal.rule
 print(verdict, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+MEASURE_PARQUET = """
+import resource, sys
+from pathlib import Path
+from insight_assets.contracts.catalogue import shipped_folder
+from insight_assets.contracts.sources import load_source
+from insight_assets.ingestion.readers import FileRefused, read_delivery, read_rows
+segment = load_source(shipped_folder() / "sources" / "segment.odcs.yaml")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sys.argv[1:]:
+    try:
+        read_rows(read_delivery(Path(path), max_bytes=4_000_000_000), segment)
+        print("read")
+    except FileRefused as refusal:
+        print(refusal.rule)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
@@ -84,6 +103,85 @@ def test_parquet_is_judged_by_its_footer(tmp_path, monkeypatch):
     assert refusal(tmp_path / "a.parquet", columns=7) == "too_many_columns"
     monkeypatch.setattr(readers, "_BOMB_BYTES", 1_000)
     assert refusal(tmp_path / "a.parquet", ratio=1) == "bomb"
+
+
+def footer_of(data: bytes) -> bytes:
+    return data[-8 - int.from_bytes(data[-8:-4], "little") : -8]
+
+
+def with_footer(data: bytes, footer: bytes) -> bytes:
+    return data[: -8 - len(footer_of(data))] + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+
+
+def count(number: int) -> bytes:
+    """Write a number as the next field of a footer."""
+    number, written = number << 1, b"\x16"
+    while number > 0x7F:
+        written, number = written + bytes([number & 0x7F | 0x80]), number >> 7
+    return written + bytes([number])
+
+
+@pytest.mark.parametrize(("places", "rows", "rule"), [
+    (1, 101, "unreadable"), (-1, 101, "unreadable"), (-1, 99, "unreadable"), (-1, 60_000_000, "too_many_rows"),
+])  # fmt: skip
+def test_a_footer_that_lies_is_found_out_before_anything_is_decoded(tmp_path, monkeypatch, places, rows, rule):
+    frame = pl.DataFrame({name: [f"{name}{n}" for n in range(100)] for name in UCI_HEADER.split(",")})
+    frame.write_parquet(tmp_path / "a.parquet")
+    data = (tmp_path / "a.parquet").read_bytes()
+    footer = footer_of(data)
+    assert footer.count(count(100)) == 2 + len(frame.columns)
+    (tmp_path / "a.parquet").write_bytes(with_footer(data, footer.replace(count(100), count(rows), places)))
+    monkeypatch.setattr(pl, "read_parquet", None)
+    assert refusal(tmp_path / "a.parquet") == rule
+
+
+@given(st.integers(0, 10_000), st.integers(0, 7))
+def test_a_flipped_bit_of_a_footer_is_refused_or_does_no_harm(place, bit):
+    buffer = io.BytesIO()
+    pl.DataFrame({"a": [1, 2, 3], "b": [["x"], None, []]}).write_parquet(buffer)
+    data = buffer.getvalue()
+    footer = bytearray(footer_of(data))
+    footer[place % len(footer)] ^= 1 << bit
+    try:
+        measure_pages(with_footer(data, bytes(footer)))
+    except NotParquet as error:
+        assert str(error)
+
+
+def test_what_the_pages_of_a_file_unpack_to_is_counted_also_when_they_are_nested(tmp_path):
+    frame = pl.DataFrame({"a": range(1_000), "b": [[1] * 7] * 1_000, "c": [{"d": "x" * 20, "e": None}] * 1_000})
+    for compression in ("zstd", "uncompressed", "snappy", "gzip"):
+        frame.write_parquet(tmp_path / "a", compression=compression, row_group_size=300, data_page_size=500)
+        told = measure_pages((tmp_path / "a").read_bytes())
+        assert (told.rows, told.columns, told.cells) == (1_000, 4, 10_000)
+
+
+def test_a_long_text_that_is_repeated_is_a_bomb(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "_BOMB_BYTES", 100_000)
+    for name, value in (("text", "y" * 1_000), ("list", ["y" * 1_000]), ("struct", {"s": ["y" * 1_000]})):
+        pl.DataFrame({name: [value] * 200}).write_parquet(tmp_path / name, compression="zstd")
+        assert refusal_of_segment(tmp_path / name) == "bomb", name
+
+
+def refusal_of_segment(path: Path) -> str:
+    limits = Limits(ratio=20)
+    with pytest.raises(FileRefused) as caught:
+        read_rows(read_delivery(path, max_bytes=GB, limits=limits), SEGMENT, limits)
+    return caught.value.rule
+
+
+def test_parquet_bombs_are_refused_in_little_memory(tmp_path):
+    many = pl.zeros(101_000_000, dtype=pl.Int8, eager=True)
+    bombs = {"rows": many.to_frame("a"), "text": pl.DataFrame({"a": ["x" * 120_000_000]})}
+    bombs["list"] = pl.DataFrame({"a": [many]})
+    for name, frame in bombs.items():
+        frame.write_parquet(tmp_path / name, compression="zstd")
+        assert (tmp_path / name).stat().st_size < 200_000
+    command = [sys.executable, "-W", "ignore", "-c", MEASURE_PARQUET, *(tmp_path / name for name in bombs)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rules, megabytes = done.stdout.split()[:-1], int(done.stdout.split()[-1])
+    assert rules == ["too_many_rows", "bomb", "bomb"]
+    assert megabytes < 150
 
 
 @pytest.mark.parametrize("content", [b"PAR1", b"PAR1" + b"\x00" * 500 + b"PAR1", b"PAR1\xff\xff\xff\xffPAR1"])

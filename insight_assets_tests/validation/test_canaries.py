@@ -5,7 +5,6 @@ byte it wrote is looked through, Parquet also by what its pages hold.
 """
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,30 +24,13 @@ from insight_assets.ingestion.readers import text_columns
 from insight_assets.validation import assets as validation
 from insight_assets.validation.key_ring import read_ring
 from insight_assets.validation.vault import IDENTITY_VAULT, open_identifiers
+from insight_assets_tests.canaries import CANARIES, SAID, WHO, WRITTEN, canaries_in, sightings
 from insight_assets_tests.deliveries import ORDERS_HEADER, REES46_HEADER, call, lines, order, orders_row, product
 from insight_assets_tests.shop_home import ShopHome, failures
 
 DAY, NEXT = "2025-01-01", "2025-01-02"
 TIME = f"{DAY}T10:00:00Z"
-CANARIES = {
-    "email": "canary.bird7391@example.com",
-    "customer": "canarycustomer5521",
-    "device": "canarydevice8812",
-    "phone": "13900417736",
-    "name": "Canarina Birdsong",
-    "address": "4471 Canarystreet Road",
-    "order": "990417736155",
-    "card": "4929 4177 3612 5366",
-}
-SAID = (
-    f"Hello, my name is {CANARIES['name']}, I live at {CANARIES['address']}, order number {CANARIES['order']} is late; "
-    f"call {CANARIES['phone']} or write to {CANARIES['email']}, card {CANARIES['card']}"
-)
 MAY_HOLD = ("quarantine", *(PREFIX + source for source in SOURCES))
-WHO = {"userId": CANARIES["customer"], "anonymousId": CANARIES["device"]}
-WRITTEN = {"query": SAID, "review_body": SAID, "text": SAID}
-
-
 def good_rows(day: str) -> list[dict]:
     time = f"{day}T10:00:00Z"
     named = {"email": CANARIES["email"], "phone": CANARIES["phone"]}
@@ -121,34 +103,9 @@ def land_canaries(home: ShopHome) -> None:
     )
 
 
-def sightings(data: bytes) -> set[str]:
-    return {name for name, value in CANARIES.items() if value.encode() in data}
-
-
-def content(path: Path) -> bytes:
-    """Give the bytes of a file; of Parquet also what its pages hold, of SQLite also what its rows hold."""
-    data = path.read_bytes()
-    if path.suffix == ".parquet":
-        data += pl.read_parquet(path, hive_partitioning=False).write_json().encode()
-    if data.startswith(b"SQLite format 3"):
-        with sqlite3.connect(path) as connection:
-            data += "\n".join(connection.iterdump()).encode("utf-8", "surrogateescape")
-    return data
-
-
 def found_in(home: ShopHome) -> dict[str, set[str]]:
     """Look through everything a home holds but what was landed, and the rows of raw and quarantine."""
-    allowed = [home.root / "landing" / source for source in SOURCES]
-    found = {}
-    for path in home.root.rglob("*"):
-        if not path.is_file() or any(place in path.parents for place in allowed):
-            continue
-        inside = path.relative_to(home.root).parts
-        if inside[:1] == ("lake",) and inside[1] in MAY_HOLD and "_delta_log" not in inside:
-            continue
-        if seen := sightings(content(path)):
-            found[str(path.relative_to(home.root))] = seen
-    return found
+    return canaries_in(home.root, sources=SOURCES, may_hold=MAY_HOLD)
 
 
 def test_canaries_are_found_only_in_raw_and_quarantine(kept_home, capfd, monkeypatch):
