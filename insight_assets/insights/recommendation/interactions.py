@@ -4,14 +4,19 @@ Holds the step from the ledger and the events to one row per customer and produc
 to the jagged arrays that the methods read. Choosing, fitting and grading methods is not done here.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from scipy import sparse
 
 from insight_assets.features.vocabulary import by_persons
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 BOUGHT_WEIGHT = 1.0
 ADDED_WEIGHT = 0.3
@@ -113,6 +118,8 @@ class History:
 
     def matrix(self, values: np.ndarray, items: int) -> sparse.csr_matrix:
         """A customers x items matrix that holds `values`, one for every contact."""
+        from scipy import sparse
+
         return sparse.csr_matrix(
             (values, self.items, self.offsets), shape=(len(self), items), copy=False
         )

@@ -5,14 +5,16 @@ settings are chosen here too, on the newest horizon that is closed before the as
 the fitted methods against what customers then bought belongs to `grading`.
 """
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from scipy import sparse
 
 from insight_assets.insights.recommendation.grading import Truth, hits, ndcg, truth_of
 from insight_assets.insights.recommendation.interactions import (
@@ -30,6 +32,9 @@ from insight_assets.insights.recommendation.ranking import (
     top,
 )
 from insight_assets.ml.referee import Method
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 METHODS = (
     Method("popularity_recent", kind="rule", complexity=0),

@@ -9,7 +9,6 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-from scipy import sparse
 
 from insight_assets.insights.recommendation.interactions import Catalogue
 from insight_assets.insights.recommendation.methods import Fitted, Tuning
@@ -62,6 +61,8 @@ def load(directory: Path) -> Fitted:
     Returns:
         The fitted methods.
     """
+    from scipy import sparse
+
     config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
     products = tuple(config["products"])
     recent, buyers, last_day = (_read(directory / f"{name}.npy") for name in _CATALOGUE)

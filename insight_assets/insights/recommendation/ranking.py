@@ -4,12 +4,17 @@ Holds the one scoring rule that every method shares, the deterministic top of a 
 search for the product in the customer's own history that spoke most for a recommendation.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from insight_assets.insights.recommendation.interactions import History
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 BATCH_CELLS = 8_000_000
 """Customers x items scored at once: 32 MB of scores and 64 MB of sort keys."""
