@@ -44,7 +44,7 @@ class Truth:
         """Number of customers."""
         return len(self.rows)
 
-    def head(self, limit: int) -> "Truth":
+    def head(self, limit: int) -> Truth:
         """The first `limit` customers."""
         return Truth(self.rows[:limit], self.bought[:limit], self.sizes[:limit])
 

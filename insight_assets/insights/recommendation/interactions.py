@@ -94,11 +94,11 @@ class History:
         """Number of customers."""
         return len(self.customers)
 
-    def slice(self, start: int, stop: int) -> "History":
+    def slice(self, start: int, stop: int) -> History:
         """The customers at positions `start` up to, not including, `stop`."""
         return self.take(np.arange(start, min(stop, len(self))))
 
-    def take(self, rows: np.ndarray) -> "History":
+    def take(self, rows: np.ndarray) -> History:
         """The customers at the ascending positions `rows`."""
         lengths = np.diff(self.offsets)[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
