@@ -1,23 +1,36 @@
 """Dagster's SQLite event log with connections that stay open.
 
 Dagster 1.13 opens and closes a database for each of the three writes of an asset event, and each close checkpoints and
-syncs the log: 30 to 90 ms an event, against 3 to 5 ms here, and a daily backfill is made of thousands of events. What
-is stored, and where, is unchanged, so an instance can be moved to the stock class by editing its `dagster.yaml`.
+syncs the log: 30 to 90 ms an event, against 3 to 5 ms here, and a daily backfill is made of thousands of events. It
+also reads the 89 files of its migrations twice for the database of each new run, and once for each that is opened
+again: 0.12 and 0.04 s, against 0.05 and 0.005 s here. What is stored, and where, is unchanged, so an instance can be
+moved to the stock class by editing its `dagster.yaml`.
 """
 
+import functools
+import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Self
 
 import sqlalchemy as db
-from dagster._core.storage.event_log import SqliteEventLogStorage
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from dagster._core.storage.event_log import SqlEventLogStorageMetadata, SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
+from dagster._core.storage.sql import get_alembic_config, safe_commit
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import QueuePool
 
 _OPEN_DATABASES = 16
+
+
+@functools.cache
+def _migrations() -> ScriptDirectory:
+    return ScriptDirectory.from_config(get_alembic_config(sqlite_event_log.__file__))
 
 
 class KeptOpenEventLogStorage(SqliteEventLogStorage):
@@ -56,8 +69,28 @@ class KeptOpenEventLogStorage(SqliteEventLogStorage):
         engines.move_to_end(shard)
         return engines[shard]
 
+    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
+        if for_index_shard or not _is_ready(engine):
+            # What is old, half made or being made by another process, Dagster knows how to handle.
+            super()._initdb(engine, for_index_shard)
+
     def dispose(self) -> None:
         """Close the databases."""
         for engine in self.__dict__.pop("_engines", {}).values():
             engine.dispose()
         super().dispose()
+
+
+def _is_ready(engine: Engine) -> bool:
+    """Whether a run's database has the newest tables, once those of an empty one are made."""
+    try:
+        with engine.connect() as connection:
+            context = MigrationContext.configure(connection)
+            if context.get_current_revision() is None and not db.inspect(connection).get_table_names():
+                SqlEventLogStorageMetadata.create_all(connection)
+                connection.execute(db.text("PRAGMA journal_mode=WAL;"))
+                context.stamp(_migrations(), "head")
+                safe_commit(connection)
+            return context.get_current_revision() == _migrations().get_current_head()
+    except (db.exc.DatabaseError, sqlite3.DatabaseError):
+        return False

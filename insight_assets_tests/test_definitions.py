@@ -17,7 +17,10 @@ from insight_assets.metadata import PEOPLE
 from insight_assets.purposes import CONSENTED_PURPOSES, PURPOSES
 
 PACKAGE = Path(__file__).parents[1] / "insight_assets"
-HEAVY = {"torch", "pytorch_lightning", "lightning", "sklearn", "pandera", "great_expectations", "altair", "pandas", "skops"}
+HEAVY = {
+    "torch", "scipy", "pytorch_lightning", "lightning", "sklearn", "pandera", "great_expectations", "altair", "pandas",
+    "skops", "splink", "duckdb", "sqlglot",
+}
 MAY_IMPORT_DAGSTER = {
     "assets.py", "checks.py", "sensors.py", "definitions.py", "resources.py", "io_managers.py", "partitions.py",
     "metadata.py", "picture.py", "automation.py", "building.py", "diagnosis.py", "event_log.py",

@@ -1,5 +1,6 @@
 """Table contracts: from a strictly read file to columns, row rules, key and partition."""
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
@@ -174,6 +175,8 @@ def _scalar(document: Document, at: Place, value: object, dtype: pl.DataType) ->
     return scalar
 
 
+# Contracts say `minimum: 0` hundreds of times.
+@functools.lru_cache(maxsize=10_000, typed=True)
 def _as_type(value: object, dtype: pl.DataType) -> Scalar | None:
     """Return the value without loss in that type, or None or an error where there is none."""
     if isinstance(value, str):

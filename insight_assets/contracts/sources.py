@@ -27,6 +27,7 @@ from insight_assets.contracts.documents import (
     custom_properties,
     read_model,
     sql_expression,
+    sql_expressions,
 )
 from insight_assets.contracts.paths import shape_of
 from insight_assets.contracts.types import (
@@ -566,13 +567,19 @@ def _carry_down(document: Document, at: Place, reading: Mapping[str, Any], names
 
 
 def _check_paths(document: Document, delivered: tuple[DeliveredColumn, ...]) -> None:
-    paths: dict[str, dict[str, None] | None] = {}
-    for i, column in enumerate(delivered):
-        paths[column.path] = {field.path: None for field in column.items} if column.items else None
-        try:
-            shape_of(paths)
-        except ValueError as error:
-            document.refuse(("schema", 0, "properties", i), str(error))
+    try:
+        shape_of(_paths(delivered))
+    except ValueError:
+        # Which column does not go with those before it.
+        for i in range(len(delivered)):
+            try:
+                shape_of(_paths(delivered[: i + 1]))
+            except ValueError as error:
+                document.refuse(("schema", 0, "properties", i), str(error))
+
+
+def _paths(delivered: tuple[DeliveredColumn, ...]) -> dict[str, dict[str, None] | None]:
+    return {column.path: {field.path: None for field in column.items} if column.items else None for column in delivered}
 
 
 def _mapping(
@@ -614,6 +621,7 @@ def _mapping(
     wanted |= OF_THE_ORDER if table.name == "order_lines" else {}
     mappable = [name for name in wanted if name not in ENGINE_FILLED]
     expressions: dict[str, str] = {}
+    written: dict[Place, object] = {}
     for i, item in enumerate(table.properties or ()):
         place = (*at, "properties", i)
         _check_subset(document, place, item, "a mapped column", MAPPED_KEYS)
@@ -625,22 +633,21 @@ def _mapping(
             )
         if item.transformLogic is None:
             document.refuse(place, f"column {name!r} has no transformLogic")
-        place = (*place, "transformLogic")
-        _, dtype = sql_expression(document, place, item.transformLogic, probe)
+        written[(*place, "transformLogic")] = expressions[name] = item.transformLogic
+    parsed = sql_expressions(document, written, probe)
+    for name, place, (_, dtype) in zip(expressions, written, parsed, strict=True):
         if dtype != wanted[name] and not castable(dtype, wanted[name]):
             message = f"{name} becomes {dtype}, which is no {wanted[name]}: TRY_CAST it"
             document.refuse(place, message)
-        expressions[name] = item.transformLogic
     _demand_required(document, at, canonical, expressions)
     return TableMapping(table.name, where, rows, expressions, unless_told)
 
 
 def _probe(names: Sequence[str]) -> pl.DataFrame:
-    return pl.DataFrame(
-        dict.fromkeys(names, NASTY_TEXT) | dict.fromkeys(POSITION, range(len(NASTY_TEXT))),
-        schema=dict.fromkeys(names, pl.String()) | POSITION,
-        strict=False,
-    )
+    text, place = pl.Series(NASTY_TEXT, dtype=pl.String), pl.Series(range(len(NASTY_TEXT)))
+    columns = {name: text.alias(name) for name in names}
+    columns |= {name: place.cast(dtype).alias(name) for name, dtype in POSITION.items()}
+    return pl.DataFrame(list(columns.values()))
 
 
 def _demand_required(document: Document, at: Place, canonical: Contract, expressions: Mapping[str, str]) -> None:

@@ -4,14 +4,19 @@ Holds the step from order lines to a sparse matrix of baskets and products. Coun
 `counting`, judging it in `significance`.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from scipy import sparse
 
 from insight_assets.features.vocabulary import by_persons
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ def baskets_of(rows: pl.DataFrame) -> Baskets:
     Returns:
         The baskets, sorted by customer, source and order.
     """
+    from scipy import sparse
+
     products = rows["product_id"].unique().sort()
     orders = rows.select("customer_key", "source", "order_id").unique().sort("customer_key", "source", "order_id")
     placed = (

@@ -4,10 +4,15 @@ Exact counts of every frequent set up to three products: pairs by one sparse pro
 bitsets. What a count means is said in `significance`.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 MOST_PRODUCTS = 4000
 """Products, the most frequent ones, among which sets are counted: 64 MB for the counts of all their pairs."""
@@ -62,6 +67,8 @@ def frequent_sets(
     Raises:
         ValueError: if `min_baskets` is below 1.
     """
+    from scipy import sparse
+
     if min_baskets < 1:
         message = f"min_baskets must be at least 1, not {min_baskets}"
         raise ValueError(message)

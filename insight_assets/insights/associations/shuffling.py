@@ -1,7 +1,13 @@
 """Baskets as chance would fill them, to see what the search for associations finds where there is none."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy import sparse
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 
 def same_products(contents: sparse.csr_matrix, generator: np.random.Generator) -> sparse.csr_matrix:
@@ -54,6 +60,8 @@ def same_sizes(contents: sparse.csr_matrix, generator: np.random.Generator, *, r
 
 
 def _filled(rows: np.ndarray, columns: np.ndarray, *, shape: tuple[int, int]) -> sparse.csr_matrix:
+    from scipy import sparse
+
     matrix = sparse.csr_matrix(
         (np.ones(len(rows), dtype=np.int32), (np.asarray(rows, dtype=np.int64), columns)), shape=shape
     )

@@ -13,7 +13,6 @@ Source: Fader, Hardie and Lee (2005), "Counting Your Customers" the Easy Way, Ma
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betaln, digamma, expit, gammaln, hyp2f1
 
 from insight_assets.insights.lifetime_value.posterior_mode import (
     LogLikelihood,
@@ -72,6 +71,8 @@ class BgNbdFit:
 
 def log_likelihood(model: BgNbd, histories: PurchaseHistories) -> np.ndarray:
     """Return the log-likelihood of each customer, shape (n,)."""
+    from scipy.special import betaln, gammaln
+
     x, last, age = histories.repeats, histories.last, histories.age
     stays = -(model.r + x) * np.log(model.alpha + age)
     return (
@@ -90,6 +91,8 @@ def probability_alive(model: BgNbd, histories: PurchaseHistories) -> np.ndarray:
     It is 1 for customers without a repeat purchase: the model lets nobody leave before the first
     repeat purchase.
     """
+    from scipy.special import expit
+
     x, last, age = histories.repeats, histories.last, histories.age
     log_odds_left = _log_left(model, x, last) + (model.r + x) * np.log(model.alpha + age)
     return expit(-log_odds_left)
@@ -220,11 +223,15 @@ def _expected_while_alive(model: BgNbd, x: np.ndarray, survived: np.ndarray) -> 
 
 
 def _euler_form(model: BgNbd, a: float, x: np.ndarray, survived: np.ndarray) -> np.ndarray:
+    from scipy.special import hyp2f1
+
     series = hyp2f1(a + model.b - 1 - model.r, a - 1, a + model.b + x - 1, 1 - survived)
     return (a + model.b + x - 1) / (a - 1) * (1 - survived ** (a - 1) * series)
 
 
 def _weighted_log_likelihood(states: np.ndarray, counts: np.ndarray) -> LogLikelihood:
+    from scipy.special import betaln, digamma, gammaln
+
     # Gamma functions depend on x alone, which takes few values: evaluating them once a value, and
     # the logarithms once a state, keeps a fit of a million customers in seconds.
     x, last, age = states.T

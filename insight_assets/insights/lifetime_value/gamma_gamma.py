@@ -10,7 +10,6 @@ Source: Fader and Hardie (2013), The Gamma-Gamma Model of Monetary Value, equati
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import digamma, gammaln
 
 from insight_assets.insights.lifetime_value.posterior_mode import (
     LogLikelihood,
@@ -75,6 +74,8 @@ def log_likelihood(model: GammaGamma, purchases: np.ndarray, mean_value: np.ndar
         purchases: number of purchases behind each mean, at least 1, shape (n,).
         mean_value: mean value of them, above 0, shape (n,).
     """
+    from scipy.special import gammaln
+
     shape = model.p * purchases
     return (
         gammaln(shape + model.q)
@@ -167,6 +168,8 @@ def fit_gamma_gamma(
 
 
 def _log_likelihood_with_gradient(purchases: np.ndarray, mean_value: np.ndarray) -> LogLikelihood:
+    from scipy.special import digamma
+
     log_value = np.log(mean_value)
     log_total = log_value + np.log(purchases)
     total = purchases * mean_value

@@ -14,7 +14,6 @@ gradient comes with it, and whole columns of customers are done at once.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import digamma, expit, gammaln
 
 from insight_assets.insights.lifetime_value.posterior_mode import LogLikelihood, NormalPrior, find_posterior_mode
 from insight_assets.insights.lifetime_value.purchase_histories import PurchaseHistories, distinct_states
@@ -70,6 +69,8 @@ class ParetoNbdFit:
 
 def log_likelihood(model: ParetoNbd, histories: PurchaseHistories) -> np.ndarray:
     """Return the log-likelihood of each customer, shape (n,)."""
+    from scipy.special import gammaln
+
     x = histories.repeats
     stays = _log_stays(model, x, histories.age)
     return (
@@ -83,6 +84,8 @@ def log_likelihood(model: ParetoNbd, histories: PurchaseHistories) -> np.ndarray
 
 def probability_alive(model: ParetoNbd, histories: PurchaseHistories) -> np.ndarray:
     """Return the probability that each customer has not left by its age, shape (n,)."""
+    from scipy.special import expit
+
     return expit(_log_stays(model, histories.repeats, histories.age) - _log_left(model, histories))
 
 
@@ -206,6 +209,8 @@ def _weighted_log_likelihood(states: np.ndarray, counts: np.ndarray) -> LogLikel
     pieces = list(zip(_pieces(states), weights, strict=False))
 
     def evaluate(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        from scipy.special import digamma, gammaln
+
         if np.abs(theta).max() > 40:
             return -np.inf, np.zeros(4)
         model = ParetoNbd.from_unbounded(theta)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 LogLikelihood = Callable[[np.ndarray], tuple[float, np.ndarray]]
@@ -108,6 +107,8 @@ def draw_parameters(
 def _best_of(
     objective: Callable[[np.ndarray], tuple[float, np.ndarray]], starts: np.ndarray
 ) -> np.ndarray:
+    from scipy.optimize import minimize
+
     best: tuple[float, np.ndarray] | None = None
     for start in np.atleast_2d(starts):
         found = minimize(

@@ -1,14 +1,19 @@
 """Likeness of products by what they are: the way into lists for products that nobody has bought yet."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from insight_assets.insights.recommendation.attributes import UNKNOWN, Attributes
 from insight_assets.insights.recommendation.interactions import History
 from insight_assets.insights.recommendation.ranking import Ground
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 KIND_WEIGHTS = (1.0, 1.0, 0.5)
 """How much a shared category, brand and price band count, before rarity."""
@@ -44,6 +49,8 @@ class Content:
 
     @cached_property
     def _vectors(self) -> sparse.csr_matrix:
+        from scipy import sparse
+
         blocks = []
         for codes, share in zip(self.attributes.kinds, self._shares, strict=True):
             known = np.flatnonzero(codes != UNKNOWN)

@@ -3,14 +3,19 @@
 Needs the contacts of other customers at the time of ranking and keeps none in a model.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from insight_assets.insights.recommendation.interactions import History
 from insight_assets.insights.recommendation.neighbours import strongest
 from insight_assets.insights.recommendation.ranking import Ground
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 NEIGHBOURS = 100
 """Customers that speak for a product at most."""
@@ -79,6 +84,8 @@ class CustomersAlike:
 
     def _alike(self, history: History, recent: np.ndarray) -> sparse.csr_matrix:
         """Weights of the neighbours of each customer, summing to 1: customers x community, sparse."""
+        from scipy import sparse
+
         known, columns = self.community, self.community.contacts.T.tocsr()
         mine = history.matrix(recent.astype(np.float32), self.products)
         norms = np.sqrt(np.asarray(mine.multiply(mine).sum(axis=1), dtype=np.float64)).ravel()

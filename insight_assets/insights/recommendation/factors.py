@@ -6,14 +6,19 @@ recommendation benchmarks", RecSys 2022). A model keeps products' factors alone:
 customer's history in one step of the same solver.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from insight_assets.insights.recommendation.interactions import History
 from insight_assets.insights.recommendation.ranking import Ground
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 FACTORS = 32
 """Length of a product's factors where a shop does not say otherwise."""

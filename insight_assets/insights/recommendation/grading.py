@@ -4,13 +4,15 @@ Full ranking over the catalogue, no sampled negatives. Metrics per customer and 
 the referee makes of them; which methods exist and how they are fitted is said in `methods`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from scipy import sparse
 
 from insight_assets.insights.recommendation.interactions import Catalogue, History
 from insight_assets.insights.recommendation.listing import (
@@ -23,6 +25,9 @@ from insight_assets.insights.recommendation.listing import (
 )
 from insight_assets.insights.recommendation.ranking import NOBODY, Lists, Policy, Scorer, rank_each
 from insight_assets.ml.referee import SCORECARD_SCHEMA, Method, grade_methods
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 TASK = "recommendation"
 DIGITS = 6
@@ -47,7 +52,7 @@ class Truth:
         """Number of customers."""
         return len(self.rows)
 
-    def head(self, limit: int) -> "Truth":
+    def head(self, limit: int) -> Truth:
         """The first `limit` customers."""
         return Truth(self.rows[:limit], self.bought[:limit], self.sizes[:limit])
 
@@ -66,6 +71,8 @@ def truth_of(bought: pl.DataFrame, history: History, catalogue: Catalogue) -> Tr
     Returns:
         Purchases of the customers that have a history, in the order of the history.
     """
+    from scipy import sparse
+
     rows = pl.DataFrame(
         {"customer_key": history.customers, "row": np.arange(len(history))},
         schema={"customer_key": pl.Int64, "row": pl.Int64},

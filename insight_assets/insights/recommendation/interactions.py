@@ -4,15 +4,20 @@ Holds the step from the ledger and the events to one row per customer and produc
 to the jagged arrays that the methods read. Choosing, fitting and grading methods is not done here.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from scipy import sparse
 
 from insight_assets.features.vocabulary import by_persons
 from insight_assets.insights.recommendation.attributes import Attributes, attributes_of
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 BOUGHT_WEIGHT = 1.0
 ADDED_WEIGHT = 0.3
@@ -105,11 +110,11 @@ class History:
         """Number of customers."""
         return len(self.customers)
 
-    def slice(self, start: int, stop: int) -> "History":
+    def slice(self, start: int, stop: int) -> History:
         """The customers at positions `start` up to, not including, `stop`."""
         return self.take(np.arange(start, min(stop, len(self))))
 
-    def take(self, rows: np.ndarray) -> "History":
+    def take(self, rows: np.ndarray) -> History:
         """The customers at the ascending positions `rows`."""
         lengths = np.diff(self.offsets)[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -130,6 +135,8 @@ class History:
 
     def matrix(self, values: np.ndarray, items: int) -> sparse.csr_matrix:
         """A customers x items matrix that holds `values`, one for every contact."""
+        from scipy import sparse
+
         return sparse.csr_matrix(
             (values, self.items, self.offsets), shape=(len(self), items), copy=False
         )

@@ -6,14 +6,16 @@ blend of them. Their settings are chosen here too, on the newest horizon that is
 as-of day. Judging the fitted methods against what customers then bought belongs to `grading`.
 """
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from scipy import sparse
 
 from insight_assets.insights.associations.baskets import Baskets, baskets_of
 from insight_assets.insights.recommendation.blend import Blend, place_worth
@@ -41,6 +43,9 @@ from insight_assets.insights.recommendation.ranking import (
 )
 from insight_assets.insights.recommendation.segments import segment_popularity
 from insight_assets.ml.referee import Method
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 METHODS = (
     Method("popularity_recent", kind="rule", complexity=0),
@@ -384,6 +389,8 @@ class _Weights:
             .join(rows, on="customer_key", how="inner")
             .join(self.catalogue.positions(), on="product_id", how="inner")
         )
+        from scipy import sparse
+
         return sparse.csr_matrix(
             (np.ones(lately.height), (lately["row"].to_numpy(), lately["item"].to_numpy())),
             shape=(len(self.history), len(self.catalogue)),

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from insight_assets.insights.recommendation.attributes import Attributes
 from insight_assets.insights.recommendation.blend import Blend
@@ -67,6 +66,7 @@ def load(directory: Path) -> Fitted:
     Returns:
         The fitted methods.
     """
+
     config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
     recent, buyers, last_day = (_read(directory / f"{name}.npy") for name in _CATALOGUE)
     attributes = Attributes(
@@ -137,6 +137,8 @@ def _scorer(described: dict[str, Any], directory: Path, name: str, catalogue: Ca
         return SegmentPopularity(catalogue.attributes, *(_read(directory / f"{name}.{part}.npy") for part in _SEGMENTS))
     matrix = None
     if described["neighbours"]:
+        from scipy import sparse
+
         parts = tuple(_read(directory / f"{name}.{part}.npy") for part in _MATRIX)
         matrix = sparse.csr_matrix(parts, shape=(len(catalogue), len(catalogue)))
     return Ranker(

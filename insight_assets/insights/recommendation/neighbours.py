@@ -4,8 +4,14 @@ Both read a customers x items matrix and give a sparse items x items matrix `B` 
 customer's scores are `x @ B`. Weighting a history and ranking the scores is done elsewhere.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy import sparse
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 DECIMALS = 6
 """Decimals that weights keep: finer than any difference that matters."""
@@ -123,6 +129,8 @@ def ease_with_tail(
     Returns:
         `B`, float32, items x items, sorted indices.
     """
+    from scipy import sparse
+
     items = contacts.shape[1]
     core = ease(contacts[:, dense_items].tocsr(), ridge=ridge, keep=keep)
     if neighbours is None:
@@ -156,6 +164,8 @@ def _median_strongest(matrix: sparse.csr_matrix) -> float:
 
 def strongest(rows: np.ndarray, *, keep: int) -> sparse.csr_matrix:
     """Keep the `keep` entries of largest magnitude in each row, and those level with the last."""
+    from scipy import sparse
+
     rows = np.round(rows, DECIMALS).astype(np.float32)
     if keep < rows.shape[1]:
         size = np.abs(rows)
@@ -164,6 +174,8 @@ def strongest(rows: np.ndarray, *, keep: int) -> sparse.csr_matrix:
 
 
 def _stack(parts: list[sparse.csr_matrix], *, items: int) -> sparse.csr_matrix:
+    from scipy import sparse
+
     if not parts:
         return sparse.csr_matrix((items, items), dtype=np.float32)
     whole = sparse.vstack(parts, format="csr").astype(np.float32)

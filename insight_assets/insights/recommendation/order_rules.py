@@ -1,12 +1,18 @@
 """Association rules as a recommender: what stands in one order with the customer's products beyond chance."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import polars as pl
-from scipy import sparse
 
 from insight_assets.insights.associations.baskets import Baskets
 from insight_assets.insights.associations.rules import FALSE_DISCOVERIES, FEWEST_BASKETS, pair_rules
 from insight_assets.insights.recommendation.interactions import Catalogue
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 ORDER_DAYS = 365
 """Days of orders that rules are learned from: a year holds every season once."""
@@ -30,6 +36,8 @@ def rule_weights(baskets: Baskets, catalogue: Catalogue) -> sparse.csr_matrix:
     Returns:
         Float32, products x products, row leads to column; sorted indices.
     """
+    from scipy import sparse
+
     rules = pair_rules(baskets, min_baskets=FEWEST_BASKETS).filter(pl.col("q_value") <= FALSE_DISCOVERIES)
     place = {product: position for position, product in enumerate(catalogue.products)}
     position = np.array([place.get(product, -1) for product in baskets.products], dtype=np.int64)

@@ -4,15 +4,19 @@ Holds the scoring rule that the methods share, the deterministic top of a list, 
 the product in the customer's own history that spoke most for a recommendation.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from scipy import sparse
 
 from insight_assets.insights.recommendation.interactions import History
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 BATCH_CELLS = 8_000_000
 """Customers x items scored at once: 32 MB of scores and 64 MB of sort keys."""

@@ -4,14 +4,19 @@ The segment of a customer follows from the customer's own contacts up to the day
 and the category one had most to do with.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from insight_assets.insights.recommendation.attributes import UNKNOWN, Attributes
 from insight_assets.insights.recommendation.interactions import FIRST_DAY, Catalogue, History
 from insight_assets.insights.recommendation.ranking import NOBODY, Evidence, Ground, Lists, Policy
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 SMALLEST_SEGMENT = 10
 """Customers below which a segment is no segment: its stage alone counts, then everybody."""
@@ -89,6 +94,8 @@ def stages_of(history: History) -> np.ndarray:
 
 def favourites(history: History, attributes: Attributes) -> np.ndarray:
     """Category that each customer had most to do with, the first of equal ones; `UNKNOWN` where none is told."""
+    from scipy import sparse
+
     if not attributes.categories:
         return np.full(len(history), UNKNOWN, dtype=np.int64)
     codes = attributes.category[history.items]

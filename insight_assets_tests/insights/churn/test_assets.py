@@ -1,7 +1,5 @@
 """The churn assets, run by Dagster over two as-of days one horizon apart."""
 
-import subprocess
-import sys
 from datetime import date, timedelta
 
 import dagster as dg
@@ -256,15 +254,3 @@ def test_an_origin_without_labels_gets_an_empty_scorecard_and_a_warning(built):
     assert lake.frames["churn_scorecard", AS_OF.isoformat()].is_empty()
     failed = [c.check_name for c in result.get_asset_check_evaluations() if not c.passed]
     assert failed == [assets.LABELS_CHECK]
-
-
-def test_definitions_import_nothing_heavy():
-    heavy = ("torch", "pytorch_lightning", "sklearn", "altair", "pandera")
-    code = (
-        "import sys, insight_assets.insights.churn.assets; "
-        f"print([name for name in {heavy!r} if name in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True
-    )
-    assert done.stdout.strip() == "[]"
