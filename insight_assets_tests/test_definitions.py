@@ -23,7 +23,7 @@ HEAVY = {
 }
 MAY_IMPORT_DAGSTER = {
     "assets.py", "checks.py", "sensors.py", "definitions.py", "resources.py", "io_managers.py", "partitions.py",
-    "metadata.py", "picture.py", "automation.py", "building.py", "diagnosis.py", "event_log.py",
+    "metadata.py", "picture.py", "automation.py", "building.py", "killed_runs.py", "diagnosis.py", "event_log.py",
 }
 
 

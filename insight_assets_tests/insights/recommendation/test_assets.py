@@ -90,11 +90,15 @@ def features_of(lines: pl.DataFrame, as_of) -> pl.DataFrame:
     keys = pl.concat([known, pl.DataFrame({"customer_key": [PASSER_BY]})])
     of = contract("customer_features")
     values = {
-        column.name: pl.lit(0 if column.required else None).cast(column.dtype)
+        column.name: pl.lit(_nothing(column.dtype) if column.required else None).cast(column.dtype)
         for column in of.columns
         if column.name not in {"customer_key", "as_of"}
     }
     return keys.with_columns(as_of=pl.lit(as_of), **values)
+
+
+def _nothing(dtype: pl.DataType) -> object:
+    return pl.Series([], dtype=dtype.inner) if isinstance(dtype, pl.List) else 0
 
 
 class Shop:
