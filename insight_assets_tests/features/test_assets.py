@@ -191,17 +191,14 @@ def test_states_and_features_hold_the_same_in_whatever_order_they_are_built(tmp_
     with dg.DagsterInstance.ephemeral() as instance:
         other = make_home(tmp_path / "other", instance, small_shop())
         assert other.build(*DAILY, first=0, last=2).success
+        alone = other.build("customer_features", first=2)
+        assert told(alone, "customer_features", "past_from") == "days"
+        assert other.hashes("customer_features")[key(2)] == home.hashes("customer_features")[key(2)]
         backwards = [other.build(*SNAPSHOTS, first=ahead) for ahead in (2, 0, 1)]
         assert [told(each, "customer_state", "rolled_on_from") for each in backwards] == ["nothing", "nothing", key(0)]
         for name in SNAPSHOTS:
             assert other.hashes(name) == home.hashes(name)
             assert broken_rules(name, home.rows(name)) == []
-    with dg.DagsterInstance.ephemeral() as instance:
-        stateless = make_home(tmp_path / "stateless", instance, small_shop())
-        assert stateless.build(*DAILY, first=0, last=2).success
-        alone = stateless.build("customer_features", first=2)
-        assert told(alone, "customer_features", "past_from") == "days"
-        assert stateless.hashes("customer_features")[key(2)] == home.hashes("customer_features")[key(2)]
 
 
 def test_a_state_of_days_that_changed_since_is_not_rolled_on(home: Home) -> None:

@@ -47,7 +47,7 @@ def people(rows: pl.LazyFrame, customer: int | None) -> pl.LazyFrame:
     return as_people(rows, table("identities", known))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     shop=shops(on=CUTS, rows=50),
     stops=st.sets(st.sampled_from(CUTS), max_size=4),
@@ -69,7 +69,7 @@ def test_any_split_gives_the_same_state_and_the_same_features(shop: Shop, stops:
         assert content("customer_features", built) == from_days
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(shop=shops(on=(0, 1, 2), rows=60), back=st.sets(st.integers(0, 60), max_size=20))
 def test_orders_given_back_whole_leave_the_state_as_they_leave_the_days(shop: Shop, back: set[int]) -> None:
     sales = {row["order_id"]: row for row in shop.orders if row["kind"] == "sale" and row["actor_key"] is not None}
