@@ -2,7 +2,8 @@
 
 One unpartitioned check for each table, since checks by partition do not go with runs over many days: a result names
 the days it judged. Each day is judged in figures; Great Expectations judges and documents the newest day and the worst
-days with findings. A finding does not stop anything unless `INSIGHT_DRIFT_BLOCKS` says so.
+days with findings. A day of which nothing is expected yet and that keeps its contract has nothing to document: loading
+Great Expectations for it would cost more than building it. A finding does not stop anything unless `INSIGHT_DRIFT_BLOCKS` says so.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from insight_assets.metadata import RANGE_END, RANGE_START, markdown_table
 from insight_assets.monitoring.assets import measure
 from insight_assets.monitoring.drift import FEWEST_DAYS, LOOKBACK_DAYS, DayVerdict, judge_days
 from insight_assets.monitoring.partition_profiles import DAY, PROFILED, QUARANTINE
-from insight_assets.monitoring.suites import hold_profile
+from insight_assets.monitoring.suites import has_something_to_tell, hold_profile
 from insight_assets.resources import DataDocsFolder, LakeFolder
 from insight_assets.settings import settings
 
@@ -120,6 +121,7 @@ def check_table(
     broken = sorted({one.name for report in pages.values() for one in report.outcomes if not one.success})
     drifted = [verdict for verdict in verdicts if verdict.findings]
     against_contract = [figure for figure in broken if figure.startswith("broken")]
+    documented = {"data_docs": dg.MetadataValue.path(str(Path(docs.root) / f"{name}.html"))} if name in pages else {}
     worst = against_contract or any(verdict.severity == "ERROR" for verdict in drifted)
     return dg.AssetCheckResult(
         check_name=AS_LEARNED,
@@ -131,7 +133,7 @@ def check_table(
             "judged_by_great_expectations": len(pages),
             **_not_learned(verdicts),
             **_findings(name, drifted, against_contract),
-            "data_docs": dg.MetadataValue.path(str(Path(docs.root) / f"{name}.html")),
+            **documented,
         },
     )
 
@@ -142,15 +144,18 @@ def write_pages(
     """Hold the newest day and the worst days against their suites, and write a page of each.
 
     Returns:
-        Page name to report; `<table>` is the newest day's, `<table>-<day>` that of a day with findings.
+        Page name to report; `<table>` is the newest day's, unless there is nothing to tell of it, `<table>-<day>` that
+        of a day with findings.
     """
     if not verdicts:
         return {}
     worst = sorted((v for v in verdicts if v.findings), key=lambda v: (-v.findings[0].distance, v.day))[:PAGES_A_RUN]
     pages = {f"{name}-{verdict.day}": hold_profile(verdict, profiles) for verdict in worst}
     newest = verdicts[-1]
-    pages[name] = pages.get(f"{name}-{newest.day}") or hold_profile(newest, profiles)
-    render_data_docs(pages, Path(docs.root))
+    if has_something_to_tell(newest, profiles):
+        pages[name] = pages.get(f"{name}-{newest.day}") or hold_profile(newest, profiles)
+    if pages:
+        render_data_docs(pages, Path(docs.root))
     return pages
 
 

@@ -41,6 +41,18 @@ def hold_profile(verdict: DayVerdict, profiles: pl.DataFrame) -> ExpectationRepo
     return ExpectationReport(of.name, of.version, int(figures.get(ROWS, 0)), outcomes_of(result), result)
 
 
+def has_something_to_tell(verdict: DayVerdict, profiles: pl.DataFrame) -> bool:
+    """Whether something was learned to expect of a day, or the day is against its contract.
+
+    Args:
+        verdict: the bands expected of that day.
+        profiles: rows of `partition_profiles`, that day's among them.
+    """
+    if verdict.learned or contract(verdict.table).rows != (None, None):
+        return True
+    return any(value != 0 for figure, value in _figures(verdict, profiles).items() if figure.metric == "broken")
+
+
 def suite_of_day(verdict: DayVerdict, figures: Mapping[Figure, float]) -> "gx.ExpectationSuite":
     """Give the suite of one table and day.
 

@@ -4,6 +4,7 @@ A process of its own runs `write_for_ever`; whoever killed it asks `find`. Nothi
 imported, so that processes can be forked from one that has imported it.
 """
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,6 +50,12 @@ def _write_table(folder: Path, version: str) -> None:
     list(Lake(folder).write(of, DAYS, DailyFrames(lambda day: _products(day, version))))
 
 
+@functools.cache
+def _hash_of(day: date, version: str) -> str:
+    of = contract("products")
+    return hash_frame(of.conform(_products(day, version)).collect(), of)
+
+
 def _find_table(folder: Path) -> str | None:
     of, lake = contract("products"), Lake(folder)
     held = {day: lake.scan(of, [day]).collect() for day in DAYS}
@@ -56,7 +63,7 @@ def _find_table(folder: Path) -> str | None:
         return None
     told = {day: hash_frame(frame, of) for day, frame in held.items()}
     for version in VERSIONS:
-        if told == {day: hash_frame(of.conform(_products(day, version)).collect(), of) for day in DAYS}:
+        if told == {day: _hash_of(day, version) for day in DAYS}:
             return version
     message = f"partitions of {[frame.height for frame in held.values()]} rows are no version"
     raise AssertionError(message)

@@ -13,9 +13,9 @@ from insight_assets.building import open_instance
 from insight_assets.metadata import partition_states
 from insight_assets.settings import Settings
 
-# 150 customers over 75 days with a horizon of 30: the last day has models, and one origin before it has closed.
-CUSTOMERS, DAYS = 150, 75
-FIRST_DAY, LAST_DAY = "2025-01-01", "2025-03-16"
+# 150 customers over 45 days with a horizon of 15: the last day has models, and one origin before it has closed.
+CUSTOMERS, DAYS, HORIZON_DAYS = 150, 45, 15
+FIRST_DAY, LAST_DAY = "2025-01-01", "2025-02-14"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,11 @@ class Home:
 
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("INSIGHT_", "DAGSTER_"))}
-        return kept | {"INSIGHT_HOME": str(self.path), "INSIGHT_MAX_EPOCHS": "2", "INSIGHT_SETTLE_SECONDS": "0"} | self.settings
+        ours = {
+            "INSIGHT_HOME": str(self.path), "INSIGHT_HORIZON_DAYS": str(HORIZON_DAYS), "INSIGHT_MAX_EPOCHS": "2",
+            "INSIGHT_SETTLE_SECONDS": "0",
+        }
+        return kept | ours | self.settings
 
     def build(self, *arguments: str, expect: int | None = 0) -> dict:
         return json.loads(self.run("build", "--json", *arguments, expect=expect).stdout)

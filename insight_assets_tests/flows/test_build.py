@@ -165,13 +165,13 @@ def test_late_rows_rebuild_their_day_and_what_depends_on_it(copy):
 def test_what_happens_after_a_day_changes_nothing_as_of_it(copy):
     landing = copy.path / "landing" / "segment"
     rows = gzip.decompress((landing / f"segment-{LAST_DAY}.ndjson.gz").read_bytes()).decode()
-    day_after = rows.replace("2025-03-16T", "2025-03-17T").replace("2025-03-15T", "2025-03-16T")
+    day_after = rows.replace("2025-02-14T", "2025-02-15T").replace("2025-02-13T", "2025-02-14T")
     day_after = day_after.replace('"messageId":"', '"messageId":"after-')
     (landing / "after.ndjson").write_text(day_after, encoding="utf-8")
     before, made = copy.hashes(*SNAPSHOTS), copy.made_at(*SNAPSHOTS)
     report = copy.build("--as-of", LAST_DAY)
     assert report["failures"] == []
-    assert report["last"] == "2025-03-17"
+    assert report["last"] == "2025-02-15"
     assert copy.hashes(*SNAPSHOTS) == before
     assert copy.made_at(*SNAPSHOTS) == made
 

@@ -3,6 +3,7 @@
 import os
 import re
 from datetime import date, timedelta
+from pathlib import Path
 from unittest import mock
 
 import dagster as dg
@@ -146,6 +147,27 @@ def test_a_run_of_many_days_writes_few_pages(built, shop, tmp_path) -> None:
     docs = DataDocsFolder(root=str(tmp_path))
     pages = checks.write_pages("order_lines", [verdict] * 50, profiles, docs)
     assert len(pages) <= checks.PAGES_A_RUN + 1
+
+
+def test_a_young_day_has_a_page_only_where_it_is_against_its_contract(shop, tmp_path) -> None:
+    day = shop.days[FEWEST_DAYS - 1]
+    docs = DataDocsFolder(root=str(tmp_path / "data_docs"))
+
+    def check(tables: faults.Tables) -> dg.AssetCheckResult:
+        profiles = faults.profile(tables, [day])
+        return checks.check_table("order_lines", checks.judge_days(profiles, "order_lines", [day]), profiles, docs)
+
+    good = {name: rows.filter(pl.col("event_day") == day) for name, rows in shop.tables.items()}
+    clean = check(good)
+    assert clean.passed
+    assert clean.metadata["judged_by_great_expectations"].value == 0
+    assert "data_docs" not in clean.metadata
+    assert not (tmp_path / "data_docs").exists()
+    spoilt = check({**good, "order_lines": good["order_lines"].with_columns(net=pl.col("net") + 1)})
+    assert not spoilt.passed
+    assert spoilt.severity == dg.AssetCheckSeverity.ERROR
+    assert "net_adds_up" in spoilt.metadata["against_the_contract"].value
+    assert Path(spoilt.metadata["data_docs"].value).exists()
 
 
 def test_a_check_run_alone_judges_the_newest_profiled_day(built, days) -> None:
