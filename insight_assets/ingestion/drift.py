@@ -6,6 +6,7 @@ further.
 
 import json
 import re
+from collections.abc import Collection
 
 import polars as pl
 
@@ -15,6 +16,25 @@ _SAMPLED_ROWS = 200
 _NUMBER = re.compile(r"-?\d+([.,]\d+)?")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?")
 _NAME = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w .-]{0,63}")
+
+
+def sample_rows(rows: pl.DataFrame, *, besides: Collection[pl.DataFrame] = ()) -> pl.DataFrame:
+    """Give the rows that `unknown_columns` looks at.
+
+    Args:
+        rows: rows as `read_rows` gives them, or the next of them.
+        besides: what was given of the rows before them.
+
+    Returns:
+        Few rows, with the column that is looked at.
+    """
+    name = _looked_at(rows)
+    wanted = _SAMPLED_ROWS - sum(each.height for each in besides)
+    return rows.select(pl.col(name).drop_nulls().head(max(wanted, 0)))
+
+
+def _looked_at(rows: pl.DataFrame) -> str:
+    return "extra" if "extra" in rows.columns else "payload"
 
 
 def unknown_columns(rows: pl.DataFrame, source: SourceContract) -> dict[str, str]:
@@ -30,7 +50,7 @@ def unknown_columns(rows: pl.DataFrame, source: SourceContract) -> dict[str, str
     """
     if source.members:
         return {}
-    text = rows["extra"] if "extra" in rows.columns else rows["payload"]
+    text = rows[_looked_at(rows)]
     known = set() if "extra" in rows.columns else {column.path.split(".")[0] for column in source.delivered}
     seen: dict[str, list[object]] = {}
     for row in text.drop_nulls().head(_SAMPLED_ROWS):

@@ -14,6 +14,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,8 +29,16 @@ from insight_assets.contracts.sources import SourceContract
 from insight_assets.disk_room import demand_room, telling_of_full_disk
 from insight_assets.ingestion.archives import pack_files
 from insight_assets.ingestion.arrivals import SIDECARS, Arrival, is_whole, look_at, refuse_incomplete
-from insight_assets.ingestion.drift import unknown_columns
-from insight_assets.ingestion.readers import Delivery, FileRefused, Limits, decode_rows, read_delivery, read_rows
+from insight_assets.ingestion.drift import sample_rows, unknown_columns
+from insight_assets.ingestion.readers import (
+    Delivery,
+    FileRefused,
+    Limits,
+    decode_rows,
+    read_delivery,
+    read_rows,
+    read_slices,
+)
 from insight_assets.ingestion.times import event_day, read_moments, time_columns
 from insight_assets.settings import Settings
 
@@ -194,22 +203,31 @@ def locate_rows(rows: pl.DataFrame, source: SourceContract, *, shop_timezone: st
     Raises:
         FileRefused: if no row has a readable time.
     """
+    days = _place_rows(rows, source, shop_timezone=shop_timezone, landed_on=landed_on)
+    first = days["day"].min()
+    if rows.height and first is None:
+        raise _no_time(source)
+    return rows.with_columns(event_day=days["day"].fill_null(pl.lit(first, dtype=pl.Date)), known_at=days["known_at"])
+
+
+def _place_rows(rows: pl.DataFrame, source: SourceContract, *, shop_timezone: str, landed_on: date) -> pl.DataFrame:
+    """Give the day of each row, null where it cannot be read or cannot be, and when the row was known."""
     decoded = decode_rows(rows, source, columns=time_columns(source))
     moments = read_moments(source, shop_timezone=shop_timezone)
     placed = decoded.select(event_time=moments.event_time, known_at=moments.known_at)
     day = event_day(pl.col("event_time"), shop_timezone)
-    days = placed.select(
+    return placed.select(
         day=pl.when(day.is_between(EARLIEST, landed_on + timedelta(days=1))).then(day),
         known_at=pl.coalesce("known_at", "event_time"),
     )
-    first = days["day"].min()
-    if rows.height and first is None:
-        message = (
-            f"no row has a readable time in column {source.time_column!r} between 1990 and the day of landing; "
-            f"check time_column, time_format and timezone in the contract of {source.name}"
-        )
-        raise FileRefused("event_time", message)
-    return rows.with_columns(event_day=days["day"].fill_null(pl.lit(first, dtype=pl.Date)), known_at=days["known_at"])
+
+
+def _no_time(source: SourceContract) -> FileRefused:
+    message = (
+        f"no row has a readable time in column {source.time_column!r} between 1990 and the day of landing; "
+        f"check time_column, time_format and timezone in the contract of {source.name}"
+    )
+    return FileRefused("event_time", message)
 
 
 def contract_digest(source: SourceContract) -> str:
@@ -387,22 +405,45 @@ class Inventory:
             delivery = read_delivery(path, max_bytes=self.max_file_bytes, limits=self.limits)
             content_hash = delivery.content_hash
             landed_at = first_landed[content_hash] = min(landed_at, first_landed.get(content_hash, landed_at))
-            parts = self.parts_of(delivery, source, landed_at.date())
+            days, unknown = self._look_into(delivery, source, landed_at.date())
         except FileRefused as refusal:
             content_hash = "" if delivery is None else delivery.content_hash
             blocks = self._blocked_days(path.name, delivery, source, landed_at)
             reason = f"{refusal.rule}: {refusal}"
             return LandedFile(source.name, path.name, content_hash, 0, "refused", reason, {}, landed_at, blocks)
-        rows = pl.concat([part.select("line", "event_day") for _, part in parts])
-        days = dict(rows.group_by("event_day").len().sort("event_day").iter_rows())
-        if rows.is_empty():
+        rows = sum(days.values())
+        if not rows:
             named = _day_in_name(path.name, landed_at)
             days = {} if named is None else {named: 0}
-        status = "readable" if rows.height else "empty"
-        unknown = {name: kind for by, part in parts for name, kind in unknown_columns(part, by).items()}
-        return LandedFile(
-            source.name, path.name, content_hash, rows.height, status, "", days, landed_at, unknown=unknown
-        )
+        status = "readable" if rows else "empty"
+        return LandedFile(source.name, path.name, content_hash, rows, status, "", days, landed_at, unknown=unknown)
+
+    def _look_into(
+        self, delivery: Delivery, source: SourceContract, landed_on: date
+    ) -> tuple[dict[date, int], dict[str, str]]:
+        """Count the rows of each day, and name columns that the contract does not know, keeping no rows.
+
+        Raises:
+            FileRefused: if the file cannot be read.
+        """
+        if source.earlier:
+            parts = self.parts_of(delivery, source, landed_on)
+            rows = pl.concat([part.select("event_day") for _, part in parts])
+            days = dict(rows.group_by("event_day").len().sort("event_day").iter_rows())
+            return days, {name: kind for by, part in parts for name, kind in unknown_columns(part, by).items()}
+        counts: Counter[date | None] = Counter()
+        samples: list[pl.DataFrame] = []
+        for rows in read_slices(delivery, source, self.limits):
+            placed = _place_rows(rows, source, shop_timezone=self.shop_timezone, landed_on=landed_on)
+            counts.update(dict(placed.group_by("day").len().iter_rows()))
+            samples.append(sample_rows(rows, besides=samples))
+        timeless = counts.pop(None, 0)
+        if timeless and not counts:
+            raise _no_time(source)
+        days = dict(sorted(counts.items()))
+        if timeless:
+            days[min(days)] += timeless
+        return self._in_time(days), unknown_columns(pl.concat(samples), source) if samples else {}
 
     def _blocked_days(
         self, name: str, delivery: Delivery | None, source: SourceContract, landed_at: datetime
@@ -412,12 +453,37 @@ class Inventory:
         if delivery is not None:
             lenient = replace(source, delivered=tuple(replace(column, required=False) for column in source.delivered))
             try:
-                days = sorted(set(self.rows_of(delivery, lenient, landed_at.date())["event_day"].drop_nulls()))
+                days = sorted(self._look_into(delivery, replace(lenient, earlier=()), landed_at.date())[0])
             except FileRefused:
                 days = []
         if not days:
             days = [_day_in_name(name, landed_at) or landed_at.astimezone(ZoneInfo(self.shop_timezone)).date()]
         return tuple(days)
+
+    def slices_of(
+        self, delivery: Delivery, source: SourceContract, file: LandedFile
+    ) -> Iterator[tuple[SourceContract, pl.DataFrame]]:
+        """Read the placed rows of a file that was looked at, some at a time, each by the contract of its day.
+
+        Args:
+            delivery: its content.
+            source: its source.
+            file: what `files` tells of it.
+
+        Raises:
+            FileRefused: if the file cannot be read.
+        """
+        if source.earlier:
+            yield from self.parts_of(delivery, source, file.landed_on)
+            return
+        # Rows without a day of their own, and those before the first day, are filed under the first of the others.
+        first = min(file.days, default=None)
+        earliest = date.min if first is None or first < self.first_day else self.first_day
+        for rows in read_slices(delivery, source, self.limits):
+            placed = _place_rows(rows, source, shop_timezone=self.shop_timezone, landed_on=file.landed_on)
+            own = pl.when(pl.col("day") >= earliest).then("day")
+            day = placed.select(own.fill_null(pl.lit(first, dtype=pl.Date))).to_series()
+            yield source, rows.with_columns(event_day=day, known_at=placed["known_at"])
 
     def parts_of(
         self, delivery: Delivery, source: SourceContract, landed_on: date

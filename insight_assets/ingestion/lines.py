@@ -8,7 +8,8 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 
 import polars as pl
 
@@ -80,8 +81,51 @@ def split_cells(lines: pl.DataFrame, delimiter: str, width: int) -> pl.DataFrame
         One row a record, by line: `line` (its first), the cells `cell_0` to `cell_<width - 1>` (null where empty) and
         `broken`: the text of a line that is no record of so many cells, null for all others. Blank lines are left out.
     """
+    return pl.concat(split_slices([lines], delimiter, width))
+
+
+def split_slices(slices: Iterable[pl.DataFrame], delimiter: str, width: int) -> Iterator[pl.DataFrame]:
+    """Split lines of csv that come some at a time; however they are sliced, the rows are the same.
+
+    Args:
+        slices: lines as `split_cells` takes them, one slice after the other.
+        delimiter: one character.
+        width: number of cells of a row.
+
+    Yields:
+        For each slice the records that begin in it, as `split_cells` gives them.
+    """
+    ahead: deque[pl.DataFrame] = deque()
+    coming, free, is_over = iter(slices), 0, False
+    while True:
+        # A record that begins in a slice may end in the lines after it.
+        while not is_over and sum(each.height for each in list(ahead)[1:]) < _LINES_OF_A_CELL:
+            following = next(coming, None)
+            is_over = following is None
+            if following is not None:
+                ahead.append(following)
+        if not ahead:
+            return
+        lines = ahead.popleft()
+        after = pl.concat(ahead).head(_LINES_OF_A_CELL) if ahead else lines.clear()
+        rows, free = _split_slice(lines, pl.concat([lines, after]), free, delimiter, width)
+        yield rows
+
+
+def _split_slice(
+    lines: pl.DataFrame, context: pl.DataFrame, free: int, delimiter: str, width: int
+) -> tuple[pl.DataFrame, int]:
+    """Split some lines, of which those before `free` belong to an earlier record; give rows, and where they end.
+
+    Args:
+        lines: the lines.
+        context: the same, and some that follow.
+        free: number of the first line that belongs to no record yet.
+        delimiter: one character.
+        width: number of cells of a row.
+    """
     names = [f"cell_{place}" for place in range(width)]
-    filled = lines.filter(~is_blank(pl.col("text")))
+    filled = lines.filter((pl.col("line") >= free) & ~is_blank(pl.col("text")))
     quoted = pl.col("text").str.contains('"', literal=True)
     readable = filled.filter(~pl.col("undecodable"))
     plain = readable.filter(~quoted).with_columns(_count(pl.col("text"), delimiter, width))
@@ -89,7 +133,7 @@ def split_cells(lines: pl.DataFrame, delimiter: str, width: int) -> pl.DataFrame
     broken = [plain.filter(~pl.col("whole")), filled.filter("undecodable")]
     simple, odd = _split_simple(readable.filter(quoted), delimiter, names)
     rows.append(simple)
-    records = list(_rescue(lines, odd, delimiter, width))
+    records = list(_rescue(context, odd, delimiter, width))
     taken = [inner for first, last, _ in records for inner in range(first + 1, last + 1)]
     whole = [(first, *cells) for first, _, cells in records if cells]
     rows.append(pl.DataFrame(whole, schema={"line": pl.Int64} | dict.fromkeys(names, pl.String), orient="row"))
@@ -105,7 +149,8 @@ def split_cells(lines: pl.DataFrame, delimiter: str, width: int) -> pl.DataFrame
             ),
         ]
     )
-    return kept.filter(~pl.col("line").is_in(taken)).sort("line")
+    last = max((last for _, last, _ in records), default=0)
+    return kept.filter(~pl.col("line").is_in(taken)).sort("line"), max(free, last + 1)
 
 
 def _count(text: pl.Expr, delimiter: str, width: int) -> pl.Expr:

@@ -19,6 +19,9 @@ _DEEPEST = 32
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 11, 12
 _INTEGERS = frozenset({4, 5, 6})
 _LONG_LIST = 15
+# The highest bit of a byte says that another follows.
+_LAST_BYTE = 0x80
+_BITS = 63
 
 
 class NotParquet(ValueError):
@@ -116,10 +119,10 @@ class _Reader:
         while True:
             byte = self._byte()
             value |= (byte & 0x7F) << shift
-            if byte < 0x80:  # noqa: PLR2004  (the last byte has no highest bit)
+            if byte < _LAST_BYTE:
                 return value
             shift += 7
-            if shift > 63:  # noqa: PLR2004  (no number has more bits)
+            if shift > _BITS:
                 message = "a number has too many bits"
                 raise NotParquet(message)
 

@@ -5,6 +5,7 @@ never part. Rows are only ever added; of rows that a later version of their file
 """
 
 import hashlib
+import io
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from insight_assets.contracts.sources import SourceContract
 from insight_assets.contracts.types import Column, Contract
 from insight_assets.ingestion.landing import Inventory, LandedFile, contract_digest
 from insight_assets.ingestion.lines import BROKEN
-from insight_assets.ingestion.readers import FileRefused, decode_rows, read_delivery, text_columns
+from insight_assets.ingestion.readers import SLICE_BYTES, FileRefused, decode_rows, read_delivery, text_columns
 from insight_assets.lake import Lake
 
 PREFIX = "raw_"
@@ -268,7 +269,7 @@ class RawLoader:
     """Gives the raw rows of one source day by day.
 
     A file is opened when the first of its days is asked for, and its other rows are kept until their days are, up to
-    `_KEPT_BYTES` in all; asked in the order of days, each file is opened once.
+    `_KEPT_BYTES` in all; asked in the order of days, each file is opened once, and a larger one once for so many bytes.
     """
 
     def __init__(self, source: SourceContract, inventory: Inventory, lake: Lake) -> None:
@@ -279,7 +280,7 @@ class RawLoader:
         self.contract = raw_contract(source)
         self.files = [file for file in inventory.files(source.name) if file.status == "readable"]
         self.standing = read_standing(lake, self.contract, inventory.latest(source.name))
-        self._kept: OrderedDict[str, dict[date, pl.DataFrame]] = OrderedDict()
+        self._kept: OrderedDict[str, dict[date, list[pl.DataFrame | bytes]]] = OrderedDict()
 
     def rows_of(self, day: date) -> pl.DataFrame:
         """Give everything ever delivered for a day: what raw holds already, and what landed since."""
@@ -314,10 +315,10 @@ class RawLoader:
         if day not in self._kept.get(file.content_hash, {}):
             self._open(file, day)
         days = self._kept[file.content_hash]
-        frame = days.pop(day, None)
+        parts = [_unpack(rows) for rows in days.pop(day, ())]
         if not days:
             self._kept.pop(file.content_hash)
-        return self.contract.empty() if frame is None else self.contract.conform(frame).collect()
+        return self.contract.conform(pl.concat(parts, how="diagonal")).collect() if parts else self.contract.empty()
 
     def _open(self, file: LandedFile, day: date) -> None:
         path = Path(self.inventory.root) / self.source.name / file.name
@@ -325,27 +326,49 @@ class RawLoader:
         if delivery.content_hash != file.content_hash:
             message = f"{file.name}: written to since it was looked at; build again once it is whole"
             raise FileRefused("incomplete", message)
-        stamped = [
-            stamp_rows(
-                rows,
+        landed_at = self.standing.landed.get(file.content_hash, file.landed_at)
+        parts: dict[date, list[pl.DataFrame | bytes]] = {day: []}
+        size, end, is_large = 0, date.max, len(delivery.data) > SLICE_BYTES
+        for version, rows in self.inventory.slices_of(delivery, self.source, file):
+            # Days before the one asked for were not wanted by this run.
+            wanted = rows.filter(pl.col("event_day").is_between(day, end, closed="left"))
+            stamped = stamp_rows(
+                wanted,
                 version,
                 content_hash=delivery.content_hash,
                 name=file.name,
-                landed_at=self.standing.landed.get(file.content_hash, file.landed_at),
+                landed_at=landed_at,
                 is_correction=file.content_hash in self.standing.corrections,
             )
-            for version, rows in self.inventory.parts_of(delivery, self.source, file.landed_on)
-        ]
-        rows = pl.concat(stamped, how="diagonal")
-        # Days before the one asked for were not wanted by this run.
-        parts = rows.filter(pl.col("event_day") >= day).partition_by("event_day", as_dict=True)
+            for (key,), frame in stamped.partition_by("event_day", as_dict=True).items():
+                parts.setdefault(key, []).append(_pack(frame) if is_large and key != day else frame)
+                size += _size_of(parts[key][-1])
+            while size > _KEPT_BYTES and len(parts) > 1:
+                # The last days are read again when they are asked for.
+                end = max(parts)
+                size -= sum(map(_size_of, parts.pop(end)))
         self._kept.pop(file.content_hash, None)
-        self._kept[file.content_hash] = {key[0]: frame for key, frame in parts.items()}
+        self._kept[file.content_hash] = parts
         while len(self._kept) > 1 and self._size() > _KEPT_BYTES:
             self._kept.popitem(last=False)
 
     def _size(self) -> int:
-        return sum(frame.estimated_size() for days in self._kept.values() for frame in days.values())
+        return sum(_size_of(rows) for days in self._kept.values() for parts in days.values() for rows in parts)
+
+
+def _pack(rows: pl.DataFrame) -> bytes:
+    """Pack rows that are to wait: columns of views on a text take many times what it does."""
+    packed = io.BytesIO()
+    rows.write_ipc(packed, compression="lz4")
+    return packed.getvalue()
+
+
+def _unpack(rows: pl.DataFrame | bytes) -> pl.DataFrame:
+    return pl.read_ipc(io.BytesIO(rows)) if isinstance(rows, bytes) else rows
+
+
+def _size_of(rows: pl.DataFrame | bytes) -> int:
+    return len(rows) if isinstance(rows, bytes) else int(rows.estimated_size())
 
 
 def loaded_files(lake: Lake, contract: Contract) -> dict[date, set[str]]:

@@ -9,6 +9,7 @@ import fnmatch
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import math
 import os
@@ -17,6 +18,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,14 +30,17 @@ from insight_assets.contracts.paths import field_at, shape_of
 from insight_assets.contracts.sources import EPOCHS, CarryDown, DeliveredColumn, SourceContract
 from insight_assets.ingestion.archives import ZIP, opened_files
 from insight_assets.ingestion.bundles import join_members
-from insight_assets.ingestion.encodings import AUTO, guess_encoding, marked_encoding
-from insight_assets.ingestion.lines import BROKEN, SIZE_VIOLATION, is_blank, split_cells, split_header, split_lines
+from insight_assets.ingestion.encodings import AUTO, KNOWN, guess_encoding, marked_encoding
+from insight_assets.ingestion.lines import BROKEN, SIZE_VIOLATION, is_blank, split_header, split_lines, split_slices
 from insight_assets.ingestion.parquet_pages import NotParquet, measure_pages
 
 CHUNK = 1 << 20
 # A zstd block of four bytes may stand for 128 KiB.
 _ZSTD_CHUNK = 1 << 12
 _BOMB_BYTES = 100_000_000
+# Text of a large file is read in slices of about this many bytes.
+SLICE_BYTES = 1 << 25
+_CUT = {name for name in KNOWN if "16" not in name} | {"ascii", "iso8859_1", "utf_8", "utf_8_sig"}
 _KEPT_OF_A_LINE = 1_000
 HASH_DIGITS = 32
 _FEW = 2_000
@@ -281,16 +286,44 @@ def read_rows(delivery: Delivery, source: SourceContract, limits: Limits | None 
     Raises:
         FileRefused: if the file is not of the declared format or encoding, or lacks a required column.
     """
+    slices = list(read_slices(delivery, source, limits))
+    return pl.concat(slices) if slices else _no_rows(source)
+
+
+def read_slices(
+    delivery: Delivery, source: SourceContract, limits: Limits | None = None
+) -> Iterator[pl.DataFrame]:
+    """Read the rows of a delivery some at a time, so that those of a large file are never all in memory.
+
+    Args:
+        delivery: the file.
+        source: how the source delivers.
+        limits: how many rows and columns it may have.
+
+    Yields:
+        Rows as `read_rows` gives them, which are the same however large the slices are. A text that is no records one
+        a line, a bundle, a Parquet file, and what a source fills in from other rows of its file come as one.
+
+    Raises:
+        FileRefused: as `read_rows`, on the way; what came before it is then of no file that can be read.
+    """
     if bool(delivery.files) != bool(source.members):
         wanted = "one archive of its related files" if source.members else "single files, not archives of several"
         message = f"{delivery.name}: {source.name} is delivered as {wanted}"
         raise FileRefused("unreadable", message)
     limits = limits or Limits()
     if source.members:
-        return _read_bundle(delivery, source, limits)
-    if delivery.data.startswith(_PARQUET) or source.format == "parquet":
-        return _read_parquet(delivery, source, limits)
-    return _read_csv(delivery, source, limits) if source.format == "csv" else _read_ndjson(delivery, source)
+        yield _read_bundle(delivery, source, limits)
+    elif delivery.data.startswith(_PARQUET) or source.format == "parquet":
+        yield _read_parquet(delivery, source, limits)
+    elif source.format != "csv":
+        yield from _read_ndjson(delivery, source)
+    elif source.carry_down is None:
+        yield from _read_csv(delivery, source, limits)
+    else:
+        rows = list(_read_csv(delivery, source, limits))
+        if rows:
+            yield _carry_down(pl.concat(rows), source.carry_down)
 
 
 def _read_bundle(delivery: Delivery, source: SourceContract, limits: Limits) -> pl.DataFrame:
@@ -320,37 +353,112 @@ def _read_bundle(delivery: Delivery, source: SourceContract, limits: Limits) -> 
     return join_members(files, source)
 
 
-def _lines(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
+@dataclass(frozen=True)
+class _Survey:
+    """What the lines of a text are like.
+
+    Attributes:
+        lines: all of them.
+        filled: those that are not blank.
+        bad: those that are not of the encoding.
+        first_bad: number of the first of these.
+        foreign: those of the encoding that are not ASCII.
+    """
+
+    lines: int = 0
+    filled: int = 0
+    bad: int = 0
+    first_bad: int = 0
+    foreign: int = 0
+
+
+class _Text:
+    """A text in one encoding, split into lines some at a time.
+
+    Args:
+        data: its bytes.
+        encoding: Python's name of their encoding.
+    """
+
+    def __init__(self, data: bytes, encoding: str) -> None:
+        self.encoding = encoding
+        self._data = data
+        # Only where no byte of a letter is that of a line end, and letters do not depend on what came before.
+        can_be_cut = codecs.lookup(encoding).name.replace("-", "_") in _CUT
+        self._whole = split_lines(data, encoding) if len(data) <= SLICE_BYTES or not can_be_cut else None
+
+    def slices(self) -> Iterator[pl.DataFrame]:
+        """Give lines as `split_lines` does."""
+        if self._whole is not None:
+            yield self._whole
+            return
+        line = 0
+        for piece in self._pieces():
+            lines = split_lines(piece, self.encoding).with_columns(pl.col("line") + line)
+            line += lines.height
+            yield lines
+
+    def _pieces(self) -> Iterator[bytes]:
+        start = 0
+        while start < len(self._data):
+            end = self._data.rfind(b"\n", start, start + SLICE_BYTES) + 1 or self._data.find(b"\n", start) + 1
+            piece = self._data[start : end or len(self._data)]
+            # A mark at the beginning is taken away, which the line of a later piece may begin with, too.
+            yield codecs.BOM_UTF8 + piece if start and piece.startswith(codecs.BOM_UTF8) else piece
+            start += len(piece)
+
+    def survey(self) -> _Survey:
+        """Look at all lines; `bad` is 0 and nothing else told where all of them are of the encoding."""
+        if self._whole is None:
+            with suppress(UnicodeDecodeError):
+                for piece in self._pieces():
+                    piece.decode(self.encoding)
+                return _Survey()
+        elif not self._whole["undecodable"].any():
+            return _Survey()
+        seen, text = _Survey(), pl.col("text")
+        for lines in self.slices():
+            bad = lines.filter("undecodable")
+            foreign = lines.filter(~pl.col("undecodable") & (text.str.len_bytes() > text.str.len_chars())).height
+            seen = _Survey(
+                seen.lines + lines.height,
+                seen.filled + lines.filter(~is_blank(text)).height,
+                seen.bad + bad.height,
+                seen.first_bad or (bad["line"][0] if bad.height else 0),
+                seen.foreign + foreign,
+            )
+        return seen
+
+
+def _lines(delivery: Delivery, source: SourceContract) -> Iterator[pl.DataFrame]:
     """Split a text file into lines; lines that are not of the encoding are kept, unless they are half of all."""
-    encoding, lines = source.encoding, None
+    encoding, text = source.encoding, None
     if encoding == AUTO:
         encoding = marked_encoding(delivery.data)
         if encoding is None:
-            lines = split_lines(delivery.data, "utf-8")
-            encoding = _other_encoding(delivery.data, lines) or "utf-8"
-            lines = lines if encoding == "utf-8" else None
+            text = _Text(delivery.data, "utf-8")
+            encoding = _other_encoding(delivery.data, text.survey()) or "utf-8"
     advice = f"set the encoding in the contract of {source.name} or deliver {encoding}"
     if delivery.data[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} and "16" not in encoding:
         message = f"{delivery.name}: written in UTF-16, not in {encoding}; {advice}"
         raise FileRefused("encoding", message)
     try:
-        lines = split_lines(delivery.data, encoding) if lines is None else lines
+        text = text if text is not None and text.encoding == encoding else _Text(delivery.data, encoding)
     except UnicodeDecodeError as error:
         message = f"{delivery.name}: not {encoding} (byte {error.start}); {advice}"
         raise FileRefused("encoding", message) from None
-    bad = lines.filter("undecodable")
-    if bad.height and bad.height >= lines.filter(~is_blank(pl.col("text"))).height / 2:
-        where = f"{bad.height} lines, the first of them line {bad['line'][0]}"
+    seen = text.survey()
+    if seen.bad and seen.bad >= seen.filled / 2:
+        where = f"{seen.bad} lines, the first of them line {seen.first_bad}"
         message = f"{delivery.name}: not {encoding} ({where}); {advice}"
         raise FileRefused("encoding", message)
-    return _mark_oversized(delivery, lines, encoding)
+    for lines in text.slices():
+        yield _mark_oversized(delivery, lines, encoding)
 
 
-def _other_encoding(data: bytes, lines: pl.DataFrame) -> str | None:
+def _other_encoding(data: bytes, seen: _Survey) -> str | None:
     """Give the encoding of lines that are no UTF-8; None where they are single broken lines, or nobody can tell."""
-    bad, text = lines["undecodable"].sum(), pl.col("text")
-    good = lines.filter(~pl.col("undecodable") & (text.str.len_bytes() > text.str.len_chars())).height
-    return guess_encoding(data) if bad > max(good, _FEW_BAD * lines.height) else None
+    return guess_encoding(data) if seen.bad > max(seen.foreign, _FEW_BAD * seen.lines) else None
 
 
 def _mark_oversized(delivery: Delivery, lines: pl.DataFrame, encoding: str) -> pl.DataFrame:
@@ -368,38 +476,41 @@ def _mark_oversized(delivery: Delivery, lines: pl.DataFrame, encoding: str) -> p
     )
 
 
-def _read_csv(delivery: Delivery, source: SourceContract, limits: Limits) -> pl.DataFrame:
-    lines = _lines(delivery, source)
-    filled = lines.filter(~is_blank(pl.col("text")))
-    if filled.is_empty():
-        return _no_rows(source)
+def _read_csv(delivery: Delivery, source: SourceContract, limits: Limits) -> Iterator[pl.DataFrame]:
+    slices = _lines(delivery, source)
+    names = [column.path for column in source.delivered]
     if source.header:
-        names = split_header(filled["text"][0], source.delimiter)
-        _refuse_columns(delivery, len(names), limits)
-        _require_columns(delivery, source, names)
-        lines = lines.filter(pl.col("line") > filled["line"][0])
-    else:
-        names = [column.path for column in source.delivered]
-    rows = split_cells(lines, source.delimiter, len(names))
-    if rows.height and rows[BROKEN].null_count() == 0:
-        message = (
-            f"{delivery.name}: none of {rows.height} lines has {len(names)} cells between {source.delimiter!r}; "
-            f"see its quoting, and delimiter and header in the contract of {source.name}"
-        )
-        raise FileRefused("unreadable", message)
+        for first in slices:
+            filled = first.filter(~is_blank(pl.col("text")))
+            if filled.height:
+                names = split_header(filled["text"][0], source.delimiter)
+                _refuse_columns(delivery, len(names), limits)
+                _require_columns(delivery, source, names)
+                slices = itertools.chain([first.filter(pl.col("line") > filled["line"][0])], slices)
+                break
+        else:
+            return
     # Of several columns with one name the first counts; the others are kept beside it under names of their own.
     unique = [name if name not in names[:place] else f"{name}#{place}" for place, name in enumerate(names)]
     known = {column.path: column.name for column in source.delivered if column.path in unique}
     others = [pl.col(f"cell_{place}").alias(name) for place, name in enumerate(unique) if name not in known]
     extra = pl.struct(others).struct.json_encode() if others else pl.lit(None, dtype=pl.String)
     cells = {known[name]: pl.col(f"cell_{place}") for place, name in enumerate(unique) if name in known}
-    rows = rows.select(
-        "line",
-        *(cells.get(column.name, pl.lit(None, dtype=pl.String)).alias(column.name) for column in source.delivered),
-        pl.when(pl.col(BROKEN).is_null()).then(extra).alias("extra"),
-        BROKEN,
-    )
-    return rows if source.carry_down is None else _carry_down(rows, source.carry_down)
+    found = whole = 0
+    for rows in split_slices(slices, source.delimiter, len(names)):
+        found, whole = found + rows.height, whole + rows[BROKEN].null_count()
+        yield rows.select(
+            "line",
+            *(cells.get(column.name, pl.lit(None, dtype=pl.String)).alias(column.name) for column in source.delivered),
+            pl.when(pl.col(BROKEN).is_null()).then(extra).alias("extra"),
+            BROKEN,
+        )
+    if found and not whole:
+        message = (
+            f"{delivery.name}: none of {found} lines has {len(names)} cells between {source.delimiter!r}; "
+            f"see its quoting, and delimiter and header in the contract of {source.name}"
+        )
+        raise FileRefused("unreadable", message)
 
 
 def _refuse_columns(delivery: Delivery, columns: int, limits: Limits) -> None:
@@ -437,29 +548,38 @@ def _require_columns(delivery: Delivery, source: SourceContract, found: list[str
         raise FileRefused("missing_column", message)
 
 
-def _read_ndjson(delivery: Delivery, source: SourceContract) -> pl.DataFrame:
-    lines = _lines(delivery, source)
-    if lines.is_empty():
-        return _no_rows(source)
-    filled = lines.filter(~is_blank(pl.col("text")))
-    documents = _read_documents(filled["text"])
-    return filled.select("line", payload="text") if documents is None else documents
+def _read_ndjson(delivery: Delivery, source: SourceContract) -> Iterator[pl.DataFrame]:
+    slices = (lines.filter(~is_blank(pl.col("text"))) for lines in _lines(delivery, source))
+    for first in slices:
+        if first.height:
+            break
+    else:
+        return
+    if _begins_document(first["text"][0]):
+        lines = pl.concat([first, *slices])
+        documents = _read_documents(lines["text"])
+        yield lines.select("line", payload="text") if documents is None else documents
+        return
+    for lines in itertools.chain([first], slices):
+        yield lines.select("line", payload="text")
+
+
+def _begins_document(line: str) -> bool:
+    """Tell whether a line begins an array, or an object that goes on in the next line."""
+    return line.strip().startswith(("[", "{")) and _object_at(line.strip(), 0) is None
 
 
 def _read_documents(lines: pl.Series) -> pl.DataFrame | None:
     """Take the objects out of one JSON array, or out of objects each written over several lines.
 
     Args:
-        lines: the lines of the file that are not blank.
+        lines: the lines of the file that are not blank; the first begins a document.
 
     Returns:
         One row per object: `line`, its place from 1, and `payload`, on one line. What stands between an object that
         cannot be read and the next one that begins like the first is a row too. None if the file is no such document,
         but objects one a line.
     """
-    first = lines.first()
-    if first is None or not first.strip().startswith(("[", "{")) or _object_at(first.strip(), 0) is not None:
-        return None
     text = "\n".join(lines)
     place = _DOCUMENT_START.match(text).end()
     if _object_at(text, place) is None:

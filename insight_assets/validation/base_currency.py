@@ -10,7 +10,7 @@ import polars as pl
 from insight_assets.contracts.paths import field_at
 from insight_assets.contracts.sources import SourceContract, TableMapping
 from insight_assets.ingestion.landing import Inventory, LandedFile
-from insight_assets.ingestion.readers import FileRefused, decode_rows, read_delivery
+from insight_assets.ingestion.readers import FileRefused, decode_rows, read_delivery, read_slices
 
 
 def first_currency(inventory: Inventory, sources: Mapping[str, SourceContract]) -> str | None:
@@ -36,11 +36,15 @@ def currency_of_file(inventory: Inventory, file: LandedFile, source: SourceContr
         return pl.select(fixed[0].cast(pl.String)).item()
     path = inventory.root / source.name / file.name
     try:
-        delivery = read_delivery(path, max_bytes=inventory.max_file_bytes)
-        rows = decode_rows(inventory.rows_of(delivery, source, file.landed_on), source)
+        delivery = read_delivery(path, max_bytes=inventory.max_file_bytes, limits=inventory.limits)
+        met = [
+            _currencies(decode_rows(rows, source), source, mapping)
+            for rows in read_slices(delivery, source, inventory.limits)
+            for mapping in mappings
+        ]
     except (FileRefused, OSError):
         return None
-    met = pl.concat([_currencies(rows, source, mapping) for mapping in mappings])
+    met = pl.concat([pl.Series("currency", [], dtype=pl.String), *met])
     codes = met.drop_nulls().filter(met.drop_nulls().str.contains("^[A-Z]{3}$"))
     counted = codes.value_counts().sort(["count", codes.name], descending=[True, False])
     return counted[codes.name][0] if counted.height else None

@@ -21,7 +21,6 @@ from insight_assets_tests.canaries import CANARIES, WHO, WRITTEN, canaries_in, s
 from insight_assets_tests.deliveries import call, order, product
 from insight_assets_tests.flows.shop import CUSTOMERS, DAYS, FIRST_DAY, LAST_DAY, ROW_TABLES, SNAPSHOTS, Home
 
-
 CANARY_DAYS = ("2025-01-20", "2025-02-12", "2025-03-05")
 CONSOLE = "console.txt"
 
@@ -60,7 +59,8 @@ def test_personal_values_are_nowhere_in_a_built_home_but_where_they_may_be(built
     raw = lake.scan(raw_contract(source_contracts()["segment"])).collect()
     assert sightings(raw.write_json().encode()) == set(CANARIES)
     assert sightings(lake.scan(contract("quarantine")).collect().write_json().encode()) >= {"customer", "email"}
-    vault = open_identifiers(lake.scan(contract(IDENTITY_VAULT)).collect(), read_ring(home.path / "secrets" / "pseudonym.key"))
+    ring = read_ring(home.path / "secrets" / "pseudonym.key")
+    vault = open_identifiers(lake.scan(contract(IDENTITY_VAULT)).collect(), ring)
     keys = vault.filter(pl.col("identifier") == CANARIES["customer"])["pseudonym"]
     for table in ("events", "orders", "customer_features", "churn_scores", "customer_profiles"):
         held = lake.scan(contract(table)).filter(pl.col("customer_key").is_in(keys.implode())).collect()
@@ -70,9 +70,8 @@ def test_personal_values_are_nowhere_in_a_built_home_but_where_they_may_be(built
     assert kinds >= {".parquet", ".json", ".db", ".html", ".safetensors", ".skops", ".sqlite"}
     assert canaries_in(home.path, sources=["segment"], may_hold=["raw_segment", "quarantine"]) == {}
     # What people are told: of the build, of a customer, of the whole.
-    key = str(keys[0])
-    told = [(home.path.parent / CONSOLE).read_text(encoding="utf-8")]
-    told += [home.run("profile", key).stdout, home.run("show", "events", "--as-of", CANARY_DAYS[0], "--limit", "5000").stdout]
+    told = [(home.path.parent / CONSOLE).read_text(encoding="utf-8"), home.run("profile", str(keys[0])).stdout]
+    told.append(home.run("show", "events", "--as-of", CANARY_DAYS[0], "--limit", "5000").stdout)
     assert sightings("".join(told).encode()) == set()
 
 

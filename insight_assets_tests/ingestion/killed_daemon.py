@@ -5,7 +5,6 @@ the home's own instance; a key that was seen is not launched again. Only the con
 raw is made, so that starting it is cheap.
 """
 
-import json
 import os
 import time
 from collections.abc import Callable

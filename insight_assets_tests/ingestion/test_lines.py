@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insight_assets.ingestion.lines import BROKEN, split_cells, split_header, split_lines
+from insight_assets.ingestion.lines import BROKEN, split_cells, split_header, split_lines, split_slices
 
 WIDTH = 3
 
@@ -145,3 +145,25 @@ def test_any_bytes_are_read_without_loss(data):
     assert set(found["line"]) <= set(filled)
     assert found.height == 0 or found["line"][0] == filled[0]
     assert found.filter(pl.col(BROKEN).is_null()).height + found[BROKEN].count() == found.height
+
+
+QUOTED = st.lists(
+    st.sampled_from(
+        ["a,b,c", '"a', 'b",c,d', '"x\ny",b,c', '"a""b",c,d', "short", "", '"', 'e"f,g,h', "\xff,b,c", '1,"2\r\n3",4']
+    ),
+    max_size=30,
+)  # fmt: skip
+
+
+@given(QUOTED, st.lists(st.integers(1, 7), min_size=1, max_size=5), st.booleans())
+def test_however_lines_are_sliced_the_rows_are_the_same(written, sizes, is_latin):
+    data = "\n".join(written).encode("latin-1" if is_latin else "utf-8")
+    lines = split_lines(data, "utf-8")
+    slices, place, turn = [], 0, 0
+    while place < lines.height:
+        slices.append(lines.slice(place, sizes[turn % len(sizes)]))
+        place, turn = place + slices[-1].height, turn + 1
+    found = list(split_slices(slices, ",", WIDTH))
+    assert len(found) == len(slices)
+    whole = split_cells(lines, ",", WIDTH)
+    assert pl.concat([whole.clear(), *found]).equals(whole)
