@@ -21,7 +21,7 @@ from insight_assets_tests.canaries import CANARIES, WHO, WRITTEN, canaries_in, s
 from insight_assets_tests.deliveries import call, order, product
 from insight_assets_tests.flows.shop import CUSTOMERS, DAYS, FIRST_DAY, LAST_DAY, ROW_TABLES, SNAPSHOTS, Home
 
-CANARY_DAYS = ("2025-01-20", "2025-02-12", "2025-03-05")
+CANARY_DAYS = ("2025-01-10", "2025-01-25", "2025-02-10")
 CONSOLE = "console.txt"
 
 
