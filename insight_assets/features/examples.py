@@ -155,12 +155,12 @@ def feature_names(examples: pl.DataFrame) -> list[str]:
 
     Returns:
         Column names in alphabetical order, so that models do not depend on the order of columns.
-        Days are left out: their ages are features already.
+        Days are left out: their ages are features already; so are lists, which no matrix holds.
     """
     return sorted(
         name
         for name, dtype in examples.schema.items()
-        if name not in NOT_FEATURES and dtype != pl.Date
+        if name not in NOT_FEATURES and dtype != pl.Date and not dtype.is_nested()
     )
 
 

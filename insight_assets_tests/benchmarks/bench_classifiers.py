@@ -24,10 +24,10 @@ import polars as pl
 
 from insight_assets.features.customer_days import build_customer_days
 from insight_assets.features.customer_features import build_customer_features
+from insight_assets.features.examples import build_examples
 from insight_assets.features.labels import label_customers
 from insight_assets.features.sequences import build_event_sequences
 from insight_assets.features.sessions import build_sessions
-from insight_assets.insights.churn.examples import build_churn_examples
 from insight_assets.insights.churn.grading import GradedChurn, grade_churn
 from insight_assets.insights.churn.models import train_churn_models
 from insight_assets.ml.blending import fit_blend
@@ -144,7 +144,7 @@ def out_of_time(
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "models").mkdir()
         models = train_churn_models(
-            build_churn_examples(
+            build_examples(
                 days, events, shop.nobody_linked, as_of=origin, horizon_days=horizon, spacing_days=spacing,
                 min_history_days=14,
             ),

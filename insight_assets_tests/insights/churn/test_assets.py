@@ -9,10 +9,10 @@ import pytest
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import validate_frame
 from insight_assets.features.customer_features import build_customer_features
+from insight_assets.features.examples import build_examples
 from insight_assets.features.labels import label_customers
 from insight_assets.features.sequences import build_event_sequences
 from insight_assets.insights.churn import assets
-from insight_assets.insights.churn.examples import build_churn_examples
 from insight_assets.insights.churn.guards import (
     BASE_RATE,
     LABEL_GUARDS,
@@ -214,9 +214,9 @@ def test_a_wrong_label_or_an_unpublished_day_keeps_examples_from_being_published
     monkeypatch.undo()
 
     def all_gone(*arguments, **options):
-        return build_churn_examples(*arguments, **options).with_columns(churned=pl.lit(value=True))
+        return build_examples(*arguments, **options).with_columns(churned=pl.lit(value=True))
 
-    monkeypatch.setattr(assets, "build_churn_examples", all_gone)
+    monkeypatch.setattr(assets, "build_examples", all_gone)
     result = materialize(lake, models, AS_OF, "churn_examples", raise_on_error=False)
     assert set(failed_checks(result)) == {LABELS_OBEY, BASE_RATE}
     assert lake.frames["churn_examples", AS_OF.isoformat()] is before

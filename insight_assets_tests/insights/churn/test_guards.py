@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from insight_assets.insights.churn.examples import feature_names
+from insight_assets.features.examples import feature_names
 from insight_assets.insights.churn.guards import (
     BASE_RATE,
     LABEL_GUARDS,
