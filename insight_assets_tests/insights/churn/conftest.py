@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from insight_assets.features.customer_features import build_customer_features
+from insight_assets.contracts.catalogue import contract
 from insight_assets.features.examples import build_examples
 from insight_assets.features.labels import label_customers
 from insight_assets.features.sequences import build_event_sequences
@@ -33,7 +34,7 @@ class Trained:
 
 
 def examples_of(orders: pl.DataFrame, *, as_of: date = ORIGIN) -> pl.DataFrame:
-    return build_examples(
+    built = build_examples(
         shop.customer_days_of(orders),
         shop.events_of(orders),
         shop.nobody_linked,
@@ -42,6 +43,7 @@ def examples_of(orders: pl.DataFrame, *, as_of: date = ORIGIN) -> pl.DataFrame:
         spacing_days=14,
         min_history_days=14,
     )
+    return built if built.is_empty() else contract("churn_examples").conform(built.lazy()).collect()
 
 
 @pytest.fixture(scope="session")

@@ -102,5 +102,5 @@ def test_no_identity_day_or_label_is_a_feature(trained):
     names = feature_names(trained.examples)
     assert not set(names) & NOT_FEATURES
     assert "first_seen_day" not in names
-    known = [c.name for c in contract("customer_features").columns if c.dtype != pl.Date and not c.dtype.is_nested()]
+    known = [c.name for c in contract("churn_examples").columns if c.dtype != pl.Date and not c.dtype.is_nested()]
     assert names == sorted(name for name in known if name not in NOT_FEATURES)
