@@ -166,6 +166,10 @@ def test_what_reads_an_unsettled_partition_waits(daemon):
     daemon.make("customer_features", [NEWEST], content="other")
     daemon.make("customer_days", [NEWEST], content="with a late row")
     asked = daemon.tick()
+    assert asked["customer_state"] == {NEWEST}
+    assert not {"customer_features", "rfm_segments"} & asked.keys()
+    daemon.make("customer_state", [NEWEST], content="with a late row")
+    asked = daemon.tick()
     assert asked["customer_features"] == {NEWEST}
     assert "rfm_segments" not in asked
     daemon.make("customer_features", [NEWEST], content="third")
