@@ -90,15 +90,17 @@ def features_of(lines: pl.DataFrame, as_of) -> pl.DataFrame:
     keys = pl.concat([known, pl.DataFrame({"customer_key": [PASSER_BY]})])
     of = contract("customer_features")
     values = {
-        column.name: pl.lit(_nothing(column.dtype) if column.required else None).cast(column.dtype)
+        column.name: _nothing(column.dtype) if column.required else pl.lit(None, dtype=column.dtype)
         for column in of.columns
         if column.name not in {"customer_key", "as_of"}
     }
     return keys.with_columns(as_of=pl.lit(as_of), **values)
 
 
-def _nothing(dtype: pl.DataType) -> object:
-    return pl.Series([], dtype=dtype.inner) if isinstance(dtype, pl.List) else 0
+def _nothing(dtype: pl.DataType) -> pl.Expr:
+    if isinstance(dtype, pl.List):
+        return pl.lit(pl.Series([[]], dtype=dtype)).first()
+    return pl.lit(0).cast(dtype)
 
 
 class Shop:
