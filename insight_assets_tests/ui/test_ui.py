@@ -272,15 +272,17 @@ def test_the_lineage_shows_every_group_and_its_assets(server, page):
     page.goto(f"{server.url}/asset-groups")
     for group in GROUPS:
         expect(_node(page, group)).to_be_visible()
-    # The graph has outgrown one page, and boxes outside it are not drawn: its assets are asked for.
-    nodes = server.ask(
-        "{ assetNodes { assetKey { path } groupName description owners { __typename } isMaterializable } }"
-    )["assetNodes"]
-    assert {node["assetKey"]["path"][-1] for node in nodes} >= {
+    # Seen from above the whole graph is wide and low, so that all of it is on the page. The menu stays open.
+    _icon(page, "settings").click()
+    page.get_by_role("menuitem", name="Change graph to vertical orientation").click()
+    page.get_by_role("menuitem", name="Expand all groups").click()
+    for asset in (
         "landing_segment", "raw_segment", "events", "orders", "order_lines", "quarantine", "products", "sessions",
         "customer_days", "customer_features", "event_sequences", "customer_labels", "rfm_segments", "churn_models",
         "churn_scorecard", "churn_scores", "recommendations", "ledger_grades", "customer_profiles", "segment_summary",
-    }
+    ):
+        expect(_node(page, asset)).to_be_visible()
+    nodes = server.ask("{ assetNodes { groupName description owners { __typename } isMaterializable } }")["assetNodes"]
     assert {node["groupName"] for node in nodes} == set(GROUPS)
     assert all(node["description"] for node in nodes)
     assert all(node["owners"] for node in nodes if node["isMaterializable"])
