@@ -1,24 +1,28 @@
 """The one way networks are trained here: Lightning, deterministic, killed and resumed without a trace.
 
-Holds the trainer factory and the callbacks that every training shares. Networks, batches and losses
+Holds the trainer factory, and the module and callbacks that every training shares. Networks, batches and losses
 belong to the capability. Imports torch at module level: import it only inside functions that train.
 """
 
 # Lightning names the arguments of its hooks.
 # ruff: noqa: ARG002
 
+import hashlib
+import json
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import nn
 from torch.utils.data import DataLoader
 
 CHECKPOINT = "last.ckpt"
@@ -30,6 +34,7 @@ PROGRESS_SECONDS = 25.0
 BF16_CAPABILITY = (8, 0)
 """NVIDIA compute capability from which bfloat16 is native."""
 
+Net = TypeVar("Net", bound=nn.Module)
 _SILENT_LOGGERS = ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning_fabric")
 
 
@@ -50,6 +55,99 @@ class Epoch:
 
 class TrainingDivergedError(RuntimeError):
     """The loss stopped being a finite number."""
+
+
+class Learning(LightningModule):
+    """A network and what it learns by: a loss over batches, and AdamW that lets vectors be."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Callable[[dict[str, torch.Tensor]], torch.Tensor],
+        *,
+        counted_by: str,
+        learning_rate: float,
+        weight_decay: float,
+    ) -> None:
+        """Take what is learnt, and how.
+
+        Args:
+            network: Whose weights are learnt.
+            loss: Gives the mean loss of a batch, by that network.
+            counted_by: Entry of a batch that has one element a row.
+            learning_rate: Of all weights.
+            weight_decay: Of matrices; biases and scales are not pulled towards 0.
+        """
+        super().__init__()
+        self.network = network
+        self._loss = loss
+        self._counted_by = counted_by
+        self._learning_rate = learning_rate
+        self._weight_decay = weight_decay
+
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        """Give the loss of a batch that is learnt from, and note it."""
+        loss = self._loss(batch)
+        rows = len(batch[self._counted_by])
+        self.log(TRAINING_LOSS, loss, on_step=False, on_epoch=True, batch_size=rows)
+        return loss
+
+    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+        """Note the loss of a batch that is kept apart."""
+        self.log(VALIDATION_LOSS, self._loss(batch), batch_size=len(batch[self._counted_by]))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Give the optimiser."""
+        matrices = [p for p in self.parameters() if p.ndim > 1]
+        vectors = [p for p in self.parameters() if p.ndim <= 1]
+        groups = [
+            {"params": matrices, "weight_decay": self._weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=self._learning_rate, fused=True)
+
+
+def as_it_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Collate a batch that its data set gave whole."""
+    return batch
+
+
+def name_training(told: Mapping[str, Any], arrays: Iterable[np.ndarray], *, max_epochs: int, seed: int) -> str:
+    """Name a training, for the folder of its checkpoints.
+
+    Args:
+        told: Its settings, as plain values.
+        arrays: Its rows, and which of them are learnt from and kept apart.
+        max_epochs: Most passes over the rows.
+        seed: Its seed.
+
+    Returns:
+        16 hex digits; the same rows and settings give the same name.
+    """
+    digest = hashlib.sha256(json.dumps([dict(told), max_epochs, seed]).encode())
+    for values in arrays:
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def write_weights(network: nn.Module, path: Path) -> None:
+    """Store the weights of a network as safetensors: numbers, and nothing that runs."""
+    from safetensors.torch import save_file
+
+    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, path)
+
+
+def read_weights(network: Net, path: Path) -> Net:
+    """Give a network the weights that `write_weights` stored; returned in evaluation mode, on the CPU.
+
+    Raises:
+        safetensors.SafetensorError: If the file is no safetensors file.
+        RuntimeError: If the weights do not fit the network.
+    """
+    from safetensors.torch import load_file
+
+    network.load_state_dict(load_file(path))
+    return network.eval()
 
 
 class BestWeights(Callback):

@@ -329,10 +329,11 @@ def load_churn_models(directory: Path, *, only: Collection[str] | None = None) -
         matrix = FeatureMatrix.from_json(_read_json(directory / FEATURES_FILE))
         returns = ReturnModel.from_json(_read_json(directory / RETURNS_FILE))
     if NETWORK.name in needed:
-        from insight_assets.insights.churn.network import NetworkSettings, load_network
+        from insight_assets.insights.churn.network import ChurnNetwork, NetworkSettings
+        from insight_assets.ml.training import read_weights
 
         settings = NetworkSettings(**config["network"])
-        network = load_network(directory / NETWORK_FILE, settings, features=matrix.scaled_width)
+        network = read_weights(ChurnNetwork(settings, features=matrix.scaled_width), directory / NETWORK_FILE)
     return ChurnModels(
         methods=methods,
         horizon_days=config["horizon_days"],
@@ -546,13 +547,13 @@ def _write(models: ChurnModels, directory: Path) -> None:
     (directory / CARD_FILE).write_text(model_card(models.config), encoding="utf-8")
     if models.matrix is None:
         return
-    from insight_assets.insights.churn.network import write_network
+    from insight_assets.ml.training import write_weights
 
     _write_json(directory / FEATURES_FILE, models.matrix.to_json())
     _write_json(directory / RETURNS_FILE, models.returns.to_json())
     for classifier in models.classifiers.values():
         write_classifier(classifier, directory)
-    write_network(models.network, directory / NETWORK_FILE)
+    write_weights(models.network, directory / NETWORK_FILE)
 
 
 def _events(rows: pl.DataFrame, *, as_of: str, settings: "NetworkSettings") -> JaggedEvents:

@@ -5,27 +5,23 @@ from, calibration and files belong to `models`. Imports torch at module level: i
 only inside functions that train or predict.
 """
 
-# Lightning names the arguments of its steps.
-# ruff: noqa: ARG002
-
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from pytorch_lightning import LightningModule
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import DataLoader, Dataset
 
 from insight_assets.ml.sequences import JaggedEvents, LengthBuckets, padded_positions
 from insight_assets.ml.training import (
-    TRAINING_LOSS,
-    VALIDATION_LOSS,
     Epoch,
+    Learning,
+    as_it_is,
+    name_training,
     one_thread,
     train_network,
 )
@@ -213,38 +209,9 @@ class ChurnNetwork(nn.Module):
         return (self.linear(features) + deep)[:, 0]
 
 
-class _ChurnTraining(LightningModule):
-    """How the network learns: log loss, AdamW."""
-
-    def __init__(self, network: ChurnNetwork, settings: NetworkSettings) -> None:
-        super().__init__()
-        self.network = network
-        self._settings = settings
-
-    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
-        loss = self._loss(batch)
-        self.log(
-            TRAINING_LOSS, loss, on_step=False, on_epoch=True, batch_size=len(batch["churned"])
-        )
-        return loss
-
-    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
-        self.log(VALIDATION_LOSS, self._loss(batch), batch_size=len(batch["churned"]))
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        matrices = [p for p in self.parameters() if p.ndim > 1]
-        vectors = [p for p in self.parameters() if p.ndim <= 1]
-        return torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": self._settings.weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
-            ],
-            lr=self._settings.learning_rate,
-            fused=True,
-        )
-
-    def _loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        return F.binary_cross_entropy_with_logits(self.network(batch), batch["churned"])
+def _loss(network: ChurnNetwork, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Log loss of a batch."""
+    return F.binary_cross_entropy_with_logits(network(batch), batch["churned"])
 
 
 def train_churn_network(
@@ -274,7 +241,12 @@ def train_churn_network(
     Returns:
         The network at its best, in evaluation mode on the CPU, and the losses of all epochs.
     """
-    folder = work_directory / _fingerprint(rows, fit, stop, settings, max_epochs, seed)
+    events = rows.events
+    arrays = (
+        events.offsets, events.kinds, events.products, events.categories, events.numbers, rows.features, rows.churned,
+        fit, stop,
+    )  # fmt: skip
+    folder = work_directory / name_training(asdict(settings), arrays, max_epochs=max_epochs, seed=seed)
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -285,12 +257,15 @@ def train_churn_network(
         order = LengthBuckets(
             learnt.lengths, batch_size=settings.batch_size, seed=seed, epoch=epoch
         )
-        return DataLoader(learnt, batch_sampler=order, collate_fn=_as_it_is)
+        return DataLoader(learnt, batch_sampler=order, collate_fn=as_it_is)
 
     epochs = train_network(
-        _ChurnTraining(network, settings),
+        Learning(
+            network, partial(_loss, network), counted_by="churned", learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+        ),
         training=training,
-        validation=DataLoader(kept, batch_sampler=_chunks(kept.lengths), collate_fn=_as_it_is),
+        validation=DataLoader(kept, batch_sampler=_chunks(kept.lengths), collate_fn=as_it_is),
         max_epochs=max_epochs,
         patience=settings.patience,
         seed=seed,
@@ -347,40 +322,6 @@ def join_features(network: ChurnNetwork, read: np.ndarray, features: np.ndarray)
     return log_odds
 
 
-def write_network(network: ChurnNetwork, path: Path) -> None:
-    """Store the weights as safetensors.
-
-    Args:
-        network: The network.
-        path: File to write, ending in `.safetensors`.
-    """
-    from safetensors.torch import save_file
-
-    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, path)
-
-
-def load_network(path: Path, settings: NetworkSettings, *, features: int) -> ChurnNetwork:
-    """Load weights that `write_network` stored.
-
-    Args:
-        path: File to read; safetensors files hold numbers only, so that nothing is run.
-        settings: Settings the network was trained with.
-        features: Number of scaled features.
-
-    Returns:
-        The network in evaluation mode on the CPU.
-
-    Raises:
-        safetensors.SafetensorError: If the file is no safetensors file.
-        RuntimeError: If the weights do not fit the settings.
-    """
-    from safetensors.torch import load_file
-
-    network = ChurnNetwork(settings, features=features)
-    network.load_state_dict(load_file(path))
-    return network.eval()
-
-
 def _chunks(lengths: np.ndarray) -> list[list[int]]:
     """All rows in batches of like length, longest last."""
     order = np.argsort(lengths, kind="stable")
@@ -395,26 +336,3 @@ def _taken(values: np.ndarray, at: np.ndarray) -> np.ndarray:
     if len(values) == 0:
         return np.zeros((*at.shape, *values.shape[1:]), dtype=values.dtype)
     return values[at]
-
-
-def _as_it_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return batch
-
-
-def _fingerprint(
-    rows: ChurnRows,
-    fit: np.ndarray,
-    stop: np.ndarray,
-    settings: NetworkSettings,
-    max_epochs: int,
-    seed: int,
-) -> str:
-    """Name of a training: the same rows and settings give the same name."""
-    digest = hashlib.sha256(json.dumps([asdict(settings), max_epochs, seed]).encode())
-    events = rows.events
-    for values in (
-        events.offsets, events.kinds, events.products, events.categories, events.numbers,
-        rows.features, rows.churned, fit, stop,
-    ):  # fmt: skip
-        digest.update(np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()[:16]

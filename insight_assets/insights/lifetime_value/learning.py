@@ -292,11 +292,11 @@ def write_learnt(learnt: Learnt | None, calibrations: Mapping[str, Calibration],
     """Write the learned methods and the calibrations into a model directory."""
     content: dict[str, Any] = {"calibrations": {name: of.to_json() for name, of in calibrations.items()}}
     if learnt is not None:
-        from insight_assets.insights.lifetime_value.ziln import write_ziln
+        from insight_assets.ml.training import write_weights
 
         write_sklearn(learnt.orders, directory / ORDERS_FILE)
         write_sklearn(learnt.value, directory / VALUE_FILE)
-        write_ziln(learnt.network, directory / NETWORK_FILE)
+        write_weights(learnt.network, directory / NETWORK_FILE)
         content |= {
             "matrix": learnt.matrix.to_json(), "network": asdict(learnt.settings), "notes": dict(learnt.notes),
         }  # fmt: skip
@@ -315,14 +315,15 @@ def read_learnt(directory: Path) -> tuple[Learnt | None, dict[str, Calibration]]
     calibrations = {name: Calibration.from_json(of) for name, of in content["calibrations"].items()}
     if "matrix" not in content:
         return None, calibrations
-    from insight_assets.insights.lifetime_value.ziln import ZilnSettings, load_ziln
+    from insight_assets.insights.lifetime_value.ziln import ZilnNetwork, ZilnSettings
+    from insight_assets.ml.training import read_weights
 
     matrix, settings = FeatureMatrix.from_json(content["matrix"]), ZilnSettings(**content["network"])
     learnt = Learnt(
         matrix=matrix,
         orders=read_sklearn(directory / ORDERS_FILE),
         value=read_sklearn(directory / VALUE_FILE),
-        network=load_ziln(directory / NETWORK_FILE, settings, features=matrix.scaled_width),
+        network=read_weights(ZilnNetwork(settings, features=matrix.scaled_width), directory / NETWORK_FILE),
         settings=settings,
         notes=content["notes"],
     )

@@ -6,23 +6,18 @@ learns to depart from it. Which rows are learnt from and files belong to `learni
 import this module only inside functions that train or predict.
 """
 
-# Lightning names the arguments of its steps.
-# ruff: noqa: ARG002
-
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from pytorch_lightning import LightningModule
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
 
-from insight_assets.ml.training import TRAINING_LOSS, VALIDATION_LOSS, Epoch, one_thread, train_network
+from insight_assets.ml.training import Epoch, Learning, as_it_is, name_training, one_thread, train_network
 
 OUTPUTS = 4
 PREDICTION_ROWS = 8192
@@ -123,38 +118,14 @@ def expectations(outputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch
     return log_rate.exp(), torch.sigmoid(log_odds) * (location + deviation.square() / 2).exp()
 
 
-class _ZilnTraining(LightningModule):
-    """How the network learns: the ZILN loss and the Poisson loss of the days, AdamW."""
-
-    def __init__(self, network: ZilnNetwork, settings: ZilnSettings) -> None:
-        super().__init__()
-        self.network = network
-        self._settings = settings
-
-    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
-        loss = self._loss(batch)
-        self.log(TRAINING_LOSS, loss, on_step=False, on_epoch=True, batch_size=len(batch["value"]))
-        return loss
-
-    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
-        self.log(VALIDATION_LOSS, self._loss(batch), batch_size=len(batch["value"]))
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        matrices = [p for p in self.parameters() if p.ndim > 1]
-        vectors = [p for p in self.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": matrices, "weight_decay": self._settings.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW(groups, lr=self._settings.learning_rate)
-
-    def _loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        log_odds, location, deviation, log_rate = self.network(batch)
-        bought = (batch["value"] > 0).float()
-        log_value = batch["value"].clamp(min=LEAST).log()
-        surprise = deviation.log() + ((log_value - location) / deviation).square() / 2
-        whether = F.binary_cross_entropy_with_logits(log_odds, bought)
-        return whether + (bought * surprise).mean() + F.poisson_nll_loss(log_rate, batch["orders"])
+def _loss(network: ZilnNetwork, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The ZILN loss of the value and the Poisson loss of the purchase days of a batch."""
+    log_odds, location, deviation, log_rate = network(batch)
+    bought = (batch["value"] > 0).float()
+    log_value = batch["value"].clamp(min=LEAST).log()
+    surprise = deviation.log() + ((log_value - location) / deviation).square() / 2
+    whether = F.binary_cross_entropy_with_logits(log_odds, bought)
+    return whether + (bought * surprise).mean() + F.poisson_nll_loss(log_rate, batch["orders"])
 
 
 def train_ziln(
@@ -184,7 +155,8 @@ def train_ziln(
     Returns:
         The network at its best, in evaluation mode on the CPU, and the losses of all epochs.
     """
-    folder = work_directory / _fingerprint(rows, fit, stop, settings, max_epochs, seed)
+    arrays = (*vars(rows).values(), fit, stop)
+    folder = work_directory / name_training(asdict(settings), arrays, max_epochs=max_epochs, seed=seed)
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -193,13 +165,16 @@ def train_ziln(
 
     def training(epoch: Callable[[], int]) -> DataLoader:
         order = _Shuffled(len(learnt), settings.batch_size, seed, epoch)
-        return DataLoader(learnt, batch_sampler=order, collate_fn=_as_it_is)
+        return DataLoader(learnt, batch_sampler=order, collate_fn=as_it_is)
 
     chunks = BatchSampler(SequentialSampler(kept), PREDICTION_ROWS, drop_last=False)
     epochs = train_network(
-        _ZilnTraining(network, settings),
+        Learning(
+            network, partial(_loss, network), counted_by="value", learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+        ),
         training=training,
-        validation=DataLoader(kept, batch_sampler=chunks, collate_fn=_as_it_is),
+        validation=DataLoader(kept, batch_sampler=chunks, collate_fn=as_it_is),
         max_epochs=max_epochs,
         patience=settings.patience,
         seed=seed,
@@ -236,38 +211,3 @@ def expect(network: ZilnNetwork, rows: ZilnRows) -> tuple[np.ndarray, np.ndarray
             days, worth = expectations(network(batches.__getitems__(at)))
             orders[at], value[at] = days.numpy(), worth.numpy()
     return orders, value
-
-
-def write_ziln(network: ZilnNetwork, path: Path) -> None:
-    """Store the weights as safetensors."""
-    from safetensors.torch import save_file
-
-    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, path)
-
-
-def load_ziln(path: Path, settings: ZilnSettings, *, features: int) -> ZilnNetwork:
-    """Load weights that `write_ziln` stored.
-
-    Raises:
-        safetensors.SafetensorError: If the file is no safetensors file.
-        RuntimeError: If the weights do not fit the settings.
-    """
-    from safetensors.torch import load_file
-
-    network = ZilnNetwork(settings, features=features)
-    network.load_state_dict(load_file(path))
-    return network.eval()
-
-
-def _as_it_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return batch
-
-
-def _fingerprint(
-    rows: ZilnRows, fit: np.ndarray, stop: np.ndarray, settings: ZilnSettings, max_epochs: int, seed: int
-) -> str:
-    """Name of a training: the same rows and settings give the same name."""
-    digest = hashlib.sha256(json.dumps([asdict(settings), max_epochs, seed]).encode())
-    for values in (*vars(rows).values(), fit, stop):
-        digest.update(np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()[:16]

@@ -10,16 +10,15 @@ import pytest
 import torch
 
 from insight_assets.insights.churn.network import (
+    ChurnNetwork,
     ChurnRows,
     NetworkSettings,
     join_features,
-    load_network,
     read_events,
     train_churn_network,
-    write_network,
 )
 from insight_assets.ml.sequences import JaggedEvents
-from insight_assets.ml.training import CHECKPOINT
+from insight_assets.ml.training import CHECKPOINT, read_weights, write_weights
 from insight_assets_tests.insights.churn.test_models import Evil
 
 SETTINGS = NetworkSettings(kinds=5, width=8, product_buckets=9, category_buckets=3, batch_size=16)
@@ -168,8 +167,8 @@ def test_the_best_epoch_is_kept(tmp_path):
 
 
 def test_weights_survive_their_file(tmp_path, uninterrupted):
-    write_network(uninterrupted[0], tmp_path / "network.safetensors")
-    again = load_network(tmp_path / "network.safetensors", SETTINGS, features=3)
+    write_weights(uninterrupted[0], tmp_path / "network.safetensors")
+    again = read_weights(ChurnNetwork(SETTINGS, features=3), tmp_path / "network.safetensors")
     assert_same_weights(again, uninterrupted[0])
 
 
