@@ -124,13 +124,13 @@ def customer_state(
 
 def _sound_states(context: dg.AssetExecutionContext) -> list[date]:
     """List the as-of days whose state was made by this code and of customer days as they are now."""
-    version = context.assets_def.code_versions_by_key.get(dg.AssetKey("customer_state"))
+    version = context.job_def.asset_layer.get(dg.AssetKey("customer_state")).code_version
     days = partition_states(context.instance, "customer_days")
     return sound_days(
         {
             date.fromisoformat(key): state.read_at
             for key, state in partition_states(context.instance, "customer_state").items()
-            if version is None or state.code_version == version
+            if state.code_version == version
         },
         {date.fromisoformat(key): state.since for key, state in days.items()},
     )

@@ -80,6 +80,7 @@ LIFETIME_COUNTS = (
 """Sums of the state that are published; active days, purchases and purchase days are counted from its lists."""
 
 PARTS: dict[str, tuple[int, ...]] = {
+    "sales": (90, 365),
     "order_lines": YEAR,
     "coupon_orders": YEAR,
     "discounted_orders": YEAR,
@@ -115,7 +116,7 @@ def build_customer_features(
         as_of: as-of day.
         state: rows of the contract `customer_state` as of the same day, `customer_key` being the person; None to add
             the whole past up. The result is the same.
-        rows_at_once: customer days described at a time.
+        rows_at_once: customer days and states described at a time.
 
     Returns:
         One row a customer with the columns of the contract `customer_features`, sorted by
@@ -125,6 +126,8 @@ def build_customer_features(
     # What a purchase costs is cut by the purchases of all customers, before these are taken in slices.
     cuts = taste.price_cuts(_aged(_recent(past, as_of), as_of))
     rows = (past if state is None else _recent(past, as_of)).select(pl.len()).collect().item()
+    if state is not None:
+        rows += state.select(pl.len()).collect().item()
     slices = 1 + rows // rows_at_once
     frames = []
     for number in range(slices):
@@ -188,6 +191,9 @@ def _numbers(days: pl.LazyFrame) -> pl.LazyFrame:
     weekday = pl.col("event_day").dt.weekday()
     return days.with_columns(
         *(_units_of_money(pl.col(column)).alias(column) for column in MONEY),
+        # Every order that was placed, also one that was given back whole and may not count as a purchase: what orders held
+        # on the average is said of those whose goods are added up.
+        sales=pl.col("order_values").list.len().cast(pl.Int64),
         active_days=active,
         purchase_days=pl.col("orders") > 0,
         weekend_days=active & (weekday >= 6),
@@ -385,32 +391,32 @@ def _counts() -> list[pl.Expr]:
 def _money_columns() -> list[pl.Expr]:
     goods = {window: _goods(window) for window in (90, 365)}
     lifetime = _units_of_money(pl.col("gross")) - _units_of_money(pl.col("discount"))
-    orders = pl.col("orders_lifetime")
+    sales = pl.col("order_values").list.len().cast(pl.Int64)
     return [
         *(_money(pl.col(windowed(name, window))).alias(windowed(name, window)) for name in MONEY for window in WINDOWS),
         *(float_of(pl.col(name)).alias(windowed(name, None)) for name in MONEY),
         *(
-            _ratio(value, pl.col(f"orders_{window}d") * MONEY_SCALE).alias(f"mean_order_value_{window}d")
+            _ratio(value, pl.col(f"sales_{window}d") * MONEY_SCALE).alias(f"mean_order_value_{window}d")
             for window, value in goods.items()
         ),
-        _ratio(lifetime, orders * MONEY_SCALE).alias("mean_order_value_lifetime"),
+        _ratio(lifetime, sales * MONEY_SCALE).alias("mean_order_value_lifetime"),
         _median("order_values_365d").alias("median_order_value_365d"),
         _median("order_values").alias("median_order_value_lifetime"),
         float_of(pl.col("order_values_365d").list.max()).alias("max_order_value_365d"),
         float_of(pl.col("max_order_value")).alias("max_order_value_lifetime"),
         _money(pl.col("value_last")).alias("last_purchase_value"),
-        _ratio(pl.col("units_365d"), pl.col("orders_365d")).alias("units_per_order_365d"),
-        _ratio(pl.col("units"), orders).alias("units_per_order_lifetime"),
-        _ratio(pl.col("order_lines_365d"), pl.col("orders_365d")).alias("lines_per_order_365d"),
+        _ratio(pl.col("units_365d"), pl.col("sales_365d")).alias("units_per_order_365d"),
+        _ratio(pl.col("units"), sales).alias("units_per_order_lifetime"),
+        _ratio(pl.col("order_lines_365d"), pl.col("sales_365d")).alias("lines_per_order_365d"),
         *(
-            _ratio(_units_of_money(pl.col(name)), orders * MONEY_SCALE).alias(f"{name}_per_order_lifetime")
+            _ratio(_units_of_money(pl.col(name)), sales * MONEY_SCALE).alias(f"{name}_per_order_lifetime")
             for name in ("discount", "tax", "shipping")
         ),
         _ratio(pl.col("discount_365d"), pl.col("gross_365d")).alias("discount_share_365d"),
         _ratio(pl.col("refunded_365d"), goods[365]).alias("refund_share_365d"),
         _ratio(_units_of_money(pl.col("refunded")), lifetime).alias("refund_share_lifetime"),
-        _ratio(pl.col("coupon_orders_365d"), pl.col("orders_365d")).alias("coupon_order_share_365d"),
-        _ratio(pl.col("discounted_orders_365d"), pl.col("orders_365d")).alias("discounted_order_share_365d"),
+        _ratio(pl.col("coupon_orders_365d"), pl.col("sales_365d")).alias("coupon_order_share_365d"),
+        _ratio(pl.col("discounted_orders_365d"), pl.col("sales_365d")).alias("discounted_order_share_365d"),
         pl.col("currencies").list.len().alias("currencies"),
         pl.col("payment_methods"),
         pl.col("payment_methods").list.len().alias("payment_methods_used"),

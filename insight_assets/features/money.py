@@ -35,7 +35,7 @@ def money_of_event() -> pl.Expr:
 
 
 def without_void_orders(customer_days: pl.LazyFrame, orders: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
-    """Take orders that were given back whole by a day out of the number of purchases; their money is 0 already.
+    """Take orders that were given back whole by a day out of the number of purchases; what they leave in net money is 0 already.
 
     Args:
         customer_days: rows of that contract, whoever is behind its actors.

@@ -49,8 +49,11 @@ class Home(SimpleNamespace):
     lake: Lake
     instance: dg.DagsterInstance
 
-    def build(self, *names: str, first: int, last: int | None = None) -> dg.ExecuteInProcessResult:
+    def build(
+        self, *names: str, first: int, last: int | None = None, code_version: str = "1"
+    ) -> dg.ExecuteInProcessResult:
         """Materialize assets for one partition, or in one run for a range of them."""
+        made = dg.load_assets_from_modules([assets])
         tags = (
             {
                 "dagster/asset_partition_range_start": key(first),
@@ -60,7 +63,11 @@ class Home(SimpleNamespace):
             else {}
         )
         return dg.materialize(
-            [*dg.load_assets_from_modules([assets]), validation.validated, validation.products],
+            [
+                *dg.map_asset_specs(lambda spec: spec.replace_attributes(code_version=code_version), made),
+                validation.validated,
+                validation.products,
+            ],
             selection=list(names),
             partition_key=None if tags else key(first),
             tags=tags,
@@ -218,3 +225,12 @@ def test_a_state_of_days_that_changed_since_is_not_rolled_on(home: Home) -> None
     assert told(after, "customer_state", "rolled_on_from") == "nothing"
     rows = home.rows("customer_features").filter(pl.col("customer_key") == 2).sort("as_of").collect()
     assert rows.select("orders_lifetime", "gross_lifetime").rows() == [(1, 7.0), (2, 17.0)]
+
+
+def test_a_state_of_other_code_is_not_rolled_on(home: Home) -> None:
+    assert home.build(*DAILY, first=0, last=2).success
+    home.build(*SNAPSHOTS, first=0)
+    other = home.build("customer_features", first=0, code_version="2")
+    assert told(other, "customer_features", "past_from") == "days"
+    assert told(home.build(*SNAPSHOTS, first=1, code_version="2"), "customer_state", "rolled_on_from") == "nothing"
+    assert told(home.build(*SNAPSHOTS, first=2), "customer_state", "rolled_on_from") == key(0)

@@ -76,6 +76,22 @@ def test_money_is_nothing_and_frequency_follows_the_policy(counted, once, twice)
 
 
 @pytest.mark.parametrize("counted", [True, False])
+def test_what_orders_held_is_said_of_all_that_were_placed(counted):
+    coupon = {"coupon": "SPRING"}
+    sales = [document("sale", f"o1-{day}", f"2025-03-{day:02} 10:00", 1, ("tea", 2, "20"), **coupon) for day in (3, 20)]
+    shop = shop_of(*sales, gave_back(1, 20, on=25))
+    days = as_people(actor_days(shop), nobody_linked(AS_OF))
+    if not counted:
+        days = without_void_orders(days, shop.tables()["orders"], as_of=AS_OF)
+    built = build_customer_features(days, as_of=AS_OF).collect().row(0, named=True)
+    assert built["orders_365d"] == (2 if counted else 1)
+    assert built["coupon_order_share_365d"] == 1
+    assert built["mean_order_value_365d"] == 40
+    assert built["units_per_order_lifetime"] == 2
+    contract("customer_features").conform(pl.DataFrame([built], schema=contract("customer_features").polars_schema()).lazy())
+
+
+@pytest.mark.parametrize("counted", [True, False])
 @pytest.mark.parametrize("method", [method.name for method in UNTAUGHT])
 def test_who_gave_the_goods_back_is_worth_less_than_the_twin_who_kept_them(method, counted):
     customers = buyers(features(counted))
