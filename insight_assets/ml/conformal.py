@@ -17,7 +17,6 @@ MIN_ROWS = 50
 """Rows that a group of like forecasts needs at least; with fewer there is nothing to calibrate on."""
 
 MOST_GROUPS = 10
-_SMALLEST = 1e-9
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,8 @@ def fit_conformal_bounds(forecast: np.ndarray, outcome: np.ndarray, *, level: fl
     Split conformal prediction with groups (Mondrian; Vovk, Gammerman and Shafer, Algorithmic Learning in a Random
     World, 2005, section 4.5): in each group of like forecasts the bounds are order statistics of outcome / forecast, at
     the places that hold a new row of the group with a chance of at least `level`, if it is exchangeable with the
-    others. Where 0 is itself likelier than the lower tail, all that may be missed lies above: the interval starts at 0.
+    others. Where 0 is itself likelier than the lower tail, all that may be missed lies above: the interval starts at 0. A
+    forecast of 0 has no multiples: such rows teach nothing, and their interval is 0.
 
     Args:
         forecast: Shape (n,), forecasts of rows that the forecasting model did not learn from.
@@ -72,10 +72,11 @@ def fit_conformal_bounds(forecast: np.ndarray, outcome: np.ndarray, *, level: fl
         level: Share of outcomes inside.
 
     Returns:
-        The bounds; None when there are fewer than `MIN_ROWS` rows.
+        The bounds; None when there are fewer than `MIN_ROWS` rows with a forecast above 0.
     """
-    forecast = np.asarray(forecast, dtype=np.float64)
-    outcome = np.maximum(np.asarray(outcome, dtype=np.float64), 0.0)
+    told = np.asarray(forecast) > 0
+    forecast = np.asarray(forecast, dtype=np.float64)[told]
+    outcome = np.maximum(np.asarray(outcome, dtype=np.float64), 0.0)[told]
     if forecast.size < MIN_ROWS:
         return None
     groups = min(MOST_GROUPS, forecast.size // MIN_ROWS)
@@ -85,7 +86,7 @@ def fit_conformal_bounds(forecast: np.ndarray, outcome: np.ndarray, *, level: fl
     edges, low, high = [], [], []
     for number in np.unique(group):
         members = group == number
-        ratio = np.sort(outcome[members] / np.maximum(forecast[members], _SMALLEST))
+        ratio = np.sort(outcome[members] / forecast[members])
         if edges or low:
             edges.append(float(forecast[members].min()))
         below, above = _places(ratio, level)

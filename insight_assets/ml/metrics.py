@@ -189,6 +189,20 @@ def normalised_gini(truth: np.ndarray, prediction: np.ndarray) -> float:
     return float(np.sum(value * (average_ranks(_as_float(prediction)) - middle)) / perfect)
 
 
+def sum_ratio(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Sum of the predictions over the sum of the truth.
+
+    Args:
+        truth: Shape (n,).
+        prediction: Shape (n,).
+
+    Returns:
+        1 where totals agree; NaN where the sum of the truth is not above 0.
+    """
+    total = float(np.sum(truth))
+    return float(np.sum(prediction)) / total if total > 0 else float("nan")
+
+
 def mean_absolute_error(truth: np.ndarray, prediction: np.ndarray) -> float:
     """Mean absolute difference between prediction and truth, in the unit of the truth.
 

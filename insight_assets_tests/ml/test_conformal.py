@@ -49,3 +49,9 @@ def test_too_few_rows_bound_nothing_and_stored_bounds_are_the_same():
     assert fit_conformal_bounds(*spending(MIN_ROWS - 1, 1), level=0.9) is None
     bounds = fit_conformal_bounds(*spending(300, 1), level=0.9)
     assert ConformalBounds.from_json(bounds.to_json()) == bounds
+
+
+def test_forecasts_of_nothing_teach_nothing():
+    forecast, outcome = spending(600, 2)
+    with_nothing = np.r_[forecast, np.zeros(60)], np.r_[outcome, np.full(60, 50.0)]
+    assert fit_conformal_bounds(*with_nothing, level=0.9) == fit_conformal_bounds(forecast, outcome, level=0.9)

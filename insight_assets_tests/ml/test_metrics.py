@@ -15,6 +15,7 @@ from insight_assets.ml.metrics import (
     mean_absolute_error,
     normalised_gini,
     reliability,
+    sum_ratio,
 )
 
 LABELLED_SCORES = st.lists(
@@ -116,3 +117,9 @@ def test_money_is_captured_from_those_who_churn():
     assert captured_at_top_decile(truth, np.arange(10)[::-1], weight) == 0.75
     assert captured_at_top_decile(truth, np.roll(np.arange(10)[::-1], 1), weight) == 0.25
     assert np.isnan(captured_at_top_decile(truth, truth, np.zeros(10)))
+
+
+def test_sum_ratio():
+    truth = np.array([0.0, 0.0, 5.0, 9.0])
+    assert sum_ratio(truth, truth / 2) == 0.5
+    assert np.isnan(sum_ratio(np.zeros(3), np.ones(3)))

@@ -11,6 +11,7 @@ import dagster as dg
 import polars as pl
 
 from insight_assets.charts import chart_markdown
+from insight_assets.checks import refuse_unless_passed
 from insight_assets.contracts.catalogue import contract
 from insight_assets.features.examples import build_examples
 from insight_assets.insights.churn import pictures
@@ -310,14 +311,14 @@ def _labelled_buyers(customer_days: pl.LazyFrame, as_of: date) -> int:
 
 def _guarded(asset: str, verdicts: Sequence[Verdict]) -> Iterator[dg.AssetCheckResult]:
     """Report verdicts as checks, then refuse to go on unless all passed."""
-    for verdict in verdicts:
-        yield dg.AssetCheckResult(
+    results = [
+        dg.AssetCheckResult(
             check_name=verdict.guard, asset_key=asset, passed=verdict.passed, metadata=dict(verdict.figures)
         )
-    if failed := sorted(verdict.guard for verdict in verdicts if not verdict.passed):
-        raise dg.Failure(
-            f"{asset} is not published: {', '.join(failed)} failed; the check's metadata says why", allow_retries=False
-        )
+        for verdict in verdicts
+    ]
+    yield from results
+    refuse_unless_passed(asset, results)
 
 
 def _training_metadata(trained: ChurnModels) -> dict[str, object]:

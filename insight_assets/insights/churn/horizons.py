@@ -90,12 +90,13 @@ def grade_horizons(
 
 
 def worse_horizons(scorecard: pl.DataFrame) -> frozenset[int]:
-    """Give the horizons at which one curve for everybody was better than what would be published.
+    """Give the horizons at which what would be published lost: to one curve for everybody, or surely to the hazards.
 
     Args:
         scorecard: Rows of `churn_horizon_scorecard` at one origin; may be empty.
     """
-    worse = scorecard.filter(pl.col("method") == PUBLISHED.name, pl.col("grade") == "C")["task"].unique()
+    surely_worse = (pl.col("gain_high") < 0).fill_null(value=False)
+    worse = scorecard.filter(pl.col("method") == PUBLISHED.name, (pl.col("grade") == "C") | surely_worse)["task"].unique()
     return frozenset(int(task.removeprefix("churn_").removesuffix("d")) for task in worse)
 
 

@@ -41,7 +41,7 @@ from insight_assets.ml.costs import Cost, measured
 from insight_assets.ml.metrics import auc
 from insight_assets.ml.referee import Method
 from insight_assets.ml.sequences import JaggedEvents, jagged_events
-from insight_assets.ml.splits import mixed_keys
+from insight_assets.ml.splits import customer_groups, mixed_keys
 from insight_assets.ml.tabular import FeatureMatrix, fit_feature_matrix
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ MIN_STOPPING = 5
 """Rows to learn from and to stop by below which only the recency rule is kept."""
 
 CONTROL_SALT = 3
+BLEND_SALT = 4
 
 _log = logging.getLogger(__name__)
 
@@ -247,7 +248,7 @@ def train_churn_models(
 
     Scaling, imputation and models are fitted on the rows with role `fit` or `stop`; settings of the
     rivals are chosen by cross-validation among these rows, no customer on both sides. Calibrators
-    and the weights of the blend are fitted on the rows with role `calibrate`. With too few rows or
+    and the weights of the blend are fitted on the rows with role `calibrate`, the blend's each on one half of them. With too few rows or
     only one outcome to learn from, the recency rule alone is stored: there is always something to
     publish.
 
@@ -497,8 +498,12 @@ def _trained(
         scaled[apart],
     )
     with measured(costs, BLEND.name):
-        blend = fit_blend({part.name: log_odds[part.name] for part in BLENDED}, churned[apart])
+        # Weights learnt on the rows that calibrate and judge the blend would flatter it.
+        weighing = customer_groups(keys[apart], 2, salt=BLEND_SALT) == 0
+        parts = {part.name: log_odds[part.name][weighing] for part in BLENDED}
+        blend = fit_blend(parts, churned[apart][weighing])
     log_odds[BLEND.name] = blend(log_odds)
+    judged = {name: ~weighing if name == BLEND.name else np.ones(len(apart), dtype=bool) for name in log_odds}
     control = shuffled_control(examples, matrix, seed=_seed32(seed))
     log("calibrated; the control with shuffled labels is done")
     methods = (RECENCY, *rivals, NETWORK, BLEND)
@@ -506,7 +511,7 @@ def _trained(
         methods=methods,
         horizon_days=horizon_days,
         calibrators={
-            name: fit_calibrator(logistic(values), churned[apart])
+            name: fit_calibrator(logistic(values[judged[name]]), churned[apart][judged[name]])
             for name, values in log_odds.items()
         },
         matrix=matrix,
@@ -529,7 +534,8 @@ def _trained(
             "classifiers": {name: rival.to_json() for name, rival in fitted.items()},
             "blend": blend.to_json(),
             "kept_apart": {
-                name: _rounded(auc(churned[apart], values)) for name, values in log_odds.items()
+                name: _rounded(auc(churned[apart][judged[name]], values[judged[name]]))
+                for name, values in log_odds.items()
             },
             "shuffled_labels": control,
             "feature_alarms": feature_alarms(examples, names),

@@ -43,9 +43,7 @@ class Publication:
     worse_horizons: frozenset[int] = frozenset()
 
 
-def choose_method(
-    methods: Sequence[Method], scorecard: pl.DataFrame, horizons: pl.DataFrame | None = None
-) -> Publication:
+def choose_method(methods: Sequence[Method], scorecard: pl.DataFrame, horizons: pl.DataFrame) -> Publication:
     """Choose the method to publish.
 
     Args:
@@ -60,7 +58,8 @@ def choose_method(
     if not scorecard.is_empty():
         method = champion(scorecard)
         if method in {known.name for known in methods}:
-            worse = frozenset() if horizons is None else worse_horizons(horizons)
+            # A horizon that nobody graded may not go out under the grade of another.
+            worse = frozenset(SHORTER_HORIZONS) if horizons.is_empty() else worse_horizons(horizons)
             return Publication(method, champion_grade(scorecard), scorecard["as_of"][0], worse)
     return Publication(RECENCY.name, UNGRADED, None)
 

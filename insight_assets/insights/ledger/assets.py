@@ -10,11 +10,15 @@ import dagster as dg
 import polars as pl
 
 from insight_assets.charts import chart_markdown
+from insight_assets.insights.churn import grading as churn
 from insight_assets.insights.ledger.grades import broken_promises, grade_ledger, promises_of
 from insight_assets.insights.ledger.history import champion_history as history_of
 from insight_assets.insights.ledger.history import changes_of_champion, history_chart
 from insight_assets.insights.ledger.pictures import segment_table, verdict_table
 from insight_assets.insights.ledger.predictions import record_predictions
+from insight_assets.insights.lifetime_value import grading as lifetime_value
+from insight_assets.insights.recommendation import grading as recommendation
+from insight_assets.insights.recommendation.assets import POLICY
 from insight_assets.metadata import markdown_table, table_asset
 from insight_assets.partitions import HISTORY, ONE_HORIZON_AGO
 from insight_assets.settings import settings
@@ -22,6 +26,13 @@ from insight_assets.settings import settings
 KEPT = "promises_are_kept"
 RETRAIN = {"churn": "retrain_churn", "value": "retrain_lifetime_value", "orders": "retrain_lifetime_value"}
 """Task of the ledger to the job that trains its models anew."""
+
+DECIDING = {
+    churn.TASK: churn.PRIMARY,
+    lifetime_value.TASK: lifetime_value.PRIMARY,
+    recommendation.TASK: recommendation.primary_metric(POLICY),
+}
+"""Task to the metric by which its champion is chosen."""
 
 PAST_SCORECARDS = dg.AssetIn(partition_mapping=HISTORY, metadata={"allow_missing_partitions": True})
 AT_THE_ORIGIN = dg.AssetIn(partition_mapping=ONE_HORIZON_AGO)
@@ -119,7 +130,10 @@ def champion_history(
 ) -> pl.DataFrame:
     cards = pl.concat([churn_scorecard, lifetime_value_scorecard, recommendation_scorecard], how="diagonal")
     history = history_of(
-        cards, as_of=date.fromisoformat(context.partition_key), horizon_days=settings().horizon_days
+        cards,
+        deciding=DECIDING,
+        as_of=date.fromisoformat(context.partition_key),
+        horizon_days=settings().horizon_days,
     )
     context.add_output_metadata(
         {

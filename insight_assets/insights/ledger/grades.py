@@ -5,7 +5,7 @@ afterwards. The rule's own numbers are graded beside them, on the same customers
 scorecard that allowed a method to be published said of it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -23,6 +23,7 @@ from insight_assets.ml.metrics import (
     lift_at_top_decile,
     mean_absolute_error,
     normalised_gini,
+    sum_ratio,
 )
 from insight_assets.ml.referee import Method, MetricFunction, grade_methods
 
@@ -52,12 +53,6 @@ class Grading:
     promised_by: tuple[str, str] | None
 
 
-def total_ratio(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Sum of the predictions over the sum of what happened; NaN where nothing did."""
-    total = float(np.sum(truth))
-    return float(np.sum(prediction)) / total if total > 0 else float("nan")
-
-
 def money_at_top_decile(truth: np.ndarray, prediction: np.ndarray) -> float:
     """Share of the money that came from the tenth of customers that were told to bring most."""
     return captured_at_top_decile(np.ones(len(truth)), prediction, np.maximum(truth, 0))
@@ -69,20 +64,20 @@ GRADINGS: Mapping[str, Grading] = {
         {
             "auc": auc, "average_precision": average_precision, "brier": brier,
             "calibration_error": expected_calibration_error, "lift_at_top_decile": lift_at_top_decile,
-            "total_ratio": total_ratio,
+            "total_ratio": sum_ratio,
         },
         frozenset({"brier", "calibration_error"}), ("churn", "auc"),
     ),
     VALUE: Grading(
         "net", "normalised_gini",
         {
-            "normalised_gini": normalised_gini, "mae": mean_absolute_error, "total_ratio": total_ratio,
+            "normalised_gini": normalised_gini, "mae": mean_absolute_error, "total_ratio": sum_ratio,
             "money_at_top_decile": money_at_top_decile,
         },
         frozenset({"mae"}), ("lifetime_value", "normalised_gini"),
     ),
     ORDERS: Grading(
-        "purchase_days", "mae", {"mae": mean_absolute_error, "total_ratio": total_ratio}, frozenset({"mae"}),
+        "purchase_days", "mae", {"mae": mean_absolute_error, "total_ratio": sum_ratio}, frozenset({"mae"}),
         ("lifetime_value", "mae_orders"),
     ),
 }  # fmt: skip
@@ -103,7 +98,7 @@ def grade_ledger(
     Args:
         ledger: rows of `prediction_ledger` of the origin; may be empty.
         labels: rows of `customer_labels` of the origin; may be empty.
-        promises: rows of scorecards of earlier origins: `as_of`, `task`, `method`, `metric`, `value`, `low`.
+        promises: rows of scorecards of earlier origins, as `promises_of` gives them.
         as_of: the day on which the horizon closed.
         smallest_group: smallest number of customers that a segment's figures may speak of.
         seed: seed of the bootstrap.
@@ -196,7 +191,7 @@ def _coverage(graded: pl.DataFrame) -> float | None:
 def _promise(
     promises: pl.DataFrame, told: Mapping[str, object], grading: Grading
 ) -> tuple[float | None, float | None]:
-    """Give the value, and its lower end, that the scorecard stated of the published method; None where it did not."""
+    """Give what the scorecard said of the published method, and the worse end of it; None where it said nothing."""
     if grading.promised_by is None or told["graded_origin"] is None:
         return None, None
     task, metric = grading.promised_by
@@ -204,18 +199,24 @@ def _promise(
         pl.col("as_of") == told["graded_origin"], pl.col("task") == task, pl.col("method") == told["method"],
         pl.col("metric") == metric,
     )  # fmt: skip
-    return found.select("value", "low").row(0) if found.height == 1 else (None, None)
+    worse = "high" if grading.primary in grading.lower_is_better else "low"
+    return found.select("value", worse).row(0) if found.height == 1 else (None, None)
 
 
 def _kept(
-    row: Mapping[str, object], promised: float | None, promised_low: float | None, grading: Grading
+    row: Mapping[str, object], promised: float | None, at_worst: float | None, grading: Grading
 ) -> dict[str, object]:
-    """Say whether a promise was kept: it was broken where the whole interval lies on the worse side of it."""
-    best = row.get("low") if row["metric"] in grading.lower_is_better else row.get("high")
-    if promised is None or best is None:
-        return {"promised": promised, "promised_low": promised_low, "kept": None}
-    broken = best > promised if row["metric"] in grading.lower_is_better else best < promised
-    return {"promised": promised, "promised_low": promised_low, "kept": not broken}
+    """Say whether a promise was kept: it was broken where the whole interval lies beyond the worse end of it.
+
+    The promise is of the winner among several methods, whose value is a little too good by that alone; so it is held
+    to its own interval.
+    """
+    lower_is_better = row["metric"] in grading.lower_is_better
+    best = row.get("low") if lower_is_better else row.get("high")
+    if at_worst is None or best is None:
+        return {"promised": promised, "promised_at_worst": at_worst, "kept": None}
+    broken = best > at_worst if lower_is_better else best < at_worst
+    return {"promised": promised, "promised_at_worst": at_worst, "kept": not broken}
 
 
 def _stored(value: float) -> float | None:
@@ -227,8 +228,9 @@ def promises_of(scorecards: Sequence[pl.LazyFrame]) -> pl.DataFrame:
 
     Args:
         scorecards: rows of `churn_scorecard` and `lifetime_value_scorecard`.
+
+    Returns:
+        Columns `as_of`, `task`, `method`, `metric`, `value`, `low` and `high`.
     """
-    names: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda card: card.select(
-        "as_of", "task", "method", "metric", "value", "low"
-    )
-    return pl.concat([names(card) for card in scorecards]).collect()
+    told = ("as_of", "task", "method", "metric", "value", "low", "high")
+    return pl.concat([card.select(told) for card in scorecards]).collect()

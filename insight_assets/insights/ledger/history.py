@@ -14,17 +14,17 @@ from insight_assets.contracts.catalogue import contract
 if TYPE_CHECKING:
     import altair as alt
 
-PRIMARY: Mapping[str, str] = {"churn": "auc", "lifetime_value": "normalised_gini", "recommendation": "new_ndcg_at_10"}
-"""Task to the metric by which its champion is chosen."""
-
 WIDTH, HEIGHT = 300, 120
 
 
-def champion_history(scorecards: pl.LazyFrame, *, as_of: date, horizon_days: int) -> pl.DataFrame:
+def champion_history(
+    scorecards: pl.LazyFrame, *, deciding: Mapping[str, str], as_of: date, horizon_days: int
+) -> pl.DataFrame:
     """Give each method's place at each origin whose verdict was known by a day.
 
     Args:
         scorecards: rows of scorecards of any tasks, of any origins.
+        deciding: task to the metric by which its champion is chosen; other tasks are left out.
         as_of: the as-of day; what closes later is left out.
         horizon_days: days after an origin at which its verdict is known.
 
@@ -32,7 +32,7 @@ def champion_history(scorecards: pl.LazyFrame, *, as_of: date, horizon_days: int
         Rows of the contract `champion_history`, sorted by its key.
     """
     of = contract("champion_history")
-    primary = pl.col("task").replace_strict(PRIMARY, default=None, return_dtype=pl.String)
+    primary = pl.col("task").replace_strict(dict(deciding), default=None, return_dtype=pl.String)
     known = pl.col("as_of") + pl.duration(days=horizon_days) <= pl.lit(as_of)
     return (
         scorecards.filter(known & (pl.col("metric") == primary))

@@ -29,6 +29,7 @@ _REPEATS_TOLERANCE = 0.2
     **model_asset(
         MODELS,
         purpose="analytics",
+        code_version="2",
         kinds={"scipy", "scikitlearn", "pytorch"},
         description=(
             "BG/NBD, Pareto/NBD and Gamma-Gamma as fitted on all purchases up to the as-of day, by maximum a "
@@ -108,7 +109,7 @@ def _repeats_as_observed(model: LifetimeValueModel, customers: Buyers) -> dg.Ass
 
 
 @dg.asset(
-    **table_asset("lifetime_value_scorecard", layer="insight", purpose="analytics", kinds={"polars"}, deps=[MODELS]),
+    **table_asset("lifetime_value_scorecard", layer="insight", purpose="analytics", kinds={"polars"}, code_version="2", deps=[MODELS]),
 )
 def lifetime_value_scorecard(
     context: dg.AssetExecutionContext,

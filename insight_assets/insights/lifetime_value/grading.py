@@ -17,7 +17,7 @@ from insight_assets.insights.lifetime_value.forecasts import HISTORY, Forecast
 from insight_assets.insights.lifetime_value.intervals import Interval, predict_intervals
 from insight_assets.insights.lifetime_value.learning import INTERVAL_LEVEL
 from insight_assets.insights.lifetime_value.model import LifetimeValueModel, forecast_by_method
-from insight_assets.ml.metrics import average_ranks, mean_absolute_error, normalised_gini
+from insight_assets.ml.metrics import average_ranks, mean_absolute_error, normalised_gini, sum_ratio
 from insight_assets.ml.referee import (
     SCORECARD_SCHEMA,
     champion,
@@ -79,12 +79,6 @@ def spearman(truth: np.ndarray, prediction: np.ndarray) -> float:
     if np.ptp(ranks) == 0 or np.ptp(predicted) == 0:
         return float("nan")
     return float(np.corrcoef(ranks, predicted)[0, 1])
-
-
-def sum_ratio(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Sum of the predictions over the sum of the truth; NaN when that is not positive."""
-    total = float(truth.sum())
-    return float(prediction.sum()) / total if total > 0 else float("nan")
 
 
 def match_outcomes(customers: Buyers, customer_labels: pl.LazyFrame) -> tuple[np.ndarray, Outcomes]:

@@ -133,8 +133,8 @@ def learn(
 
     At each origin the probabilistic models are fitted on what was known then, so that learned methods correct the same
     kind of expectation that they will be given. They learn from the rows with role `fit`, and `stop` where nothing is
-    to be stopped. Totals are calibrated on all customers of the newest closed origin, since one number each cannot
-    remember customers; bounds on those with role `calibrate`, from whom no method learnt.
+    to be stopped. Totals of methods that learn from labels, and all bounds, are calibrated on the customers of the
+    newest closed origin with role `calibrate`, from whom no method learnt; totals of the others on everybody there.
 
     Args:
         examples: rows of the contract `churn_examples`; may be empty.
@@ -169,7 +169,11 @@ def learn(
     if learnt is not None:
         for method in TAUGHT:
             forecasts[method.name] = learnt.forecast(method.name, newest.customers, newest.expected)
-    calibrations = {name: _calibrate(expected, newest) for name, expected in forecasts.items()}
+    everybody, taught = np.ones(newest.apart.size, dtype=bool), {method.name for method in TAUGHT}
+    calibrations = {
+        name: _calibrate(expected, newest, totals_of=newest.apart if name in taught else everybody)
+        for name, expected in forecasts.items()
+    }
     log("totals and intervals are calibrated")
     return learnt, calibrations
 
@@ -264,10 +268,11 @@ def _network_rows(
     return ZilnRows(*(column.astype(np.float32) for column in columns))
 
 
-def _calibrate(expected: Forecast, at: _AtOrigin) -> Calibration:
+def _calibrate(expected: Forecast, at: _AtOrigin, *, totals_of: np.ndarray) -> Calibration:
+    """Calibrate totals on some customers, and intervals on those from whom no method learnt."""
     scales, bounds = [], []
     for forecasts, outcome in ((expected.orders, at.orders), (expected.value, at.value)):
-        scale = _scale(forecasts, outcome)
+        scale = _scale(forecasts[totals_of], outcome[totals_of])
         scales.append(scale)
         bounds.append(fit_conformal_bounds(forecasts[at.apart] * scale, outcome[at.apart], level=INTERVAL_LEVEL))
     return Calibration(*scales, *bounds)

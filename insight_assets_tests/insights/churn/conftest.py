@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from insight_assets.features.customer_features import build_customer_features
 from insight_assets.contracts.catalogue import contract
+from insight_assets.features.customer_features import build_customer_features
 from insight_assets.features.examples import build_examples
 from insight_assets.features.labels import label_customers
 from insight_assets.features.sequences import build_event_sequences

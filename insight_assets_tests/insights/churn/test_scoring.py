@@ -7,7 +7,7 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import validate_frame
 from insight_assets.insights.churn.horizons import worse_horizons
 from insight_assets.insights.churn.models import RECENCY
-from insight_assets.insights.churn.scoring import Publication, choose_method, score_churn
+from insight_assets.insights.churn.scoring import SHORTER_HORIZONS, Publication, choose_method, score_churn
 from insight_assets.ml.referee import SCORECARD_SCHEMA
 from insight_assets_tests.insights.churn.conftest import ORIGIN
 
@@ -34,18 +34,30 @@ def score(trained, method: str = "boosting", **options) -> pl.DataFrame:
     )
 
 
+def horizons(*grades: str, gain_high: list[float] | None = None) -> pl.DataFrame:
+    """Give what the scorecard of shorter horizons says of the published method, from 30 days on."""
+    tasks = [f"churn_{days}d" for days in SHORTER_HORIZONS[: len(grades)]]
+    told = {"task": tasks, "method": ["published"] * len(grades), "grade": list(grades), "gain_high": gain_high or [0.1] * len(grades)}
+    return pl.DataFrame(told, schema={"task": pl.String, "method": pl.String, "grade": pl.String, "gain_high": pl.Float64})
+
+
 def test_the_champion_speaks_with_its_grade(trained):
-    publication = choose_method(trained.models.methods, scorecard("network", "B"))
+    publication = choose_method(trained.models.methods, scorecard("network", "B"), horizons("A", "B"))
     assert publication == Publication("network", "B", GRADED)
+
+
+def test_horizons_that_nobody_graded_do_not_go_out_under_the_grade_of_another(trained):
+    publication = choose_method(trained.models.methods, scorecard("network", "B"), horizons())
+    assert publication.worse_horizons == set(SHORTER_HORIZONS)
 
 
 def test_without_a_scorecard_the_rule_speaks_ungraded(trained):
     empty = pl.DataFrame(schema=SCORECARD_SCHEMA)
-    assert choose_method(trained.models.methods, empty) == Publication("recency", "ungraded", None)
+    assert choose_method(trained.models.methods, empty, horizons()) == Publication("recency", "ungraded", None)
 
 
 def test_a_champion_that_could_not_be_trained_leaves_the_rule(trained):
-    assert choose_method([RECENCY], scorecard("network")).grade == "ungraded"
+    assert choose_method([RECENCY], scorecard("network"), horizons()).grade == "ungraded"
 
 
 @pytest.mark.parametrize("method", ["recency", "forest", "network", "blend"])
@@ -67,10 +79,11 @@ def test_a_probability_lies_in_an_interval_that_says_something(trained):
 
 
 def test_a_horizon_at_which_one_rate_for_everybody_was_better_stays_empty():
-    card = pl.DataFrame(
-        {"task": ["churn_30d", "churn_60d", "churn_90d"], "method": ["published"] * 3, "grade": ["A", "C", "B"]}
-    )
-    assert worse_horizons(card) == {60}
+    assert worse_horizons(horizons("A", "C")) == {60}
+
+
+def test_a_horizon_at_which_the_hazards_were_surely_better_stays_empty():
+    assert worse_horizons(horizons("A", "A", gain_high=[-0.01, 0.01])) == {30}
 
 
 def test_deciles_hold_a_tenth_each_in_the_order_of_the_probability(trained):

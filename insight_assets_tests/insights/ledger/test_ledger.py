@@ -1,5 +1,6 @@
 """What was told is put down as it was, graded once it can be, and a broken promise is named with what to do."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import dagster as dg
@@ -13,8 +14,10 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import validate_frame
 from insight_assets.insights.ledger import assets
 from insight_assets.insights.ledger.grades import EVERYBODY, LEAST_SEGMENT, broken_promises, grade_ledger, promises_of
-from insight_assets.insights.ledger.history import PRIMARY, champion_history, changes_of_champion, history_chart
+from insight_assets.insights.ledger.history import champion_history, changes_of_champion, history_chart
 from insight_assets.insights.ledger.predictions import NO_SEGMENT, record_predictions
+from insight_assets.insights.recommendation.assets import POLICY
+from insight_assets.insights.recommendation.grading import primary_metric
 from insight_assets.partitions import DAYS
 from insight_assets_tests.insights.ledger.told import (
     BEFORE,
@@ -132,7 +135,7 @@ def test_history_shows_only_verdicts_known_by_the_day_and_when_the_champion_chan
     ]
     cards.append(card("churn", "recency", "brier", 0.2))
     history = champion_history(
-        pl.concat(cards).lazy(), as_of=CLOSED + timedelta(days=14), horizon_days=HORIZON
+        pl.concat(cards).lazy(), deciding={"churn": "auc"}, as_of=CLOSED + timedelta(days=14), horizon_days=HORIZON
     )
     validate_frame(contract("champion_history"), history)
     assert history["origin"].to_list() == [ORIGIN + timedelta(days=7 * week) for week in range(3)]
@@ -141,12 +144,32 @@ def test_history_shows_only_verdicts_known_by_the_day_and_when_the_champion_chan
     assert history_chart(history).to_dict()["facet"]["row"]["field"] == "task"
 
 
-def test_every_task_with_a_scorecard_has_a_deciding_metric():
-    from insight_assets.insights.churn import grading as churn
-    from insight_assets.insights.lifetime_value import grading as value
+@pytest.mark.parametrize(("repeats", "metric"), [(False, "new_ndcg_at_10"), (True, "ndcg_at_10")])
+def test_the_metric_that_decides_is_the_one_that_decided(repeats, metric):
+    policy = replace(POLICY, repeat_purchases=repeats)
+    cards = [card("recommendation", "ease", name, 0.1) for name in ("ndcg_at_10", "new_ndcg_at_10")]
+    history = champion_history(
+        pl.concat(cards).lazy(), deciding={"recommendation": primary_metric(policy)}, as_of=CLOSED, horizon_days=HORIZON
+    )
+    assert history["metric"].to_list() == [metric]
+    assert set(assets.DECIDING) == {"churn", "lifetime_value", "recommendation"}
 
-    assert PRIMARY[churn.TASK] == churn.PRIMARY
-    assert PRIMARY[value.TASK] == value.PRIMARY
+
+def test_a_promise_is_broken_only_beyond_its_own_interval():
+    found = row(graded(ledger_of(CHANCE)), "churn", "auc")
+    # Promised surely more than came, but not more than the promise itself was sure of.
+    near = card("churn", "boosting", "auc", found["high"] + 0.01)
+    assert row(graded(ledger_of(CHANCE), near), "churn", "auc")["kept"]
+    far = card("churn", "boosting", "auc", found["high"] + 0.03)
+    assert not row(graded(ledger_of(CHANCE), far), "churn", "auc")["kept"]
+
+
+def test_less_promised_of_an_error_is_more():
+    told = ledger_of(CHANCE)
+    found = row(graded(told), "orders", "mae")
+    for value, kept in ((found["low"] - 0.03, False), (found["low"] - 0.01, True)):
+        promise = card("lifetime_value", "ziln", "mae_orders", value)
+        assert row(graded(told, promise), "orders", "mae")["kept"] is kept
 
 
 class Frames(dg.InMemoryIOManager):
