@@ -216,8 +216,8 @@ def build(
 
 
 def _build(shop: Settings, first: date | None, last: date | None, as_of: list[date] | None, select: str | None) -> Any:
-    from insight_assets.ingestion.landing import Inventory, wait_for_arrivals
     from insight_assets.contracts.sources import source_contracts
+    from insight_assets.ingestion.landing import Inventory, wait_for_arrivals
     from insight_assets.validation.base_currency import first_currency
     from insight_assets.validation.rate_files import RATES
 

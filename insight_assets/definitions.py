@@ -45,6 +45,12 @@ GROUPS: Mapping[str, ModuleType] = {
 }
 
 COUNTING_PURCHASES = frozenset({"customer_features", "customer_labels", "churn_examples", "cohort_retention"})
+HIDING_SMALL_GROUPS = frozenset(
+    {
+        "segment_transitions", "cohort_retention", "customer_clusters", "cluster_descriptions", "churn_slices",
+        "product_associations", "ledger_grades", "segment_summary",
+    }
+)  # fmt: skip
 LEARNING = frozenset({"segmentation", "churn", "lifetime_value", "recommendation", "ledger"})
 
 # A launched run has a process of its own already. Steps forked from one that has imported this module would wait for
@@ -109,9 +115,11 @@ def versioned(asset: dg.AssetsDefinition, shop: Settings) -> dg.AssetsDefinition
         version = spec.code_version
         if spec.group_name in LEARNING or spec.key.to_user_string() == "customer_labels":
             version = f"{version}-{shaped}"
+        if spec.key.to_user_string() == churn.MODELS and shop.lightgbm:
+            version = f"{version}-gbm"
         if spec.key.to_user_string() in segmentation.COMPARING:
             version = f"{version}-m{shop.migration_days}"
-        if spec.key.to_user_string() in segmentation.HIDING_SMALL_GROUPS:
+        if spec.key.to_user_string() in HIDING_SMALL_GROUPS:
             version = f"{version}-k{shop.k_anonymity}"
         if spec.key.to_user_string() in validation.PUBLISHED:
             version = f"{version}-{judged}"
@@ -121,13 +129,14 @@ def versioned(asset: dg.AssetsDefinition, shop: Settings) -> dg.AssetsDefinition
             version = f"{version}-{rules}"
         if (agreed := shop.consent_without_record.get(spec.tags.get("purpose"))) is not None:
             version = f"{version}-{'silence_is_consent' if agreed else 'silence_is_refusal'}"
-        if spec.group_name == "associations":
-            version = f"{version}-g{shop.k_anonymity}"
         if spec.key.to_user_string() in COUNTING_PURCHASES and not shop.refunded_orders_count:
             version = f"{version}-without-void-orders"
         return spec.replace_attributes(code_version=f"{version}-{people}")
 
-    shaped = f"h{shop.horizon_days}-s{shop.seed}-e{shop.max_epochs}-r{int(shop.repeat_recommendations)}"
+    shaped = (
+        f"h{shop.horizon_days}-n{shop.min_history_days}-s{shop.seed}-e{shop.max_epochs}"
+        f"-r{int(shop.repeat_recommendations)}"
+    )
     judged = f"c{shop.base_currency}-l{shop.late_days}-d{shop.duplicate_days}-t{traffic_rules(shop.traffic).digest}"
     people = people_version(shop)
 

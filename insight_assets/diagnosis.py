@@ -59,7 +59,7 @@ def _home(shop: Settings) -> list[Finding]:
     if not shop.home.exists():
         return [Finding("home", "note", f"{shop.home} does not exist yet", "insight demo, or insight land SOURCE FILES")]
     if not os.access(shop.home, os.W_OK):
-        return [Finding("home", "wrong", f"{shop.home} cannot be written", f"chown it to yourself, or set INSIGHT_HOME")]
+        return [Finding("home", "wrong", f"{shop.home} cannot be written", "chown it to yourself, or set INSIGHT_HOME")]
     free = shutil.disk_usage(shop.home).free
     state = "wrong" if free < _LITTLE_DISK else "ok"
     span = f"{shop.start_date} to {shop.end_date or 'today'}, {shop.timezone}, horizon {shop.horizon_days} days"

@@ -142,6 +142,16 @@ def table_out(
     return dg.AssetSpec(key=arguments.pop("name"), **arguments).with_io_manager_key(manager)
 
 
+def managed_table_out(
+    name: str, *, layer: str, purpose: str, kinds: Iterable[str] = ("polars",), code_version: str = "1"
+) -> dg.AssetOut:
+    """Give the output of one table of a multi-asset that leaves the writing to the lake's IO manager."""
+    arguments = table_asset(name, layer=layer, purpose=purpose, kinds=kinds, code_version=code_version)
+    return dg.AssetOut(
+        **{key: value for key, value in arguments.items() if key not in {"name", "partitions_def", "deps"}}
+    )
+
+
 def model_asset(
     name: str, *, layer: str = "model", purpose: str, kinds: Iterable[str], description: str, code_version: str = "1"
 ) -> dict[str, Any]:

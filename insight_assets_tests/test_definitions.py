@@ -10,11 +10,12 @@ import dagster as dg
 import pytest
 
 from insight_assets.contracts.catalogue import contracts
-from insight_assets.definitions import build_defs
+from insight_assets.definitions import GROUPS, build_defs, versioned
 from insight_assets.ingestion.assets import LANDING_PREFIX, SOURCES
 from insight_assets.ingestion.raw import PREFIX
 from insight_assets.metadata import PEOPLE
 from insight_assets.purposes import CONSENTED_PURPOSES, PURPOSES
+from insight_assets.settings import Settings, settings
 
 PACKAGE = Path(__file__).parents[1] / "insight_assets"
 HEAVY = {
@@ -157,3 +158,27 @@ def _imports(path: Path, *, top_level_only: bool) -> set[str]:
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
     return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "stale"),
+    [
+        ("k_anonymity", 11, {"segment_summary", "churn_slices", "ledger_grades", "product_associations", "cohort_retention"}),
+        ("lightgbm", True, {"churn_models"}),
+        ("min_history_days", 15, {"churn_models", "lifetime_value_models", "ledger_grades"}),
+        ("migration_days", 31, {"segment_transitions", "previous_segments"}),
+    ],
+)
+def test_what_a_setting_shapes_is_stale_when_it_changes(setting, value, stale):
+    def versions(shop: Settings) -> dict[str, str]:
+        return {
+            spec.key.to_user_string(): spec.code_version
+            for group, module in GROUPS.items()
+            for asset in dg.load_assets_from_modules([module], group_name=group)
+            for spec in versioned(asset, shop).specs
+        }
+
+    before, after = versions(settings()), versions(settings().model_copy(update={setting: value}))
+    changed = {name for name in before if before[name] != after[name]}
+    assert stale <= changed
+    assert not {"events", "customer_days", "customer_features"} & changed

@@ -14,7 +14,7 @@ from insight_assets.charts import chart_markdown
 from insight_assets.contracts.catalogue import contract
 from insight_assets.discretion import without_values
 from insight_assets.lake import Lake
-from insight_assets.metadata import markdown_table, published_days, table_asset
+from insight_assets.metadata import managed_table_out, markdown_table, published_days, table_asset
 from insight_assets.partitions import DAYS, HISTORY
 from insight_assets.people import pictures
 from insight_assets.people.consents import consent_counts, last_consents
@@ -44,11 +44,6 @@ def identity_rules() -> IdentityRules:
         identifiers_per_person=shop.identifiers_per_person,
         reuse_days=shop.contact_reuse_days,
     )
-
-
-def _table_out(name: str) -> dg.AssetOut:
-    given = table_asset(name, layer="validated", purpose="operations")
-    return dg.AssetOut(**{key: value for key, value in given.items() if key not in {"name", "partitions_def", "deps"}})
 
 
 def who_is_who(links: pl.LazyFrame, store: Lake, key: PseudonymKey, *, as_of: date) -> Identities:
@@ -83,7 +78,7 @@ def who_is_who(links: pl.LazyFrame, store: Lake, key: PseudonymKey, *, as_of: da
 
 @dg.multi_asset(
     name="people",
-    outs={name: _table_out(name) for name in ("identities", "quarantined_links")},
+    outs={name: managed_table_out(name, layer="validated", purpose="operations") for name in ("identities", "quarantined_links")},
     ins={"identity_links": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake")},
     # Only with probable links is the vault read.
     deps=[dg.AssetDep(IDENTITY_VAULT, partition_mapping=HISTORY)] if settings().probable_links else [],

@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 
 from insight_assets.charts import chart_markdown
+from insight_assets.checks import refuse_unless_passed
 from insight_assets.contracts.catalogue import contract
 from insight_assets.metadata import markdown_table, table_asset
 from insight_assets.partitions import HISTORY
@@ -73,7 +74,7 @@ def customer_profiles(
     profiles = contract("customer_profiles").conform(fused).collect()
     results = list(checks.check_profiles(customer_features, profiles))
     yield from results
-    checks.refuse_unless_passed("customer_profiles", results)
+    refuse_unless_passed("customer_profiles", results)
     flags = flag_counts(profiles, smallest_group=settings().k_anonymity)
     yield dg.Output(
         profiles,
@@ -100,7 +101,7 @@ def segment_summary(
     )
     results = list(checks.check_summary(summary, smallest_group=smallest_group))
     yield from results
-    checks.refuse_unless_passed("segment_summary", results)
+    refuse_unless_passed("segment_summary", results)
     metadata: dict[str, object] = {"segments": dg.MetadataValue.md(markdown_table(summary))}
     if not summary.is_empty():
         chart = chart_markdown(pictures.segment_chart(summary))

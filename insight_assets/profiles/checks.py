@@ -4,14 +4,15 @@ They are part of the assets themselves: a check of its own would read every part
 finds would come after the rows were written. What is compared is in `profiles` and `summary`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import dagster as dg
 import polars as pl
 
+from insight_assets.checks import unmatched_customers
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.expectations import run_expectations
-from insight_assets.profiles.profiles import scores_out_of_bounds, unmatched_customers
+from insight_assets.profiles.profiles import scores_out_of_bounds
 
 ONE_ROW_PER_CUSTOMER = "one_row_per_customer"
 SCORES_WITHIN_BOUNDS = "scores_within_bounds"
@@ -132,21 +133,3 @@ def check_contract(table: str, rows: pl.DataFrame) -> dg.AssetCheckResult:
             **({"broken": broken} if broken else {}),
         },
     )
-
-
-def refuse_unless_passed(table: str, results: Sequence[dg.AssetCheckResult]) -> None:
-    """Stop the step before its rows are published.
-
-    Args:
-        table: The table that was judged.
-        results: Results of all its checks.
-
-    Raises:
-        dagster.Failure: If a check did not pass; retrying would not help.
-    """
-    failed = sorted(result.check_name for result in results if not result.passed)
-    if failed:
-        raise dg.Failure(
-            f"{table} is not published: {', '.join(failed)} failed; the check's metadata says why",
-            allow_retries=False,
-        )

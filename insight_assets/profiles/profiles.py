@@ -5,7 +5,6 @@ feature, segment or score is computed here; summaries over customers are in `sum
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date, timedelta
 
 import polars as pl
@@ -311,32 +310,6 @@ def _flags() -> pl.Expr:
     return pl.concat_list(
         pl.when(condition).then(pl.lit(name)) for name, condition in conditions.items()
     ).list.drop_nulls()
-
-
-@dataclass(frozen=True)
-class Unmatched:
-    """How profiles and customers fail to match one to one.
-
-    Attributes:
-        missing: Customers without a profile.
-        unknown: Profiles of nobody in `customer_features`.
-        repeated: Profiles beyond the first of a customer.
-    """
-
-    missing: int
-    unknown: int
-    repeated: int
-
-
-def unmatched_customers(customer_features: pl.LazyFrame, profiles: pl.DataFrame) -> Unmatched:
-    """Compare the customers of the features with those of the profiles."""
-    expected = customer_features.select("customer_key").collect()
-    found = profiles.select("customer_key").unique()
-    return Unmatched(
-        missing=expected.join(found, on="customer_key", how="anti").height,
-        unknown=found.join(expected, on="customer_key", how="anti").height,
-        repeated=profiles.height - found.height,
-    )
 
 
 def scores_out_of_bounds(profiles: pl.DataFrame) -> dict[str, int]:

@@ -17,7 +17,7 @@ from insight_assets.hindsight import prepare_home
 from insight_assets.lake import DailyFrames, Lake
 from insight_assets.settings import Settings
 from insight_assets.validation.rate_files import RATES, known_quotes
-from insight_assets_tests.deliveries import call, order, product
+from insight_assets_tests.deliveries import order, product
 from insight_assets_tests.flows.shop import ROW_TABLES, Home
 from insight_assets_tests.shop_home import ShopHome
 

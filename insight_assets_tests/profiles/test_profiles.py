@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from insight_assets.checks import unmatched_customers
 from insight_assets.contracts.catalogue import contract
 from insight_assets.profiles.profiles import (
     COPIED_FEATURES,
@@ -14,7 +15,6 @@ from insight_assets.profiles.profiles import (
     flag_counts,
     fuse_profiles,
     scores_out_of_bounds,
-    unmatched_customers,
 )
 from insight_assets.purposes import WITHOUT_RECORD
 from insight_assets_tests.profiles.people import (

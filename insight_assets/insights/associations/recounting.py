@@ -28,10 +28,12 @@ class Recount:
     Attributes:
         rows: rows counted.
         wrong: those whose baskets or customers differ.
+        fewest: customers that the smallest of them was found to speak of; None without rows.
     """
 
     rows: int
     wrong: int
+    fewest: int | None
 
 
 def recount(associations: pl.DataFrame, orders: pl.DataFrame, *, rows: int = RECOUNTED) -> Recount:
@@ -42,10 +44,14 @@ def recount(associations: pl.DataFrame, orders: pl.DataFrame, *, rows: int = REC
         orders: table as `basket_rows` gives it.
         rows: how many are counted.
     """
-    picked = np.unique(np.linspace(0, associations.height - 1, rows).astype(int)) if associations.height else []
+    picked: list[int] = []
+    if associations.height:
+        # The row that speaks of the fewest customers is always among them.
+        spread = np.linspace(0, associations.height - 1, rows).astype(int)
+        picked = np.unique([*spread, associations["customers"].arg_min()]).tolist()
     order = ["customer_key", "source", "order_id"]
-    wrong = 0
-    for row in associations[picked].iter_rows(named=True) if len(picked) else ():
+    wrong, counted = 0, []
+    for row in associations[picked].iter_rows(named=True) if picked else ():
         wanted = [row[f"{role}_id"] for role in ("product", "with_product", "then_product")]
         wanted = [product for product in wanted if product is not None]
         whole = (
@@ -54,8 +60,10 @@ def recount(associations: pl.DataFrame, orders: pl.DataFrame, *, rows: int = REC
             .agg(pl.len())
             .filter(pl.col("len") == len(wanted))
         )
-        wrong += (whole.height, whole["customer_key"].n_unique()) != (row["baskets_together"], row["customers"])
-    return Recount(rows=len(picked), wrong=wrong)
+        customers = whole["customer_key"].n_unique()
+        counted.append(customers)
+        wrong += (whole.height, customers) != (row["baskets_together"], row["customers"])
+    return Recount(rows=len(picked), wrong=wrong, fewest=min(counted, default=None))
 
 
 def findings_by_chance(

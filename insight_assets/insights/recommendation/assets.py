@@ -99,7 +99,9 @@ def recommendation_models(
         purchases(bought, after=before, until=as_of).collect(engine="streaming"),
         as_of=before,
         policy=POLICY,
-        products=described.filter(pl.col("first_seen") <= before),
+        products=described.filter(pl.col("first_seen") <= before).with_columns(
+            last_seen=pl.min_horizontal("last_seen", pl.lit(before))
+        ),
         orders=_orders(order_lines, who(before), as_of=before),
     )
     contacts = _contacts(order_lines, events, who(as_of), as_of=as_of)
@@ -215,7 +217,9 @@ def recommendations(
             "grade": publish.grade,
             "graded_origin": str(publish.origin),
             "customers": lists["customer_key"].n_unique(),
-            "customers_without_history": lists.filter(pl.col("method") != publish.method)["customer_key"].n_unique(),
+            "customers_without_history": lists.filter(
+                ~pl.col("customer_key").is_in(contacts["customer_key"].unique().implode())
+            )["customer_key"].n_unique(),
             "products": lists["product_id"].n_unique(),
             "evidence": dg.MetadataValue.md(markdown_table(shares)),
             **(

@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 
 from insight_assets.charts import chart_markdown
+from insight_assets.checks import refuse_unless_passed, unmatched_customers
 from insight_assets.features.money import without_void_orders
 from insight_assets.insights.segmentation import (
     clusters,
@@ -22,7 +23,7 @@ from insight_assets.insights.segmentation import (
     rfm,
     scaling,
 )
-from insight_assets.metadata import markdown_table, reads, table_asset
+from insight_assets.metadata import managed_table_out, markdown_table, reads, table_asset
 from insight_assets.ml.referee import scorecard_markdown
 from insight_assets.partitions import DAYS, HISTORY, MIGRATION_AGO, ONE_HORIZON_AGO
 from insight_assets.settings import settings
@@ -30,27 +31,12 @@ from insight_assets.settings import settings
 COMPARING = frozenset({"previous_segments", "segment_transitions"})
 """Tables that follow from the setting `migration_days`."""
 
-HIDING_SMALL_GROUPS = frozenset({"segment_transitions", "cohort_retention"})
-"""Tables that follow from the setting `k_anonymity`."""
 
 ONE_STATE_CHECK = "one_state_per_customer"
 CONSERVED_CHECK = "customers_are_conserved"
 NO_SMALL_GROUP_CHECK = "no_small_group"
 
 _OPTIONAL = {"allow_missing_partitions": True}
-
-
-def _table_out(name: str, **arguments: object) -> dg.AssetOut:
-    given = table_asset(name, layer="insight", purpose="analytics", **arguments)
-    return dg.AssetOut(
-        **{key: value for key, value in given.items() if key not in {"name", "partitions_def", "deps"}}
-    )
-
-
-def _refuse_unless_passed(result: dg.AssetCheckResult, table: str) -> None:
-    if not result.passed:
-        message = f"{table} is not published: {result.check_name} failed; the check's metadata says why"
-        raise dg.Failure(message, allow_retries=False)
 
 
 @dg.asset(**table_asset("rfm_segments", layer="insight", purpose="analytics", kinds={"polars"}))
@@ -87,7 +73,7 @@ def clustering_scorecard(
 @dg.multi_asset(
     name="clusters",
     outs={
-        name: _table_out(name, kinds={"scikitlearn"}, code_version="2")
+        name: managed_table_out(name, layer="insight", purpose="analytics", kinds={"scikitlearn"}, code_version="2")
         for name in ("customer_clusters", "cluster_descriptions")
     },
     ins={"clustering_scorecard": dg.AssetIn(partition_mapping=ONE_HORIZON_AGO, metadata=_OPTIONAL)},
@@ -150,12 +136,12 @@ def lifecycle_states(
     as_of = date.fromisoformat(context.partition_key)
     usual = lifecycle.shop_rhythm(customer_features)
     states = lifecycle.lifecycle_states(customer_features, as_of=as_of, usual_rhythm=usual).collect()
-    unmatched = lifecycle.unmatched_customers(customer_features, states)
+    unmatched = unmatched_customers(customer_features, states)
     judged = dg.AssetCheckResult(
         check_name=ONE_STATE_CHECK, passed=not any(vars(unmatched).values()), metadata=dict(vars(unmatched))
     )
     yield judged
-    _refuse_unless_passed(judged, "lifecycle_states")
+    refuse_unless_passed("lifecycle_states", [judged])
     sizes = lifecycle.state_sizes(states, smallest_group=settings().k_anonymity)
     yield dg.Output(
         states,
@@ -234,7 +220,7 @@ def segment_transitions(
     ]
     yield from results
     for judged in results:
-        _refuse_unless_passed(judged, "segment_transitions")
+        refuse_unless_passed("segment_transitions", [judged])
     metadata: dict[str, object] = {"customers_before": sizes[0]}
     for kind in migration.PLACES:
         if not (shown := rows.filter(pl.col("kind") == kind)).is_empty():

@@ -176,6 +176,9 @@ def cluster_customers(
         raw, groups = np.zeros(size, dtype=np.int64), 1
     else:
         raw, groups = fits[chosen].assign(scaled), fits[chosen].k
+        if 0 < (raw == NOISE).sum() < smallest_group:
+            # What is told of so few would be told of single customers.
+            raw = np.where(raw == NOISE, _nearest(scaled, raw, groups), raw)
         kept = replace(trials[chosen], silhouette=_mean_silhouette(sample, fits[chosen].assign(sample), seed=seed))
         trials = (*trials[:chosen], kept, *trials[chosen + 1 :])
     number = _numbers_by_money(raw, customers[money].to_numpy(), groups)
@@ -300,6 +303,13 @@ def _sample(size: int, most: int, generator: np.random.Generator) -> np.ndarray:
     if size <= most:
         return np.arange(size)
     return np.sort(generator.choice(size, most, replace=False))
+
+
+def _nearest(scaled: np.ndarray, raw: np.ndarray, groups: int) -> np.ndarray:
+    """Give the cluster whose centre is nearest to each customer, shape (n,)."""
+    taken = [each for each in range(groups) if (raw == each).any()]
+    away = np.stack([np.linalg.norm(scaled - scaled[raw == each].mean(axis=0), axis=1) for each in taken])
+    return np.asarray(taken, dtype=raw.dtype)[away.argmin(axis=0)]
 
 
 def _distances(scaled: np.ndarray, raw: np.ndarray, groups: int) -> np.ndarray:

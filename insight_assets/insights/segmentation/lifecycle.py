@@ -23,7 +23,6 @@ cooling, at risk and lapsed, in this order. `MOVES` lists it all.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
@@ -82,21 +81,6 @@ MOVES: Mapping[str, Mapping[str, frozenset[str]]] = {
 # A product of days that should be whole must not fall short of it by a bit.
 _TINY = 1e-9
 _DIGITS = 6
-
-
-@dataclass(frozen=True)
-class Unmatched:
-    """How states and customers fail to match one to one.
-
-    Attributes:
-        missing: customers without a state.
-        unknown: states of nobody in `customer_features`.
-        repeated: states beyond the first of a customer.
-    """
-
-    missing: int
-    unknown: int
-    repeated: int
 
 
 def shop_rhythm(customer_features: pl.LazyFrame) -> float:
@@ -225,17 +209,6 @@ def state_sizes(states: pl.DataFrame, *, smallest_group: int) -> pl.DataFrame:
         "state_zh",
         shown.then(counts).alias("customers"),
         shown.then(counts / max(states.height, 1)).alias("share"),
-    )
-
-
-def unmatched_customers(customer_features: pl.LazyFrame, states: pl.DataFrame) -> Unmatched:
-    """Compare the customers of the features with those who have a state."""
-    expected = customer_features.select("customer_key").collect()
-    found = states.select("customer_key").unique()
-    return Unmatched(
-        missing=expected.join(found, on="customer_key", how="anti").height,
-        unknown=found.join(expected, on="customer_key", how="anti").height,
-        repeated=states.height - found.height,
     )
 
 

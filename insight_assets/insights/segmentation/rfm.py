@@ -9,6 +9,8 @@ from datetime import date
 
 import polars as pl
 
+from insight_assets.insights.segmentation.small_groups import hidden_cells
+
 _HIGHEST = 5
 _RECENT = 4
 _GOOD = 3
@@ -184,7 +186,7 @@ def segment_sizes(segments: pl.DataFrame, *, smallest_group: int) -> pl.DataFram
     Args:
         segments: rows of one as-of day.
         smallest_group: k of k-anonymity; a segment of fewer customers, but not of none, is shown
-            without its numbers.
+            without its numbers, and one more where these could be computed.
 
     Returns:
         Columns segment_en, segment_zh, customers, share, recency_days, frequency, monetary (means);
@@ -214,7 +216,7 @@ def segment_sizes(segments: pl.DataFrame, *, smallest_group: int) -> pl.DataFram
         "frequency",
         "monetary",
     )
-    small = pl.col("customers").is_between(1, smallest_group - 1)
+    hidden = hidden_cells(shown["customers"].to_list(), [range(len(SEGMENTS))], smallest_group=smallest_group)
     return shown.with_columns(
-        pl.when(~small).then(pl.col(name)).alias(name) for name in shown.columns[2:]
+        pl.when(~pl.Series(hidden)).then(pl.col(name)).alias(name) for name in shown.columns[2:]
     )

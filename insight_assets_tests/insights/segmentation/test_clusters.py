@@ -167,10 +167,15 @@ def test_who_is_like_nobody_else_is_in_no_cluster_of_density(planted):
         age_days=pl.Series([900, 1, 200], dtype=pl.Int32),
         refund_share_lifetime=pl.Series([0.9, 1.0, 0.5]),
     )
-    found = cluster_customers(pl.concat([planted[0], odd]), method=DENSITY, resamples=2, seed=1)
+    customers = pl.concat([planted[0], odd])
+    found = cluster_customers(customers, method=DENSITY, resamples=2, smallest_group=3, seed=1)
     assert found.labels[-3:].tolist() == [NO_CLUSTER] * 3
     assert (found.labels == NO_CLUSTER).sum() <= 6
     assert (found.distance[-3:] > found.distance[:-3].mean()).all()
+    alone = found.labels != NO_CLUSTER
+    hidden = cluster_customers(customers, method=DENSITY, resamples=2, smallest_group=10, seed=1)
+    assert (hidden.labels != NO_CLUSTER).all(), "so few would be told of one by one"
+    assert adjusted_rand_score(found.labels[alone], hidden.labels[alone]) == 1
 
 
 def test_beyond_the_sample_customers_are_assigned(planted):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight_assets.charts import chart_markdown
+from insight_assets.checks import Unmatched, unmatched_customers
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import validate_frame
 from insight_assets.insights.segmentation import lifecycle
@@ -138,7 +139,7 @@ def test_everybody_is_in_one_state_whatever_the_order_of_rows(all_histories, tod
     known = features(all_histories, today).collect()
     as_of = START + timedelta(days=today)
     found = lifecycle.lifecycle_states(known.lazy(), as_of=as_of).collect()
-    assert not any(vars(lifecycle.unmatched_customers(known.lazy(), found)).values())
+    assert not any(vars(unmatched_customers(known.lazy(), found)).values())
     assert set(found["state"]) <= {each.code for each in lifecycle.STATES}
     mixed = known.sample(fraction=1.0, shuffle=True, seed=random.randrange(1000))
     assert lifecycle.lifecycle_states(mixed.lazy(), as_of=as_of).collect().equals(found)
@@ -148,7 +149,7 @@ def test_who_lacks_a_state_or_has_two_is_counted():
     known = features([[1], [2], [3]], 9)
     found = states([[1], [2], [3]], 9)
     wrong = pl.concat([found.head(2), found.head(1), found.tail(1).with_columns(customer_key=pl.lit(99, pl.Int64))])
-    assert lifecycle.unmatched_customers(known, wrong) == lifecycle.Unmatched(missing=1, unknown=1, repeated=1)
+    assert unmatched_customers(known, wrong) == Unmatched(missing=1, unknown=1, repeated=1)
 
 
 def test_small_states_are_shown_without_numbers_and_cannot_be_computed():
