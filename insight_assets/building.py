@@ -16,13 +16,12 @@ from datetime import date
 from pathlib import Path
 
 import dagster as dg
-import psutil
 
 from insight_assets.definitions import build_defs, people_version
 from insight_assets.ingestion.assets import SOURCES
 from insight_assets.ingestion.landing import Inventory, LandedFile
 from insight_assets.ingestion.raw import loaded_files, raw_contract
-from insight_assets.killed_runs import PID_TAG
+from insight_assets.killed_runs import PID_TAG, close_killed_runs
 from insight_assets.lake import Lake
 from insight_assets.metadata import RANGE_END, RANGE_START
 from insight_assets.picture import Picture
@@ -154,7 +153,8 @@ class Builder:
         Returns:
             What was done; `failures` is empty when all went well.
         """
-        self._close_dead_runs()
+        # Those of builds that were killed would be shown as running for ever.
+        close_killed_runs(self.instance, {})
         landed = self._landed_days()
         if not landed and first is None:
             return self.report
@@ -264,13 +264,6 @@ class Builder:
             message = described or (error.message.strip() if error else "failed")
             self.report.failures.append((event.step_key or "", f"{step.days[0]}..{step.days[-1]}", message))
             self.say(f"  failed: {event.step_key}: {message}")
-
-    def _close_dead_runs(self) -> None:
-        """Mark runs of builds that were killed as failed, so that the UI does not show them running for ever."""
-        for run in self.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])):
-            pid = run.tags.get(PID_TAG)
-            if pid is not None and not (psutil.pid_exists(int(pid)) and int(pid) != os.getpid()):
-                self.instance.report_run_failed(run, "the build that ran it was ended from outside")
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def close_killed_runs(instance: dg.DagsterInstance, tags: dict[str, str]) -> Seq
     """
     alive = []
     for run in instance.get_runs(dg.RunsFilter(tags=tags, statuses=list(UNDER_WAY))):
-        if run.status == dg.DagsterRunStatus.STARTED and _is_gone(instance, run):
+        if run.status != dg.DagsterRunStatus.QUEUED and _is_gone(instance, run):
             instance.report_run_failed(run, "the process that ran it was ended from outside")
         else:
             alive.append(run)

@@ -21,12 +21,13 @@ SIZE_VIOLATION = "size_violation"
 _LINES_OF_A_CELL = 100
 
 
-def split_lines(data: bytes, encoding: str) -> pl.DataFrame:
+def split_lines(data: bytes, encoding: str, *, begins_file: bool = True) -> pl.DataFrame:
     """Split text into lines, as Unix or Windows ends them.
 
     Args:
         data: the bytes of a file.
         encoding: Python's name of their encoding.
+        begins_file: whether a byte order mark at their beginning is one; elsewhere it is a character of a line.
 
     Returns:
         One row a line, blank ones included: `line` (from 1), `text` and `undecodable`, true where bytes are not of the
@@ -38,12 +39,14 @@ def split_lines(data: bytes, encoding: str) -> pl.DataFrame:
     codec = codecs.lookup(encoding).name
     try:
         text = data if codec in {"utf-8", "utf-8-sig"} else data.decode(codec).encode()
-        lines = pl.read_lines(io.BytesIO(text.removeprefix(codecs.BOM_UTF8)), name="text")
+        lines = pl.read_lines(io.BytesIO(text.removeprefix(codecs.BOM_UTF8) if begins_file else text), name="text")
         lines = lines.with_columns(undecodable=False)
     except (pl.exceptions.ComputeError, UnicodeDecodeError, OSError):
         if "\n".encode(codec) != b"\n":
             raise
-        lines = _decode_each(data.removeprefix(codecs.BOM_UTF8), codec)
+        lines = _decode_each(data, codec.removesuffix("-sig"))
+        if begins_file:
+            lines[0, "text"] = lines["text"][0].removeprefix("\ufeff")
     return lines.with_row_index("line", offset=1).cast({"line": pl.Int64}).select(LINES.names())
 
 

@@ -6,7 +6,6 @@ of Apache Thrift (https://github.com/apache/thrift/blob/master/doc/specs/thrift-
 which follows https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift.
 """
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +55,9 @@ def measure_pages(data: bytes) -> Unpacked:
     """
     try:
         return _measure(data)
-    except (IndexError, KeyError, TypeError, AttributeError, struct.error) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        if isinstance(error, NotParquet):
+            raise
         message = f"its headers cannot be read ({type(error).__name__})"
         raise NotParquet(message) from None
 
@@ -74,29 +75,38 @@ def _measure(data: bytes) -> Unpacked:
         message = "its footer and its groups of rows disagree on the number of rows"
         raise NotParquet(message)
     leaves = sum(not element.get(5) for element in footer[2][1:])
-    cells = unpacked = 0
+    cells = unpacked = packed = 0
     for group in groups:
         for column in group[1]:
-            for header in _pages(data, column[3], start):
+            for header, length in _pages(data, column[3], start):
+                packed += length
+                if packed > start:
+                    message = "its pages overlap"
+                    raise NotParquet(message)
                 told = header.get(5) or header.get(8) or {}
                 cells += told.get(1, 0)
                 unpacked += header[2]
     return Unpacked(rows, leaves, cells, unpacked)
 
 
-def _pages(data: bytes, column: dict[int, Any], end_of_data: int) -> Iterator[dict[int, Any]]:
-    """Give the headers of a column's pages, from its dictionary or first data page on."""
-    place = min(offset for offset in (column[9], column.get(11)) if offset)
+def _pages(data: bytes, column: dict[int, Any], end_of_data: int) -> Iterator[tuple[dict[int, Any], int]]:
+    """Give the headers of a column's pages with their lengths, from its dictionary or first data page on."""
     left = column[5]
+    if not left:
+        return
+    place = min(offset for offset in (column[9], column.get(11)) if offset)
+    if place < len(_MAGIC):
+        message = "a page lies outside the file"
+        raise NotParquet(message)
     while left > 0:
         reader = _Reader(data, place)
         header = reader.structure()
         values = (header.get(5) or header.get(8) or {}).get(1, 0)
-        place = reader.place + header[3]
+        begin, place = place, reader.place + header[3]
         if min(header[2], header[3], values) < 0 or place > end_of_data:
             message = "a page is larger than the file"
             raise NotParquet(message)
-        yield header
+        yield header, place - begin
         left -= values
     if left < 0:
         message = "its footer and its pages disagree on the number of values"
@@ -131,9 +141,6 @@ class _Reader:
         return (value >> 1) ^ -(value & 1)
 
     def structure(self, depth: int = 0) -> dict[int, Any]:
-        if depth > _DEEPEST:
-            message = "its headers are nested too deeply"
-            raise NotParquet(message)
         fields: dict[int, Any] = {}
         number = 0
         while head := self._byte():
@@ -143,6 +150,9 @@ class _Reader:
         return fields
 
     def _value(self, kind: int, depth: int) -> Any:
+        if depth > _DEEPEST:
+            message = "its headers are nested too deeply"
+            raise NotParquet(message)
         if kind in _INTEGERS:
             return self._integer()
         if kind == _STRUCT:

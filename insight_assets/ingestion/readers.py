@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -394,7 +395,7 @@ class _Text:
             return
         line = 0
         for piece in self._pieces():
-            lines = split_lines(piece, self.encoding).with_columns(pl.col("line") + line)
+            lines = split_lines(piece, self.encoding, begins_file=line == 0).with_columns(pl.col("line") + line)
             line += lines.height
             yield lines
 
@@ -402,11 +403,10 @@ class _Text:
         start = 0
         while start < len(self._data):
             end = self._data.rfind(b"\n", start, start + SLICE_BYTES) + 1 or self._data.find(b"\n", start) + 1
-            piece = self._data[start : end or len(self._data)]
-            # A mark at the beginning is taken away, which the line of a later piece may begin with, too.
-            yield codecs.BOM_UTF8 + piece if start and piece.startswith(codecs.BOM_UTF8) else piece
-            start += len(piece)
+            yield self._data[start : end or len(self._data)]
+            start = end or len(self._data)
 
+    @cached_property
     def survey(self) -> _Survey:
         """Look at all lines; `bad` is 0 and nothing else told where all of them are of the encoding."""
         if self._whole is None:
@@ -437,7 +437,7 @@ def _lines(delivery: Delivery, source: SourceContract) -> Iterator[pl.DataFrame]
         encoding = marked_encoding(delivery.data)
         if encoding is None:
             text = _Text(delivery.data, "utf-8")
-            encoding = _other_encoding(delivery.data, text.survey()) or "utf-8"
+            encoding = _other_encoding(delivery.data, text.survey) or "utf-8"
     advice = f"set the encoding in the contract of {source.name} or deliver {encoding}"
     if delivery.data[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} and "16" not in encoding:
         message = f"{delivery.name}: written in UTF-16, not in {encoding}; {advice}"
@@ -447,7 +447,7 @@ def _lines(delivery: Delivery, source: SourceContract) -> Iterator[pl.DataFrame]
     except UnicodeDecodeError as error:
         message = f"{delivery.name}: not {encoding} (byte {error.start}); {advice}"
         raise FileRefused("encoding", message) from None
-    seen = text.survey()
+    seen = text.survey
     if seen.bad and seen.bad >= seen.filled / 2:
         where = f"{seen.bad} lines, the first of them line {seen.first_bad}"
         message = f"{delivery.name}: not {encoding} ({where}); {advice}"
@@ -676,6 +676,8 @@ def _text_bytes(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         return items.eval(_text_bytes(pl.element(), dtype.inner)).list.sum().fill_null(0).cast(pl.UInt64)
     if dtype == pl.String:
         return value.str.len_bytes().fill_null(0).cast(pl.UInt64)
+    if isinstance(dtype, pl.Categorical | pl.Enum):
+        return value.cat.len_bytes().fill_null(0).cast(pl.UInt64)
     if dtype == pl.Binary:
         return value.bin.size().fill_null(0).cast(pl.UInt64)
     return none

@@ -22,7 +22,7 @@ from insight_assets.validation.rate_files import RATES, rate_signature
 LANDING_TAG = "insight/landing"
 NEED_TAG = "insight/need"
 # A run that is killed as often as this has something in it that kills.
-_MOST_KILLS = 3
+_MOST_KILLS = 5
 
 
 @dg.sensor(
@@ -79,7 +79,12 @@ def landed_files(
     need = hashlib.sha256(json.dumps([step.assets, tags, reads]).encode()).hexdigest()[:16]
     tags[NEED_TAG] = need
     # What was killed on its way is asked for again, since Dagster launches no run of a key that it has seen.
-    kills = min(count_kills(context.instance, {NEED_TAG: need}), _MOST_KILLS)
+    kills = count_kills(context.instance, {NEED_TAG: need})
+    if kills >= _MOST_KILLS:
+        return dg.SkipReason(
+            f"the run of {step.days[0]} to {step.days[-1]} was ended from outside {kills} times (tag {NEED_TAG}={need}): "
+            "see its last messages and the memory of the machine, then run `insight build`, or land what changes it"
+        )
     key = f"{need}-{kills}" if kills else need
     return dg.SensorResult(
         run_requests=[dg.RunRequest(run_key=key, asset_selection=[dg.AssetKey(name) for name in step.assets], tags=tags)]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from insight_assets.contracts.sources import source_contracts
 from insight_assets.ingestion import readers
-from insight_assets.ingestion.parquet_pages import NotParquet, measure_pages
+from insight_assets.ingestion.parquet_pages import NotParquet, _Reader, measure_pages
 from insight_assets.ingestion.readers import FileRefused, Limits, read_delivery, read_rows
 from insight_assets_tests.deliveries import UCI_HEADER, call, lines, uci_row
 
@@ -113,9 +113,9 @@ def with_footer(data: bytes, footer: bytes) -> bytes:
     return data[: -8 - len(footer_of(data))] + footer + len(footer).to_bytes(4, "little") + b"PAR1"
 
 
-def count(number: int) -> bytes:
-    """Write a number as the next field of a footer."""
-    number, written = number << 1, b"\x16"
+def count(number: int, field: bytes = b"\x16") -> bytes:
+    """Write a number as the next field of a footer, or another."""
+    number, written = number << 1, field
     while number > 0x7F:
         written, number = written + bytes([number & 0x7F | 0x80]), number >> 7
     return written + bytes([number])
@@ -156,11 +156,41 @@ def test_what_the_pages_of_a_file_unpack_to_is_counted_also_when_they_are_nested
         assert (told.rows, told.columns, told.cells) == (1_000, 4, 10_000)
 
 
+def test_columns_that_share_their_pages_are_refused(tmp_path):
+    columns = {"a": pl.Series(range(1_000)).shuffle(seed=1)} | {name: pl.Series([n] * 1_000) for n, name in enumerate("bc")}
+    pl.DataFrame(columns).write_parquet(tmp_path / "a", compression="uncompressed", statistics=False)
+    data = (tmp_path / "a").read_bytes()
+    footer = footer_of(data)
+    for chunk in _Reader(footer, 0).structure()[4][0][1][1:]:
+        place = count(min(chunk[3][field] for field in (9, 11) if chunk[3].get(field)), b"\x26")
+        assert footer.count(place) == 1
+        # The first page of the file, in as many bytes.
+        footer = footer.replace(place, bytes([0x26, 8 | 0x80, *[0x80] * (len(place) - 3), 0]))
+    with pytest.raises(NotParquet, match="overlap|disagree"):
+        measure_pages(with_footer(data, footer))
+
+
+@pytest.mark.parametrize("of", ["<", "s"])
+def test_headers_nested_too_deeply_are_refused(of):
+    # A list in a list, or a structure in a structure, thousands deep.
+    footer = (b"\x19" + b"\x19" * 5_000 if of == "<" else b"\x1c" * 5_000) + b"\x00" * 8
+    with pytest.raises(NotParquet, match="deep"):
+        measure_pages(with_footer(b"PAR1" + b"\x00" * 12 + b"PAR1", footer))
+
+
+def test_a_group_of_no_rows_is_read(tmp_path):
+    pl.DataFrame({"a": []}, schema={"a": pl.Int64}).write_parquet(tmp_path / "a")
+    assert measure_pages((tmp_path / "a").read_bytes()).cells == 0
+
+
 def test_a_long_text_that_is_repeated_is_a_bomb(tmp_path, monkeypatch):
     monkeypatch.setattr(readers, "_BOMB_BYTES", 100_000)
     for name, value in (("text", "y" * 1_000), ("list", ["y" * 1_000]), ("struct", {"s": ["y" * 1_000]})):
         pl.DataFrame({name: [value] * 200}).write_parquet(tmp_path / name, compression="zstd")
         assert refusal_of_segment(tmp_path / name) == "bomb", name
+    coded = pl.DataFrame({"coded": ["y" * 1_000] * 200}, schema={"coded": pl.Categorical})
+    coded.write_parquet(tmp_path / "coded")
+    assert refusal_of_segment(tmp_path / "coded") == "bomb"
 
 
 def refusal_of_segment(path: Path) -> str:

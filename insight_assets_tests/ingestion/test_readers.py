@@ -331,7 +331,7 @@ POISON = st.sampled_from(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=50)
 @given(
     lines=st.lists(
         st.tuples(CALLS.map(json.dumps), st.booleans()) | st.tuples(POISON, st.none()), min_size=1, max_size=12
@@ -368,7 +368,7 @@ def test_text_may_look_like_json_and_json_is_no_text():
     assert rows["event"].to_list() == ["[sale]", None, "{}", None, None]
 
 
-@settings(max_examples=25)
+@settings(max_examples=40)
 @given(
     lines=st.lists(
         st.sampled_from(['{"event": "good"}', '{"event": {}}', "{", '{"event": 1e400}']), min_size=1, max_size=40

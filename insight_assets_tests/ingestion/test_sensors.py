@@ -9,7 +9,7 @@ import pytest
 from insight_assets.definitions import build_defs
 from insight_assets.ingestion import landing as landing_module
 from insight_assets.ingestion import raw as raw_module
-from insight_assets.ingestion.sensors import LANDING_TAG, landed_files
+from insight_assets.ingestion.sensors import _MOST_KILLS, LANDING_TAG, landed_files
 from insight_assets.lake import Lake
 from insight_assets.settings import choose_home
 from insight_assets_tests.deliveries import ORDERS_HEADER, call, orders_row
@@ -135,6 +135,19 @@ def test_one_run_at_a_time(shop):
     shop.land_calls("a.ndjson", [call("m1", "2025-01-05T10:00:00Z")])
     shop.instance.add_run(dg.DagsterRun(job_name="any", tags={LANDING_TAG: "true"}, status=dg.DagsterRunStatus.STARTED))
     assert tick(shop) == "a run for landed files is under way"
+
+
+def test_a_run_that_is_killed_over_and_over_is_given_up_with_what_to_do(shop):
+    shop.land_calls("a.ndjson", [call("m1", "2025-01-05T10:00:00Z")])
+    keys = []
+    for _ in range(_MOST_KILLS):
+        request = tick(shop)
+        keys.append(request.run_key)
+        shop.instance.add_run(dg.DagsterRun(job_name="any", tags=request.tags, status=dg.DagsterRunStatus.FAILURE))
+    assert len(set(keys)) == _MOST_KILLS, "Dagster launches no run of a key that it has seen"
+    assert f"ended from outside {_MOST_KILLS} times" in tick(shop)
+    shop.land_calls("b.ndjson", [call("m2", "2025-01-05T11:00:00Z")])
+    assert tick(shop).run_key not in keys
 
 
 def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(shop, monkeypatch):
