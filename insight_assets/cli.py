@@ -348,6 +348,7 @@ def check_source_command(
     if path is None:
         _propose_source(Path(source), name, folder, _home(home), as_json=as_json)
         return
+    from insight_assets.ingestion.landing import limits_of
     from insight_assets.validation.usability import check_source
 
     shop = _home(home)
@@ -355,7 +356,7 @@ def check_source_command(
     if not path.is_file():
         raise _refuse(f"{path} is not a file")
     report = check_source(
-        path, contract, shop_timezone=shop.timezone, max_file_bytes=shop.max_file_bytes,
+        path, contract, shop_timezone=shop.timezone, max_file_bytes=shop.max_file_bytes, limits=limits_of(shop),
         budget=shop.reject_budgets.get(contract.name),
     )
     if as_json:
@@ -369,6 +370,7 @@ def check_source_command(
 
 def _propose_source(path: Path, name: str | None, folder: Path, shop: Settings, *, as_json: bool) -> None:
     from insight_assets.contracts.sources import load_source
+    from insight_assets.ingestion.landing import limits_of
     from insight_assets.ingestion.readers import read_delivery
     from insight_assets.validation.proposals import propose, source_name
     from insight_assets.validation.unknown_files import look_into
@@ -379,13 +381,17 @@ def _propose_source(path: Path, name: str | None, folder: Path, shop: Settings, 
     target = folder / f"{name or source_name(path.name)}.odcs.yaml"
     if target.exists():
         raise _refuse(f"{target} exists already; next: give another --name or --out, or remove it")
-    proposal = propose(look_into(read_delivery(path, max_bytes=shop.max_file_bytes)), target.name.partition(".")[0])
+    limits = limits_of(shop)
+    delivery = read_delivery(path, max_bytes=shop.max_file_bytes, limits=limits)
+    proposal = propose(look_into(delivery), target.name.partition(".")[0])
     told, report = proposal.as_dict(), None
     if proposal.text:
         folder.mkdir(parents=True, exist_ok=True)
         target.write_text(proposal.text, encoding="utf-8")
         contract = load_source(target, linted=True)
-        report = check_source(path, contract, shop_timezone=shop.timezone, max_file_bytes=shop.max_file_bytes)
+        report = check_source(
+            path, contract, shop_timezone=shop.timezone, max_file_bytes=shop.max_file_bytes, limits=limits
+        )
         told |= {"contract": str(target), "check": report.as_dict()}
     if as_json:
         out.print_json(json.dumps(told))

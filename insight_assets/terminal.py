@@ -41,7 +41,7 @@ def lay_out(frame: pl.DataFrame, width: int) -> Iterator[Table]:
             block, used = [], 0
         block.append(place)
         used += wide
-    if block:
+    if block or not rows:
         yield _on_its_side(frame.columns, rows, block)
 
 

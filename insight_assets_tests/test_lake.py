@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight_assets.contracts.types import Column, Contract, ContractError
-from insight_assets.lake import DailyFrames, Lake, Partition, hash_frame
+from insight_assets.lake import DailyFrames, Lake, Partition, bytes_of, hash_frame
 
 FIRST = date(2025, 1, 1)
 # A process of its own is dear; 90 more writers, forked, are killed in `flows/test_kills`.
@@ -163,7 +163,7 @@ def test_a_new_nullable_column_joins_the_table(lake):
 
 
 def test_many_rows_go_in_several_commits(lake, monkeypatch):
-    monkeypatch.setattr("insight_assets.lake.BYTES_PER_COMMIT", 2 * items(FIRST).estimated_size())
+    monkeypatch.setattr("insight_assets.lake.BYTES_PER_COMMIT", 2 * bytes_of(items(FIRST)))
     written = write(lake, *(day(n) for n in range(6)))
     assert [part.key for part in written] == [day(n) for n in range(6)]
     assert lake.versions("shelf") == 1 + 3

@@ -56,6 +56,7 @@ def test_no_character_is_lost(texts, width):
 
 def test_an_empty_frame_shows_its_columns():
     assert "column_0" in "".join(told(WIDE.select("column_0").clear(), 40))
+    assert all(f" {name} " in "".join(told(WIDE.clear(), 40)) for name in WIDE.columns)
 
 
 @pytest.mark.usefixtures("kept_environment")

@@ -8,6 +8,7 @@ going back to events. Windows, rates and ages belong to `customer_features`.
 import polars as pl
 
 from insight_assets.features.money import MONEY, in_base_currency
+from insight_assets.features.sessions import CAMPAIGN
 from insight_assets.features.vocabulary import CHANNELS, DAY_PARTS, SHOP_EVENTS, by_persons, event_kinds
 
 KEYS = ("actor_key", "event_day")
@@ -45,7 +46,6 @@ TIMED = {
 """Name in `last_<name>_at` to the kind of event whose last time it holds."""
 
 ENDS = ("first", "last")
-CAMPAIGN = ("campaign_source", "campaign_medium", "campaign_name")
 NAMED = (CAMPAIGN, ("device",), ("country",))
 """What the first and the last visit of a day name: columns that come from one visit, the leading one tells which."""
 

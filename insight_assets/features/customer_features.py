@@ -16,11 +16,10 @@ from insight_assets.features import taste
 from insight_assets.features.acquisition import channel_group
 from insight_assets.features.customer_days import merge_actors
 from insight_assets.features.customer_state import GROUPS, LAST_SEEN, PURCHASES, as_one_person, state_of_days
-from insight_assets.features.money import MONEY
+from insight_assets.features.money import MONEY, MONEY_SCALE, money_of, whole_units
 from insight_assets.features.vocabulary import CHANNELS, DAY_PARTS
-from insight_assets.features.windows import WINDOWS, sum_windows, windowed
+from insight_assets.features.windows import WINDOWS, ratio, sum_windows, windowed
 
-MONEY_SCALE = 10_000
 """Ten-thousandths in one unit of money: tables hold `Decimal(18, 4)`."""
 
 ENTROPY_SCALE = 2**32
@@ -190,7 +189,7 @@ def _numbers(days: pl.LazyFrame) -> pl.LazyFrame:
     active = (pl.col("events") > 0) | (pl.col("orders") > 0)
     weekday = pl.col("event_day").dt.weekday()
     return days.with_columns(
-        *(_units_of_money(pl.col(column)).alias(column) for column in MONEY),
+        *(whole_units(pl.col(column)).alias(column) for column in MONEY),
         # Every order that was placed, also one that was given back whole and may not count as a purchase: what orders held
         # on the average is said of those whose goods are added up.
         sales=pl.col("order_values").list.len().cast(pl.Int64),
@@ -206,7 +205,7 @@ def _purchases(people: pl.LazyFrame, as_of: date) -> pl.LazyFrame:
     rows = people.filter(pl.col("purchase_days").list.len() > 0).select("customer_key", *PURCHASES).explode(PURCHASES)
     days = rows.group_by("customer_key", "purchase_days").agg(
         pl.col("purchase_orders").cast(pl.Int64).sum().alias("orders"),
-        _units_of_money(pl.col("purchase_values")).sum().alias("value"),
+        whole_units(pl.col("purchase_values")).sum().alias("value"),
         pl.col("purchase_seen").any().alias("seen"),
     )
     return _aged(days, as_of, "purchase_days").collect().lazy()
@@ -311,7 +310,7 @@ def _carts(days: pl.LazyFrame) -> pl.LazyFrame:
         .group_by("customer_key")
         .agg(
             pl.col("cart_units_left").sum(),
-            _units_of_money(pl.col("cart_value_left")).sum().alias("cart_value_left"),
+            whole_units(pl.col("cart_value_left")).sum().alias("cart_value_left"),
             pl.when(since | (pl.col("last_add_at") > pl.col("bought_at")))
             .then("last_add_at")
             .max()
@@ -390,33 +389,33 @@ def _counts() -> list[pl.Expr]:
 
 def _money_columns() -> list[pl.Expr]:
     goods = {window: _goods(window) for window in (90, 365)}
-    lifetime = _units_of_money(pl.col("gross")) - _units_of_money(pl.col("discount"))
+    lifetime = whole_units(pl.col("gross")) - whole_units(pl.col("discount"))
     sales = pl.col("order_values").list.len().cast(pl.Int64)
     return [
-        *(_money(pl.col(windowed(name, window))).alias(windowed(name, window)) for name in MONEY for window in WINDOWS),
+        *(money_of(pl.col(windowed(name, window))).alias(windowed(name, window)) for name in MONEY for window in WINDOWS),
         *(float_of(pl.col(name)).alias(windowed(name, None)) for name in MONEY),
         *(
-            _ratio(value, pl.col(f"sales_{window}d") * MONEY_SCALE).alias(f"mean_order_value_{window}d")
+            ratio(value, pl.col(f"sales_{window}d") * MONEY_SCALE).alias(f"mean_order_value_{window}d")
             for window, value in goods.items()
         ),
-        _ratio(lifetime, sales * MONEY_SCALE).alias("mean_order_value_lifetime"),
+        ratio(lifetime, sales * MONEY_SCALE).alias("mean_order_value_lifetime"),
         _median("order_values_365d").alias("median_order_value_365d"),
         _median("order_values").alias("median_order_value_lifetime"),
         float_of(pl.col("order_values_365d").list.max()).alias("max_order_value_365d"),
         float_of(pl.col("max_order_value")).alias("max_order_value_lifetime"),
-        _money(pl.col("value_last")).alias("last_purchase_value"),
-        _ratio(pl.col("units_365d"), pl.col("sales_365d")).alias("units_per_order_365d"),
-        _ratio(pl.col("units"), sales).alias("units_per_order_lifetime"),
-        _ratio(pl.col("order_lines_365d"), pl.col("sales_365d")).alias("lines_per_order_365d"),
+        money_of(pl.col("value_last")).alias("last_purchase_value"),
+        ratio(pl.col("units_365d"), pl.col("sales_365d")).alias("units_per_order_365d"),
+        ratio(pl.col("units"), sales).alias("units_per_order_lifetime"),
+        ratio(pl.col("order_lines_365d"), pl.col("sales_365d")).alias("lines_per_order_365d"),
         *(
-            _ratio(_units_of_money(pl.col(name)), sales * MONEY_SCALE).alias(f"{name}_per_order_lifetime")
+            ratio(whole_units(pl.col(name)), sales * MONEY_SCALE).alias(f"{name}_per_order_lifetime")
             for name in ("discount", "tax", "shipping")
         ),
-        _ratio(pl.col("discount_365d"), pl.col("gross_365d")).alias("discount_share_365d"),
-        _ratio(pl.col("refunded_365d"), goods[365]).alias("refund_share_365d"),
-        _ratio(_units_of_money(pl.col("refunded")), lifetime).alias("refund_share_lifetime"),
-        _ratio(pl.col("coupon_orders_365d"), pl.col("sales_365d")).alias("coupon_order_share_365d"),
-        _ratio(pl.col("discounted_orders_365d"), pl.col("sales_365d")).alias("discounted_order_share_365d"),
+        ratio(pl.col("discount_365d"), pl.col("gross_365d")).alias("discount_share_365d"),
+        ratio(pl.col("refunded_365d"), goods[365]).alias("refund_share_365d"),
+        ratio(whole_units(pl.col("refunded")), lifetime).alias("refund_share_lifetime"),
+        ratio(pl.col("coupon_orders_365d"), pl.col("sales_365d")).alias("coupon_order_share_365d"),
+        ratio(pl.col("discounted_orders_365d"), pl.col("sales_365d")).alias("discounted_order_share_365d"),
         pl.col("currencies").list.len().alias("currencies"),
         pl.col("payment_methods"),
         pl.col("payment_methods").list.len().alias("payment_methods_used"),
@@ -430,12 +429,12 @@ def _goods(window: int) -> pl.Expr:
 def _rhythm_columns() -> list[pl.Expr]:
     deviation = (pl.col("gaps") * pl.col("gap_squares") - pl.col("gap_sum") ** 2).cast(pl.Float64).sqrt()
     return [
-        _ratio(pl.col("gap_sum"), pl.col("gaps")).alias("mean_gap_days"),
+        ratio(pl.col("gap_sum"), pl.col("gaps")).alias("mean_gap_days"),
         pl.when(pl.col("gaps") > 1).then(deviation / pl.col("gaps")).alias("std_gap_days"),
         pl.when(pl.col("gaps") > 1).then(deviation / pl.col("gap_sum")).alias("cv_gap"),
         pl.col("last_gap_days"),
         pl.col("max_gap_days"),
-        _ratio(pl.col("days_since_last_order") * pl.col("gaps"), pl.col("gap_sum")).alias("expected_gap_ratio"),
+        ratio(pl.col("days_since_last_order") * pl.col("gaps"), pl.col("gap_sum")).alias("expected_gap_ratio"),
     ]
 
 
@@ -449,7 +448,7 @@ def _breadth_columns() -> list[pl.Expr]:
     return [
         *(pl.col(name).fill_null(0) for name in counted),
         entropy.alias("category_entropy_90d"),
-        (1 - _ratio(pl.col("products_bought_90d"), pl.col("product_days_90d"))).alias("repeat_product_share_90d"),
+        (1 - ratio(pl.col("products_bought_90d"), pl.col("product_days_90d"))).alias("repeat_product_share_90d"),
         *(
             pl.col(f"top_{name}_{rank}{what}").alias(f"top_{name}_{rank}_365d{what}")
             for name in ("category", "brand")
@@ -473,29 +472,29 @@ def _rates() -> list[pl.Expr]:
     }
     return [
         *(
-            _ratio(pl.col(f"{part}_{window}d"), pl.col(f"{whole}_{window}d")).alias(f"{name}_{window}d")
+            ratio(pl.col(f"{part}_{window}d"), pl.col(f"{whole}_{window}d")).alias(f"{name}_{window}d")
             for name, (part, whole) in rates.items()
             for window in RATED
         ),
         *(
-            _ratio(
+            ratio(
                 pl.col(f"payment_failures_{window}d"),
                 pl.col(f"payment_failures_{window}d") + pl.col(f"orders_{window}d"),
             ).alias(f"payment_failure_share_{window}d")
             for window in RATED
         ),
-        _ratio(pl.col("payment_failures"), pl.col("payment_failures") + pl.col("orders_lifetime").fill_null(0)).alias(
+        ratio(pl.col("payment_failures"), pl.col("payment_failures") + pl.col("orders_lifetime").fill_null(0)).alias(
             "payment_failure_share_lifetime"
         ),
-        _ratio(pl.col("zero_result_searches_90d"), pl.col("searches_90d")).alias("zero_result_share_90d"),
-        _ratio(pl.col("bounced_sessions_90d"), pl.col("sessions_90d")).alias("bounce_share_90d"),
-        _ratio(pl.col("events_90d"), pl.col("sessions_90d")).alias("events_per_session_90d"),
-        _ratio(pl.col("session_seconds_90d"), pl.col("sessions_90d")).alias("mean_session_seconds_90d"),
+        ratio(pl.col("zero_result_searches_90d"), pl.col("searches_90d")).alias("zero_result_share_90d"),
+        ratio(pl.col("bounced_sessions_90d"), pl.col("sessions_90d")).alias("bounce_share_90d"),
+        ratio(pl.col("events_90d"), pl.col("sessions_90d")).alias("events_per_session_90d"),
+        ratio(pl.col("session_seconds_90d"), pl.col("sessions_90d")).alias("mean_session_seconds_90d"),
         pl.col("open_cart_units"),
-        _money(pl.col("open_cart_value")).alias("open_cart_value"),
+        money_of(pl.col("open_cart_value")).alias("open_cart_value"),
         pl.col("open_cart_age_days"),
-        _ratio(pl.col("rating_sum_365d"), pl.col("reviews_365d")).alias("mean_rating_365d"),
-        _ratio(pl.col("rating_sum"), pl.col("reviews")).alias("mean_rating_lifetime"),
+        ratio(pl.col("rating_sum_365d"), pl.col("reviews_365d")).alias("mean_rating_365d"),
+        ratio(pl.col("rating_sum"), pl.col("reviews")).alias("mean_rating_lifetime"),
     ]
 
 
@@ -509,22 +508,22 @@ def _habits() -> list[pl.Expr]:
     trends = (("events", 30, 60), ("orders", 90, 180), ("gross", 90, 180))
     return [
         *(
-            _ratio(pl.col(f"events_{part}_365d"), pl.col("events_365d")).alias(f"{part}_share_365d")
+            ratio(pl.col(f"events_{part}_365d"), pl.col("events_365d")).alias(f"{part}_share_365d")
             for part in DAY_PARTS
         ),
         pl.when(pl.col("events_365d") > 0)
         .then(most(parts).replace_strict(dict(enumerate(DAY_PARTS, 1)), return_dtype=pl.String))
         .alias("preferred_day_part_365d"),
-        _ratio(pl.col("weekend_days_365d"), pl.col("active_days_365d")).alias("weekend_share_365d"),
+        ratio(pl.col("weekend_days_365d"), pl.col("active_days_365d")).alias("weekend_share_365d"),
         pl.when(pl.col("active_days_365d") > 0)
         .then(most([f"weekday_{number}_365d" for number in range(1, 8)]))
         .alias("preferred_weekday_365d"),
         *(
-            _ratio(pl.col(f"events_{channel}_365d"), pl.col("events_365d")).alias(f"{channel}_share_365d")
+            ratio(pl.col(f"events_{channel}_365d"), pl.col("events_365d")).alias(f"{channel}_share_365d")
             for channel in CHANNELS
         ),
         *(
-            _ratio(2 * pl.col(windowed(name, near)) - pl.col(windowed(name, far)), pl.col(windowed(name, far))).alias(
+            ratio(2 * pl.col(windowed(name, near)) - pl.col(windowed(name, far)), pl.col(windowed(name, far))).alias(
                 f"{name}_trend_{near}d"
             )
             for name, near, far in trends
@@ -537,20 +536,11 @@ def _models_inputs() -> list[pl.Expr]:
         pl.col("gaps").alias("x_repeat_purchases"),
         pl.col("gap_sum").alias("t_x_days"),
         pl.col("age_days"),
-        _ratio(pl.col("value_all"), (pl.col("gaps") + 1) * MONEY_SCALE).alias("mean_purchase_value"),
-        _ratio(pl.col("value_all") - pl.col("value_first"), pl.col("gaps") * MONEY_SCALE).alias(
+        ratio(pl.col("value_all"), (pl.col("gaps") + 1) * MONEY_SCALE).alias("mean_purchase_value"),
+        ratio(pl.col("value_all") - pl.col("value_first"), pl.col("gaps") * MONEY_SCALE).alias(
             "mean_repeat_purchase_value"
         ),
     ]
-
-
-def _money(units: pl.Expr) -> pl.Expr:
-    """Give whole ten-thousandths as the nearest float.
-
-    Polars divides by a number as such in a frame of one row and multiplies by its inverse in a longer
-    one, so that a customer's value would depend on how many others there are.
-    """
-    return float_of(units.cast(pl.Decimal(38, 4)) / MONEY_SCALE)
 
 
 def _median(values: str) -> pl.Expr:
@@ -560,12 +550,3 @@ def _median(values: str) -> pl.Expr:
         ordered.list.get(place, null_on_oob=True).cast(pl.Decimal(38, 5)) for place in (last // 2, (last + 1) // 2)
     ]
     return pl.when(last >= 0).then(float_of((middle[0] + middle[1]) / 2))
-
-
-def _units_of_money(money: pl.Expr) -> pl.Expr:
-    return (money.cast(pl.Decimal(38, 4)) * MONEY_SCALE).cast(pl.Int64)
-
-
-def _ratio(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
-    """Divide, or give null where the whole is nothing."""
-    return pl.when(whole > 0).then(part / whole)

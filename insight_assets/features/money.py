@@ -7,10 +7,27 @@ from datetime import date
 
 import polars as pl
 
+from insight_assets.contracts.types import float_of
 from insight_assets.features.vocabulary import by_persons
 from insight_assets.validation.order_books import balance_orders
 
 MONEY = ("gross", "discount", "refunded", "net", "tax", "shipping")
+MONEY_SCALE = 10_000
+"""Money is added up in whole ten-thousandths."""
+
+
+def whole_units(money: pl.Expr) -> pl.Expr:
+    """Give money as whole ten-thousandths."""
+    return (money.cast(pl.Decimal(38, 4)) * MONEY_SCALE).cast(pl.Int64)
+
+
+def money_of(units: pl.Expr) -> pl.Expr:
+    """Give whole ten-thousandths as the nearest float.
+
+    Polars divides by a number as such in a frame of one row and multiplies by its inverse in a longer one, so that a
+    customer's value would depend on how many others there are.
+    """
+    return float_of(units.cast(pl.Decimal(38, 4)) / MONEY_SCALE)
 
 
 def in_base_currency(ledger: pl.LazyFrame) -> pl.LazyFrame:
@@ -35,7 +52,7 @@ def money_of_event() -> pl.Expr:
 
 
 def without_void_orders(customer_days: pl.LazyFrame, orders: pl.LazyFrame, *, as_of: date) -> pl.LazyFrame:
-    """Take orders that were given back whole by a day out of the number of purchases; what they leave in net money is 0 already.
+    """Take orders that were given back whole by a day out of the number of purchases; of net money they leave none.
 
     Args:
         customer_days: rows of that contract, whoever is behind its actors.

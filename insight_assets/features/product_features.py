@@ -8,14 +8,13 @@ from datetime import date
 
 import polars as pl
 
-from insight_assets.contracts.types import float_of
-from insight_assets.features.windows import sum_windows, windowed
+from insight_assets.features.money import MONEY_SCALE, money_of, whole_units
+from insight_assets.features.windows import ratio, sum_windows, windowed
 
 DAYS = 365
 NEW_DAYS = 30
 WINDOWS = (7, 30, 90, 365)
 RATED = (30, 90, 365)
-MONEY_SCALE = 10_000
 
 COUNTS = (
     "views",
@@ -62,7 +61,7 @@ def build_product_features(product_days: pl.LazyFrame, products: pl.LazyFrame, *
     days = (
         product_days.with_columns(age=age)
         .filter(pl.col("age").is_between(0, DAYS - 1))
-        .with_columns((pl.col(name).cast(pl.Decimal(38, 4)) * MONEY_SCALE).cast(pl.Int64) for name in MONEY)
+        .with_columns(whole_units(pl.col(name)) for name in MONEY)
     )
     last = days.group_by("product_id").agg(
         pl.when(pl.col("views") > 0).then("age").min().alias("days_since_last_view"),
@@ -85,15 +84,15 @@ def _in_category() -> list[pl.Expr]:
     group = ["category", "currency"]
     price, named = pl.col("price"), pl.col("category").is_not_null()
     priced = named & price.is_not_null()
-    cents = (price.cast(pl.Decimal(38, 4)) * MONEY_SCALE).cast(pl.Int64)
+    cents = whole_units(price)
     peers = price.count().over(group)
     rank = price.rank("average").over(group)
     return [
         pl.when(named).then(pl.len().over("category")).alias("category_products"),
         pl.when(priced & (peers > 1)).then((rank - 1) / (peers - 1)).alias("price_position"),
-        _ratio(cents, cents.quantile(0.5, "lower").over(group), when=priced & (peers > 1)).alias("price_to_median"),
+        ratio(cents, cents.quantile(0.5, "lower").over(group), when=priced & (peers > 1)).alias("price_to_median"),
         *(
-            _ratio(pl.col(f"{name}_30d"), pl.col(f"{name}_30d").sum().over("category"), when=named).alias(
+            ratio(pl.col(f"{name}_30d"), pl.col(f"{name}_30d").sum().over("category"), when=named).alias(
                 f"{name}_share_of_category_30d"
             )
             for name in ("views", "units")
@@ -121,21 +120,21 @@ def _columns(as_of: date) -> list[pl.Expr]:
         pl.col("days_since_last_sale"),
         *(pl.col(windowed(name, window)) for name in COUNTS for window in WINDOWS),
         *(
-            float_of(pl.col(windowed(name, window)).cast(pl.Decimal(38, 4)) / MONEY_SCALE).alias(windowed(name, window))
+            money_of(pl.col(windowed(name, window))).alias(windowed(name, window))
             for name in MONEY
             for window in WINDOWS
         ),
         *(
-            _ratio(total(part, window), total(whole, window)).alias(windowed(name, window))
+            ratio(total(part, window), total(whole, window)).alias(windowed(name, window))
             for name, (part, whole) in RATES.items()
             for window in RATED
         ),
         *(
-            _ratio(total("gross", window), total("units", window) * MONEY_SCALE).alias(windowed("mean_price", window))
+            ratio(total("gross", window), total("units", window) * MONEY_SCALE).alias(windowed("mean_price", window))
             for window in RATED
         ),
         *(
-            _ratio(2 * total(name, near) - total(name, far), total(name, far)).alias(f"{name}_trend_{near}d")
+            ratio(2 * total(name, near) - total(name, far), total(name, far)).alias(f"{name}_trend_{near}d")
             for near, (far, names) in BEFORE.items()
             for name in names
         ),
@@ -151,9 +150,3 @@ def _columns(as_of: date) -> list[pl.Expr]:
             )
         ),
     ]
-
-
-def _ratio(part: pl.Expr, whole: pl.Expr, *, when: pl.Expr | None = None) -> pl.Expr:
-    """Divide, or give null where the whole is nothing."""
-    held = whole > 0
-    return pl.when(held if when is None else held & when).then(part / whole)

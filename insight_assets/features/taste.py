@@ -5,6 +5,8 @@ Reads daily sums of one year. Which customers there are, and all else about them
 
 import polars as pl
 
+from insight_assets.features.money import whole_units
+
 DAYS = 365
 TOP = 3
 HALF_LIFE_DAYS = 90
@@ -17,7 +19,6 @@ BANDS = 5
 FEWEST_PRICES = 10
 """Fewest purchases of a category by which its prices are cut into bands."""
 
-MONEY_SCALE = 10_000
 
 
 def favourites(days: pl.LazyFrame, *, items: str, spent: str, name: str) -> pl.LazyFrame:
@@ -39,7 +40,7 @@ def favourites(days: pl.LazyFrame, *, items: str, spent: str, name: str) -> pl.L
             "weight": [round(RECENCY_SCALE * 0.5 ** (age / HALF_LIFE_DAYS)) for age in range(DAYS)],
         }
     ).lazy()
-    units = (pl.col("spent") * MONEY_SCALE).cast(pl.Int64)
+    units = whole_units(pl.col("spent"))
     sums = (
         days.filter((pl.col(items).list.len() > 0) & (pl.col("age") < DAYS))
         .select("customer_key", "age", item=pl.col(items), spent=pl.col(spent))
@@ -147,5 +148,5 @@ def _prices(days: pl.LazyFrame) -> pl.LazyFrame:
         )
         .explode("category", "units", "gross")
         .filter(pl.col("units") > 0)
-        .with_columns(price=(pl.col("gross") * MONEY_SCALE).cast(pl.Int64) // pl.col("units"))
+        .with_columns(price=whole_units(pl.col("gross")) // pl.col("units"))
     )

@@ -55,3 +55,9 @@ def sum_windows(
         for window in windows:
             found[windowed(name, window)] = running[:, WINDOWS.index(window)].copy()
     return found
+
+
+def ratio(part: pl.Expr, whole: pl.Expr, *, when: pl.Expr | None = None) -> pl.Expr:
+    """Divide one sum by another; null where the whole is nothing, or the condition does not hold."""
+    held = whole > 0
+    return pl.when(held if when is None else held & when).then(part / whole)

@@ -235,6 +235,11 @@ def contract_digest(source: SourceContract) -> str:
     return hashlib.sha256(b"".join(each.path.read_bytes() for each in source.versions)).hexdigest()[:12]
 
 
+def limits_of(shop: Settings) -> Limits:
+    """Give what a file of a shop may grow to."""
+    return Limits(shop.max_ratio, shop.max_rows, shop.max_columns, shop.max_line_bytes, shop.max_file_bytes)
+
+
 class Inventory:
     """What the landing folder holds, opened once a file.
 
@@ -306,7 +311,7 @@ class Inventory:
             shop.landing,
             shop_timezone=shop.timezone,
             max_file_bytes=shop.max_file_bytes,
-            limits=Limits(shop.max_ratio, shop.max_rows, shop.max_columns, shop.max_line_bytes),
+            limits=limits_of(shop),
             settle_seconds=shop.settle_seconds,
         )
 

@@ -3,7 +3,7 @@
 In English, Chinese and German, and as common shop systems write them. Which column holds them is found in `proposals`.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import polars as pl
 
@@ -85,17 +85,20 @@ _CODES = (
     {"0": "product_viewed", "1": "product_added", "2": PURCHASE, "3": "product_added_to_wishlist"},
 )
 _MOST = 0.8
+_BETWEEN_WORDS = " _-/.:()$"
 
 
 def plain(word: str) -> str:
-    """Write a word without case, blanks and punctuation."""
-    return "".join(char for char in word.lower() if char.isalnum())
+    """Write a word without case, blanks and `_BETWEEN_WORDS`, as `plain_sql` does."""
+    for char in _BETWEEN_WORDS:
+        word = word.replace(char, "")
+    return word.lower()
 
 
 def plain_sql(column: str) -> str:
     """Give the SQL for what a column holds, as `plain` writes words."""
     sql = f"LOWER({column})"
-    for char in " _-/":
+    for char in _BETWEEN_WORDS:
         sql = f"REPLACE({sql}, '{char}', '')"
     return sql
 
@@ -113,12 +116,7 @@ def share_of_states(column: UnknownColumn) -> float:
 
 def has_states_in_part(column: UnknownColumn) -> bool:
     """Tell whether a column says of a sale that a part of it was given back."""
-    return not words_absent(column, _IN_PART)
-
-
-def words_absent(column: UnknownColumn, words: Collection[str]) -> bool:
-    """Tell whether a column holds none of some words."""
-    return not set(words) & _words(column)
+    return not _words(column).isdisjoint(_IN_PART)
 
 
 def _words(column: UnknownColumn) -> set[str]:

@@ -15,7 +15,7 @@ import polars as pl
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.sources import MEMBER, SourceContract
 from insight_assets.ingestion.landing import locate_rows
-from insight_assets.ingestion.readers import FileRefused, decode_rows, read_delivery, read_rows
+from insight_assets.ingestion.readers import FileRefused, Limits, decode_rows, read_delivery, read_rows
 from insight_assets.validation.mapping import map_rows
 from insight_assets.validation.pseudonyms import pseudonymiser
 
@@ -137,7 +137,13 @@ class Usability:
 
 
 def check_source(
-    path: Path, source: SourceContract, *, shop_timezone: str, max_file_bytes: int, budget: float | None = None
+    path: Path,
+    source: SourceContract,
+    *,
+    shop_timezone: str,
+    max_file_bytes: int,
+    limits: Limits | None = None,
+    budget: float | None = None,
 ) -> Usability:
     """Read a file against a source contract.
 
@@ -146,11 +152,12 @@ def check_source(
         source: the contract.
         shop_timezone: the shop's time zone.
         max_file_bytes: decompressed size above which it is refused.
+        limits: what else it may not exceed.
         budget: largest share of a day that may be quarantined; the contract's by default.
     """
     budget = source.reject_budget if budget is None else budget
     try:
-        raw = read_rows(read_delivery(path, max_bytes=max_file_bytes), source)
+        raw = read_rows(read_delivery(path, max_bytes=max_file_bytes, limits=limits), source, limits)
         landed_at = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC)
         raw = locate_rows(raw, source, shop_timezone=shop_timezone, landed_on=landed_at.date())
     except FileRefused as refusal:

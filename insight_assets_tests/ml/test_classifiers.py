@@ -34,8 +34,10 @@ def labelled(rows: int, *, seed: int = 0) -> tuple[pl.DataFrame, np.ndarray, np.
     return frame, (generator.random(rows) < chance).astype(float), np.arange(rows) // 2 + seed * 10**6
 
 
-def fitted(family: str, rows: int = 500):
+def fitted(family: str, rows: int = 500, *, shuffled: bool = False):
     features, truth, groups = labelled(rows)
+    if shuffled:
+        truth = np.random.default_rng(1).permutation(truth)
     matrix = fit_feature_matrix(features, names=NAMES)
     raw = matrix.raw(features)
     classifier = fit_classifier(
@@ -43,6 +45,17 @@ def fitted(family: str, rows: int = 500):
         folds=make_folds(features, truth, groups, names=NAMES), seed=1,
     )  # fmt: skip
     return matrix, classifier
+
+
+@pytest.mark.parametrize("family", [family for family in INSTALLED if "boost" in family])
+def test_boosting_stops_growing_on_noise(family):
+    others, truth, _ = labelled(500, seed=1)
+    spread = {}
+    for shuffled in (False, True):
+        matrix, classifier = fitted(family, 800, shuffled=shuffled)
+        raw = matrix.raw(others)
+        spread[shuffled] = classifier.log_odds(raw, matrix.scale(raw)).std()
+    assert spread[True] < spread[False] / 2
 
 
 @pytest.mark.parametrize("family", INSTALLED)

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -76,11 +77,27 @@ def test_all_of_uci_is_accounted_for_to_the_penny(all_of_uci):
     (found,) = all_of_uci.accounts
     assert found.read == DELIVERED
     assert found.read == found.accepted + found.duplicate + found.quarantined
+    assert found.quarantined == 2
+    assert_to_the_penny(all_of_uci.tables)
+
+
+@pytest.mark.exhaustive
+def test_all_days_of_uci_one_by_one_are_accounted_for_to_the_penny(home, real_data):
+    home.timezone = LONDON
+    land_files(sorted((real_data / "uci_online_retail" / "by_day").glob("*.csv.gz")), home.folder("uci_online_retail"))
+    found = accounts(home.build("2010-12-01", "2011-12-09", sources=["uci_online_retail"]))
+    assert found["delivered"] == DELIVERED
+    assert found["delivered"] == found["accepted"] + found["duplicate"] + found["quarantined"]
+    assert found["quarantined"] == 2
+    assert_to_the_penny({name: home.table(name) for name in ("quarantine", "order_lines", "orders")})
+
+
+def assert_to_the_penny(tables: Mapping[str, pl.DataFrame]) -> None:
     # Two lines write bad debt off with a negative price, which no rule of the ledger lets through.
-    quarantine = all_of_uci.tables["quarantine"]
-    assert quarantine.height == found.quarantined == 2
+    quarantine = tables["quarantine"]
+    assert quarantine.height == 2
     assert set(quarantine["rule"]) == {"gross.minimum"}
-    lines = all_of_uci.tables["order_lines"]
+    lines = tables["order_lines"]
     sales = known_sales(lines)
     assert (sales.height, sales["order_id"].n_unique(), sales["customer_key"].n_unique()) == (
         LINES,
@@ -89,7 +106,7 @@ def test_all_of_uci_is_accounted_for_to_the_penny(all_of_uci):
     )
     assert sales["gross"].sum() == GOODS
     assert not sales.filter(pl.col("net") != pl.col("gross") - pl.col("discount") - pl.col("refunded") - pl.col("cancelled")).height
-    orders = all_of_uci.tables["orders"]
+    orders = tables["orders"]
     assert orders["net"].sum() == lines.filter(pl.col("kind") != "adjustment")["net"].sum()
     assert set(orders["event_day"]) <= {
         date(2010, 12, 1) + n * (date(2010, 12, 2) - date(2010, 12, 1)) for n in range(374)

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from insight_assets.insights.segmentation.clusters import (
+    LEAST_STABILITY,
     NO_CLUSTER,
     Clustering,
     ClusterMethod,
@@ -29,9 +30,6 @@ TASK = "clustering"
 PRIMARY = "explained_spend"
 METHODS = (K_MEANS, HIERARCHICAL, GAUSSIAN_MIXTURE, DENSITY)
 """All ways to divide customers, the simple rule first."""
-
-STABLE_ENOUGH = 0.9
-"""Mean adjusted Rand index over resamples that a challenger of the simple rule must reach."""
 
 MOST_NOISE = 0.2
 """Share of the customers that a published division may leave in no cluster."""
@@ -85,7 +83,7 @@ def grade_clusterings(
     explains. A customer is foretold the mean of the cluster's other customers (five folds), so that dividing into more
     clusters explains nothing by itself, and the share of a worthless division is about 0 or below.
 
-    A method challenges only when its division has several clusters, is stable (`STABLE_ENOUGH`) and leaves few
+    A method challenges only when its division has several clusters, is stable (`LEAST_STABILITY`) and leaves few
     customers out (`MOST_NOISE`); then the referee's rule holds: it becomes champion if its gain over the champion so
     far lies wholly above 0, in the order of complexity. K-means is the simple rule and needs no leave.
 
@@ -136,7 +134,7 @@ def may_challenge(clustering: Clustering) -> bool:
     chosen = clustering.chosen
     return (
         chosen is not None
-        and (chosen.stability or 0.0) >= STABLE_ENOUGH
+        and (chosen.stability or 0.0) >= LEAST_STABILITY
         and float(np.mean(clustering.labels == NO_CLUSTER)) <= MOST_NOISE
     )
 

@@ -92,7 +92,8 @@ def count_moves(
 
     Returns:
         For each of `PLACES`, the columns from_segment, to_segment and customers (at least 1). Who is only there on the
-        later day comes from `ARRIVED`, who is only there on the earlier one went to `GONE`; who never bought is in the
+        later day comes from `ARRIVED`, who is only there on the earlier one, as who turned out to
+        be the same person as another, went to `GONE`; who never bought is in the
         RFM place `NO_PURCHASE`. All empty when nothing is known of the earlier day.
     """
     now = lifecycle_states.select("customer_key", pl.col("state").alias(LIFECYCLE)).join(

@@ -128,6 +128,19 @@ def test_a_method_that_learns_pairs_wins_where_purchases_are_new(shop):
         for row in scorecard.filter(pl.col("metric") == "new_ndcg_at_10").iter_rows(named=True)
     }
     assert value[best] > 1.5 * value["popularity_recent"]
+    assert min(value["item_knn"], value["ease"], value["order_rules"]) > 1.2 * value["popularity_recent"]
+
+
+def test_nothing_is_surely_better_than_the_rule_where_purchases_are_chance():
+    generator = np.random.default_rng(5)
+    rows = [
+        (customer, f"p{product}", ago)
+        for customer in range(200)
+        for ago in (60, 30, -5)
+        for product in generator.choice(40, size=2, replace=False)
+    ]
+    scorecard = grade(sales(rows), policy=Policy(repeat_purchases=False))
+    assert champion(scorecard) == METHODS[0].name
 
 
 def test_habit_wins_where_everybody_buys_the_same_again():
