@@ -13,7 +13,7 @@ import polars as pl
 from insight_assets.charts import chart_markdown
 from insight_assets.checks import refuse_unless_passed
 from insight_assets.contracts.catalogue import contract
-from insight_assets.features.examples import build_examples
+from insight_assets.features.examples import FIT, build_examples, feature_names
 from insight_assets.insights.churn import pictures
 from insight_assets.insights.churn.grading import (
     GradedChurn,
@@ -41,6 +41,7 @@ from insight_assets.insights.churn.models import (
 from insight_assets.insights.churn.scoring import choose_method, score_churn
 from insight_assets.insights.churn.slices import SLICES_SCHEMA, grade_slices
 from insight_assets.metadata import markdown_table, model_asset, published_days, table_asset
+from insight_assets.ml.feature_selection import grade_options, judge_features
 from insight_assets.ml.origins import Origin
 from insight_assets.ml.referee import SCORECARD_SCHEMA, champion, scorecard_markdown
 from insight_assets.partitions import HISTORY, ONE_HORIZON_AGO
@@ -52,10 +53,12 @@ from insight_assets.settings import settings
 
 MODELS = "churn_models"
 SCORECARD = "churn_scorecard"
+FEATURE_SELECTION = "churn_feature_selection"
 HORIZON_SCORECARD = "churn_horizon_scorecard"
 TOO_GOOD_CHECK = "not_too_good_to_be_true"
 SHUFFLED_CHECK = "shuffled_labels_are_not_foretold"
 LABELS_CHECK = "labels_are_plausible"
+_SHOWN_FEATURES = 20
 
 
 def _guard_specs(asset: str, guards: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
@@ -110,6 +113,32 @@ def churn_examples(
     yield dg.Output(
         examples, metadata={"origins": dg.MetadataValue.md(markdown_table(counts.sort("origin", "role")))}
     )
+
+
+@dg.asset(**table_asset(FEATURE_SELECTION, layer="insight", purpose="analytics", kinds={"scikitlearn"}))
+def churn_feature_selection(context: dg.AssetExecutionContext, churn_examples: pl.LazyFrame) -> pl.DataFrame:
+    # Nobody who stops or calibrates a training, or who is graded, is looked at.
+    examples = churn_examples.filter((pl.col("role") == FIT) & (pl.col("origin") == pl.col("origin").max())).collect()
+    truth, customers = (examples[name].cast(pl.Int64).to_numpy() for name in ("churned", "customer_key"))
+    names, seed = feature_names(examples), settings().seed
+    judged = judge_features(examples, truth, customers, names=names, seed=seed)
+    if judged.is_empty():
+        return judged.with_columns(as_of=pl.lit(None, dtype=pl.Date))
+    options, columns = grade_options(
+        examples, truth, customers, names=names, origin=examples["origin"][0], seed=seed
+    )
+    told = judged.sort("importance", "feature", descending=[True, False]).head(_SHOWN_FEATURES)
+    context.add_output_metadata(
+        {
+            "verdicts": dg.MetadataValue.md(markdown_table(judged["verdict"].value_counts().sort("verdict"))),
+            "tell_most": dg.MetadataValue.md(
+                markdown_table(told.select("feature", "importance", "mutual_information", "q_value", "verdict"))
+            ),
+            "fewer_columns": dg.MetadataValue.md(scorecard_markdown(options)),
+            "columns_learnt_from": {name: round(width, 1) for name, width in columns.items()},
+        }
+    )
+    return judged.with_columns(as_of=pl.lit(date.fromisoformat(context.partition_key)))
 
 
 @dg.asset(

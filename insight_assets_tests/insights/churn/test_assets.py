@@ -9,7 +9,7 @@ import pytest
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import validate_frame
 from insight_assets.features.customer_features import build_customer_features
-from insight_assets.features.examples import build_examples
+from insight_assets.features.examples import FIT, build_examples, feature_names
 from insight_assets.features.labels import label_customers
 from insight_assets.features.sequences import build_event_sequences
 from insight_assets.insights.churn import assets
@@ -34,7 +34,7 @@ INPUTS = (
 )  # fmt: skip
 ALL = [
     assets.churn_examples, assets.churn_models, assets.churn_scorecard, assets.churn_slices,
-    assets.churn_horizon_scorecard, assets.churn_scores,
+    assets.churn_horizon_scorecard, assets.churn_scores, assets.churn_feature_selection,
 ]  # fmt: skip
 
 INSTANCE = dg.DagsterInstance.ephemeral()
@@ -84,7 +84,9 @@ def built(tmp_path_factory):
             lake, models, ORIGIN, "churn_examples", "churn_models", "churn_scorecard", "churn_slices",
             "churn_horizon_scorecard",
         ),
-        AS_OF: materialize(lake, models, AS_OF, "churn_examples", "churn_models", "churn_scores"),
+        AS_OF: materialize(
+            lake, models, AS_OF, "churn_examples", "churn_models", "churn_scores", "churn_feature_selection"
+        ),
     }
     return lake, models, results
 
@@ -149,6 +151,24 @@ def test_the_model_card_and_the_costs_are_shown(built):
     told = metadata_of(results[ORIGIN], "churn_models")
     assert told["model_card"].value.startswith("# Churn models")
     assert "| network |" in told["costs"].value
+
+
+def test_what_features_tell_is_judged_on_those_who_are_learnt_from(built):
+    lake, models, results = built
+    judged = lake.frames["churn_feature_selection", AS_OF.isoformat()]
+    examples = lake.frames["churn_examples", AS_OF.isoformat()]
+    assert judged["feature"].to_list() == feature_names(examples)
+    kept = judged.filter(verdict="kept").sort("mutual_information", descending=True)
+    assert kept["feature"].str.contains("last|net|active|events").any()
+    told = metadata_of(results[AS_OF], "churn_feature_selection")
+    assert "principal_components" in told["fewer_columns"].value
+    spoilt = examples.with_columns(
+        tickets_90d=pl.when(pl.col("role") == FIT).then(pl.col("tickets_90d")).otherwise(pl.col("churned").cast(pl.Int32))
+    )
+    lake.frames["churn_examples", AS_OF.isoformat()] = spoilt
+    materialize(lake, models, AS_OF, "churn_feature_selection")
+    lake.frames["churn_examples", AS_OF.isoformat()] = examples
+    assert lake.frames["churn_feature_selection", AS_OF.isoformat()].equals(judged)
 
 
 def test_slices_show_the_champion_in_groups_large_enough(built):
