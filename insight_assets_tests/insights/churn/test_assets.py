@@ -13,14 +13,8 @@ from insight_assets.features.examples import build_examples
 from insight_assets.features.labels import label_customers
 from insight_assets.features.sequences import build_event_sequences
 from insight_assets.insights.churn import assets
-from insight_assets.insights.churn.guards import (
-    BASE_RATE,
-    LABEL_GUARDS,
-    LABELS_OBEY,
-    MODEL_GUARDS,
-    NO_GIVEAWAY,
-    WINDOWS_OBSERVED,
-)
+from insight_assets.insights.churn.guards import LABEL_GUARDS, LABELS_OBEY
+from insight_assets.ml.guards import BASE_RATE, MODEL_GUARDS, NO_GIVEAWAY, WINDOWS_OBSERVED
 from insight_assets.partitions import DAYS
 from insight_assets.resources import ModelStore
 from insight_assets.settings import settings

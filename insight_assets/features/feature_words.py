@@ -9,10 +9,6 @@ import re
 WINDOWS_ZH = {"lifetime": "累计"}
 _WINDOW = re.compile(r"^(?P<measure>.+)_(?P<window>lifetime|(?P<days>\d+)d)$")
 
-RECENT_EVENTS_ZH = "近期行为"
-UNKNOWN_ZH = "未知"
-RAISES_ZH, LOWERS_ZH = "推高流失风险", "降低流失风险"
-
 MEASURES_ZH = {
     "tenure_days": "成为顾客的天数",
     "days_since_last_event": "距上次活动天数",
