@@ -1,4 +1,4 @@
-"""Which graded method may speak, and how its scores are put in tenths; the same for every task that foretells a chance."""
+"""Which graded method may speak, and how its scores are put in tenths, for every task that foretells a chance."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
