@@ -48,9 +48,10 @@ METHODS = (RULE, *RIVALS, LIGHTGBM, BLEND)
 BLENDED = RIVALS
 """Methods that the blend puts together: the best of each kind, linear, bagged and boosted."""
 
-MIN_LEARNT = 50
-MIN_OF_A_CLASS = 5
-"""Rows to learn from below which only the rule is kept."""
+MIN_LEARNT = 300
+MIN_OF_A_CLASS = 30
+"""Rows to learn from, and of either answer, below which only the rule is kept: fewer say too little about so many
+features to be surely better than it, and a small shop need not wait for what is not published."""
 
 
 @dataclass(frozen=True)

@@ -145,14 +145,16 @@ def shuffled_control(
 
     Returns:
         `auc` on the rows kept apart and its standard error under chance (`standard_error`), or
-        both None when they are undefined.
+        both None when they are undefined. A customer of many rows is one draw of chance: the error counts
+        customers, by Kish's effective number.
     """
     label = (mixed_keys(keys, salt=CONTROL_SALT + seed) / np.float64(2**64) < share).astype(np.float64)
     ones, rows = int(label[apart].sum()), int(apart.sum())
     if min(ones, rows - ones) == 0 or np.unique(label[~apart]).size < 2:
         return {"auc": None, "standard_error": None}
     model = memorising_boosting(raw[~apart], label[~apart], seed=seed)
-    error = float(np.sqrt((rows + 1) / (12 * ones * (rows - ones))))
+    with_label, without = (_effective(keys[apart & (label == value)]) for value in (1.0, 0.0))
+    error = float(np.sqrt((with_label + without + 1) / (12 * with_label * without)))
     foretold = auc(label[apart], model.log_odds(raw[apart], raw[apart]))
     return {"auc": round(foretold, 6), "standard_error": round(error, 6)}
 
@@ -190,6 +192,12 @@ def feature_alarms(
         if _surely_above(reached, GIVEAWAY, told, untold):
             found.append({"feature": name, "auc": round(reached, 4)})
     return sorted(found, key=lambda each: (-each["auc"], each["feature"]))
+
+
+def _effective(keys: np.ndarray) -> float:
+    """Number of customers of one row each that would tell as much as these (Kish, "Survey sampling", 1965)."""
+    counts = np.unique(keys, return_counts=True)[1].astype(np.float64)
+    return float(counts.sum() ** 2 / np.square(counts).sum())
 
 
 def _best_order(values: pl.Series, labelled: np.ndarray) -> float:

@@ -142,7 +142,7 @@ def intent_scorecard(
             seed=settings().seed,
             model_version=models.version(MODELS, as_of),
         )
-    context.add_output_metadata(_grading_metadata(graded))
+    context.add_output_metadata(_grading_metadata(graded, of="customers"))
     return pl.concat([each.scorecard for each in graded.values()])
 
 
@@ -244,7 +244,7 @@ def session_intent_scorecard(
         model_version=models.version(VISIT_MODELS, as_of),
     )
     context.add_output_metadata(
-        _grading_metadata({visit_models.TASK.format(seen): each for seen, each in graded.items()})
+        _grading_metadata({visit_models.TASK.format(seen): each for seen, each in graded.items()}, of="visits")
     )
     return pl.concat([each.scorecard for each in graded.values()])
 
@@ -354,10 +354,15 @@ def _training_metadata(pairs: Mapping[str, Pair]) -> dict[str, object]:
     return metadata
 
 
-def _grading_metadata(graded: Mapping[str, GradedIntent]) -> dict[str, object]:
+def _by_origin(scorecard: pl.DataFrame) -> pl.DataFrame:
+    """The scorecard as the referee made it, by origin."""
+    return scorecard.drop("as_of").rename({"origin": "as_of"})
+
+
+def _grading_metadata(graded: Mapping[str, GradedIntent], *, of: str) -> dict[str, object]:
     """Scorecards as tables, and for the first and last question how far probabilities hold and what they are worth."""
     metadata: dict[str, object] = {
-        task: dg.MetadataValue.md(scorecard_markdown(each.scorecard.rename({"as_of": "_", "origin": "as_of"})))
+        task: dg.MetadataValue.md(scorecard_markdown(_by_origin(each.scorecard), graded=of))
         for task, each in graded.items()
     }
     drawn = [task for task, each in graded.items() if len(each.truth)]

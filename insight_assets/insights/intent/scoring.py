@@ -19,6 +19,9 @@ from insight_assets.ml.publication import Verdict, deciles
 RAISES_ZH, LOWERS_ZH = "推高购买可能", "降低购买可能"
 OF_CUSTOMERS = Wording(feature_zh, RAISES_ZH, LOWERS_ZH)
 OF_VISITS = Wording(visit_feature_zh, RAISES_ZH, LOWERS_ZH)
+SAME_FOR_ALL = ("events_seen",)
+"""Features that are equal for all rows scored together: no reason why one scores higher than another."""
+
 _DIGITS = 6
 
 
@@ -90,7 +93,8 @@ def _scores(
         told = models.predict(rows, only=[verdict.method, RULE.name])
         probability, rule = told[verdict.method].round(_DIGITS), told[RULE.name].round(_DIGITS)
         low, high = (bound.round(_DIGITS) for bound in models.interval(rows, verdict.method))
-        drivers = name_drivers(models.effects(rows, verdict.method), rows, wording)
+        effects = models.effects(rows, verdict.method)
+        drivers = name_drivers({name: each for name, each in effects.items() if name not in SAME_FOR_ALL}, rows, wording)
     return {
         "purchase_probability": pl.Series(probability, dtype=pl.Float64),
         "purchase_probability_low": pl.Series(low, dtype=pl.Float64),

@@ -135,7 +135,10 @@ def _with_past(visits: pl.DataFrame) -> pl.DataFrame:
     A visit on another device may still run when this one begins. Only those count that had been over for longer than a
     pause by then: nothing that anybody did later can change them.
     """
-    added = {"visits": pl.lit(1), "orders": pl.col("orders"), "adds": pl.col("visit_adds"), "events": pl.col("events")}
+    added = {
+        "visits": pl.col("visit").is_not_null(), "orders": pl.col("orders"), "adds": pl.col("visit_adds"),
+        "events": pl.col("events"),
+    }  # fmt: skip
     over = (
         visits.sort("actor_key", "ended_at", "visit")
         .select(
