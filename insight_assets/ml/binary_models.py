@@ -348,7 +348,7 @@ def _blended(fitted: Mapping[str, Classifier], folds: Sequence[Fold], seed: int)
     shared = folds[: min(FAMILIES[name].folds for name in parts)]
     if not shared:
         return Blend(dict.fromkeys(parts, round(1 / len(parts), 3)), 0.0)
-    inside = {name: held_out_scores(fitted[name], shared, seed=seed) for name in parts}
+    inside = {name: held_out_scores(fitted[name], shared, seed=seed, draft=True) for name in parts}
     return fit_blend(inside, np.concatenate([fold.judged_truth for fold in shared]))
 
 

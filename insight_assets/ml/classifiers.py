@@ -276,22 +276,26 @@ def refit_classifier(
     return Classifier(classifier.family, classifier.settings, classifier.judged, classifier.unit, model)
 
 
-def held_out_scores(classifier: Classifier, folds: Sequence[Fold], *, seed: int) -> np.ndarray:
+def held_out_scores(
+    classifier: Classifier, folds: Sequence[Fold], *, seed: int, draft: bool = False
+) -> np.ndarray:
     """Give scores of the judging rows of each fold, by the classifier's settings fitted on the fold's other rows.
 
     Args:
         classifier: Whose family, settings and unit are taken.
         folds: As `make_folds` gives them.
         seed: Seed of everything random, below 2**32.
+        draft: Whether the settings that grids are judged with, such as fewer trees, are enough.
 
     Returns:
         Scores of all judging rows, fold after fold.
     """
     family, scores = FAMILIES[classifier.family], []
+    settings = {**classifier.settings, **((family.draft or {}) if draft else {})}
     for fold in folds:
         kept = _bounded(fold.groups, family.most_rows)
         values, judged = (fold.scaled, fold.judged_scaled) if family.scaled else (fold.raw, fold.judged_raw)
-        model = _fit(family.name, classifier.settings, values[kept], fold.truth[kept], seed)
+        model = _fit(family.name, settings, values[kept], fold.truth[kept], seed)
         scores.append(_score(family.name, model, judged) / classifier.unit)
     return np.concatenate(scores)
 

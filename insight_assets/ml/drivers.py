@@ -48,12 +48,14 @@ class Wording:
         raises_zh: What is said in Chinese of an effect that raises the score.
         lowers_zh: What is said of one that lowers it.
         without_value: Stories that are no feature, to their Chinese names.
+        values_zh: Values that are words, to their Chinese names; others are said as they are.
     """
 
     feature_zh: Callable[[str], str]
     raises_zh: str
     lowers_zh: str
     without_value: Mapping[str, str] = field(default_factory=dict)
+    values_zh: Mapping[str, str] = field(default_factory=dict)
 
 
 def name_drivers(effects: Effects, features: pl.DataFrame, wording: Wording) -> pl.DataFrame:
@@ -226,7 +228,8 @@ def _text_zh(features: pl.DataFrame, name: str, wording: Wording) -> pl.Expr:
     """The same in Chinese."""
     if name in wording.without_value:
         return pl.lit(wording.without_value[name])
-    return pl.format("{} {}", pl.lit(wording.feature_zh(name)), _shown(features, name).fill_null(UNKNOWN_ZH))
+    value = _shown(features, name).replace(dict(wording.values_zh)).fill_null(UNKNOWN_ZH)
+    return pl.format("{} {}", pl.lit(wording.feature_zh(name)), value)
 
 
 def _shown(features: pl.DataFrame, name: str) -> pl.Expr:

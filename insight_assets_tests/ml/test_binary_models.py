@@ -60,6 +60,12 @@ def test_every_rival_is_trained_and_beats_the_rule_on_others(models):
     assert ((low <= told[BLEND.name]) & (told[BLEND.name] <= high)).all()
 
 
+def test_training_again_gives_the_same(rows, models):
+    again = train_binary_models(rows, OF_COLOUR, seed=1)
+    for name, told in models.predict(rows.examples).items():
+        assert np.array_equal(again.predict(rows.examples)[name], told)
+
+
 def test_rows_kept_apart_teach_nothing_but_probabilities(rows, models):
     turned = rows.examples.with_columns(yes=pl.when(pl.Series(rows.apart)).then(~pl.col("yes")).otherwise("yes"))
     others = train_binary_models(replace(rows, examples=turned), OF_COLOUR, seed=1)

@@ -5,6 +5,7 @@ What each computes is in the pure modules beside this one; here they are wired t
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
+from pathlib import Path
 
 import dagster as dg
 import polars as pl
@@ -37,10 +38,10 @@ from insight_assets.insights.intent.models import (
 from insight_assets.insights.intent.rules import OF_CUSTOMERS, OF_VISITS
 from insight_assets.insights.intent.scoring import in_contract, score_customers, score_visits
 from insight_assets.metadata import markdown_table, model_asset, published_days, table_asset
-from insight_assets.ml.binary_models import RULE, BinaryModels
+from insight_assets.ml.binary_models import RULE, BinaryModels, Rule
 from insight_assets.ml.guards import MODEL_GUARDS
 from insight_assets.ml.pictures import lift_chart, lift_table, reliability_chart, reliability_table
-from insight_assets.ml.publication import publishable
+from insight_assets.ml.publication import Verdict, publishable
 from insight_assets.ml.referee import scorecard_markdown
 from insight_assets.partitions import HISTORY
 from insight_assets.people.assets import identity_rules
@@ -163,7 +164,8 @@ def intent_scores(
     intent_scorecard: pl.LazyFrame,
     models: ModelStore,
 ) -> Iterator[dg.Output[pl.DataFrame] | dg.AssetCheckResult]:
-    as_of, features, cards = date.fromisoformat(context.partition_key), customer_features.collect(), intent_scorecard.collect()
+    as_of = date.fromisoformat(context.partition_key)
+    features, cards = customer_features.collect(), intent_scorecard.collect()
     folder, version = models.reading(MODELS, as_of), models.version(MODELS, as_of)
     parts, told, unmatched = [], {}, {}
     for days in HORIZONS:
@@ -222,7 +224,11 @@ def session_intent_models(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     as_of, shop = date.fromisoformat(context.partition_key), settings()
     pair = visit_models.train_visit_models(
-        session_intent_examples.collect(), as_of=as_of, seed=shop.seed, with_lightgbm=shop.lightgbm, log=context.log.info
+        session_intent_examples.collect(),
+        as_of=as_of,
+        seed=shop.seed,
+        with_lightgbm=shop.lightgbm,
+        log=context.log.info,
     )
     yield from _stored(VISIT_MODELS, context, models, {} if pair is None else {visit_models.QUESTION: pair})
 
@@ -256,7 +262,7 @@ def session_intent_scorecard(
             ONE_ROW_PER_VISIT,
             asset=VISIT_SCORES,
             blocking=True,
-            description="Every visit of the day that went on has one row for each number of events seen, if any is foretold",
+            description="A visit of the day has one row for every number of events that it went on after",
         )
     ],
     ins={"session_intent_examples": AS_DELIVERED},
@@ -320,7 +326,7 @@ def _stored(
     )
 
 
-def _allowed(folder, rule, task: str, card: pl.DataFrame):
+def _allowed(folder: Path, rule: Rule, task: str, card: pl.DataFrame) -> tuple[Verdict | None, BinaryModels | None]:
     """Give what may be published of a question, and the models for it; None where nothing was trained."""
     known = load_models(folder, rule, task=task, which=PUBLISHED, only=[RULE.name])
     if known is None:

@@ -55,7 +55,7 @@ def grade_intent(
     as_of: date,
     seed: int,
     model_version: str,
-    resamples: int = 300,
+    resamples: int = 200,
 ) -> GradedIntent:
     """Grade all methods on the same rows.
 

@@ -11,14 +11,14 @@ import polars as pl
 
 from insight_assets.contracts.types import Contract
 from insight_assets.features.feature_words import feature_zh
-from insight_assets.insights.intent.visit_words import visit_feature_zh
+from insight_assets.insights.intent.visit_words import VALUES_ZH, visit_feature_zh
 from insight_assets.ml.binary_models import RULE, BinaryModels
 from insight_assets.ml.drivers import DRIVERS, DRIVERS_ZH, Wording, name_drivers
 from insight_assets.ml.publication import Verdict, deciles
 
 RAISES_ZH, LOWERS_ZH = "推高购买可能", "降低购买可能"
 OF_CUSTOMERS = Wording(feature_zh, RAISES_ZH, LOWERS_ZH)
-OF_VISITS = Wording(visit_feature_zh, RAISES_ZH, LOWERS_ZH)
+OF_VISITS = Wording(visit_feature_zh, RAISES_ZH, LOWERS_ZH, values_zh=VALUES_ZH)
 SAME_FOR_ALL = ("events_seen",)
 """Features that are equal for all rows scored together: no reason why one scores higher than another."""
 
@@ -94,7 +94,8 @@ def _scores(
         probability, rule = told[verdict.method].round(_DIGITS), told[RULE.name].round(_DIGITS)
         low, high = (bound.round(_DIGITS) for bound in models.interval(rows, verdict.method))
         effects = models.effects(rows, verdict.method)
-        drivers = name_drivers({name: each for name, each in effects.items() if name not in SAME_FOR_ALL}, rows, wording)
+        told_apart = {name: effect for name, effect in effects.items() if name not in SAME_FOR_ALL}
+        drivers = name_drivers(told_apart, rows, wording)
     return {
         "purchase_probability": pl.Series(probability, dtype=pl.Float64),
         "purchase_probability_low": pl.Series(low, dtype=pl.Float64),

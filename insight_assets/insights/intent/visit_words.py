@@ -42,6 +42,48 @@ WORDS_ZH = {
     "left_a_cart": "上次访问留下购物车",
 }
 
+VALUES_ZH = {
+    "true": "是",
+    "false": "否",
+    "browsing": "浏览",
+    "product": "商品页",
+    "cart": "购物车",
+    "checkout": "结算",
+    "payment": "支付",
+    "page_viewed": "浏览页面",
+    "page_engaged": "停留页面",
+    "products_searched": "搜索",
+    "product_list_viewed": "浏览列表",
+    "product_clicked": "点击商品",
+    "product_viewed": "浏览商品",
+    "product_added": "加入购物车",
+    "product_removed": "移出购物车",
+    "cart_viewed": "查看购物车",
+    "checkout_started": "开始结算",
+    "payment_info_entered": "填写支付信息",
+    "payment_failed": "支付失败",
+    "coupon_applied": "使用优惠券",
+    "coupon_denied": "优惠券被拒",
+    "promotion_viewed": "浏览促销",
+    "promotion_clicked": "点击促销",
+    "product_added_to_wishlist": "收藏商品",
+    "product_shared": "分享商品",
+    "product_reviewed": "评价商品",
+    "support_ticket_opened": "咨询客服",
+    "signed_up": "注册",
+    "consent_updated": "更新同意",
+    "mobile": "手机",
+    "desktop": "电脑",
+    "tablet": "平板",
+    "web": "网页",
+    "app": "应用",
+    "mini_program": "小程序",
+    "store": "门店",
+    "phone": "电话",
+    "email": "邮件",
+    "other": "其他",
+}
+
 
 def visit_feature_zh(name: str) -> str:
     """Name a feature of a visit in Chinese; its English words where it has no name."""

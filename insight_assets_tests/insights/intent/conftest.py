@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import dagster as dg
 import polars as pl
@@ -19,7 +19,7 @@ from insight_assets_tests.kept_frames import KeptFrames
 from insight_assets_tests.monitoring.simulated_shop import simulate_shop
 from insight_assets_tests.validation.judging import SHOP
 
-CUSTOMERS, LENGTH, SEED = 260, 76, 5
+CUSTOMERS, LENGTH, SEED = 240, 76, 5
 ROWS = ("events", "orders", "customer_days", "identity_links", "customer_features")
 CUSTOMERS_ASSETS = ("intent_examples", "intent_models", "intent_scorecard", "intent_scores")
 VISITS_ASSETS = (
@@ -75,7 +75,3 @@ def built(tmp_path_factory) -> Built:
     models = ModelStore(root=str(tmp_path_factory.mktemp("models")))
     result = materialize(lake, models, as_of, *CUSTOMERS_ASSETS, *VISITS_ASSETS)
     return Built(tables | {"sessions": sessions.collect()}, as_of, lake, models, result)
-
-
-def before(day: date, days: int) -> date:
-    return day - timedelta(days=days)
