@@ -3,11 +3,13 @@
 Which checks a table has belongs to its group; how drift is judged, to `monitoring`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 import polars as pl
+
+from insight_assets.ml.guards import Verdict
 
 
 @dataclass(frozen=True)
@@ -56,3 +58,36 @@ def refuse_unless_passed(table: str, results: Sequence[dg.AssetCheckResult]) -> 
         raise dg.Failure(
             f"{table} is not published: {', '.join(failed)} failed; the check's metadata says why", allow_retries=False
         )
+
+
+def guard_specs(asset: str, guards: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
+    """Declare guards as checks of an asset that is not published unless they pass.
+
+    Args:
+        asset: name of the asset.
+        guards: name of each guard to what it says.
+    """
+    return [
+        dg.AssetCheckSpec(name, asset=asset, blocking=True, description=description)
+        for name, description in guards.items()
+    ]
+
+
+def report_guards(asset: str, verdicts: Sequence[Verdict]) -> Iterator[dg.AssetCheckResult]:
+    """Report verdicts as checks, then refuse to go on unless all passed.
+
+    Args:
+        asset: name of the asset.
+        verdicts: one for each of its guards.
+
+    Raises:
+        dagster.Failure: if a guard did not pass.
+    """
+    results = [
+        dg.AssetCheckResult(
+            check_name=verdict.guard, asset_key=asset, passed=verdict.passed, metadata=dict(verdict.figures)
+        )
+        for verdict in verdicts
+    ]
+    yield from results
+    refuse_unless_passed(asset, results)

@@ -12,6 +12,7 @@ from insight_assets.ingestion import assets as ingestion
 from insight_assets.ingestion import sensors as ingestion_sensors
 from insight_assets.insights.associations import assets as associations
 from insight_assets.insights.churn import assets as churn
+from insight_assets.insights.intent import assets as intent
 from insight_assets.insights.ledger import assets as ledger
 from insight_assets.insights.lifetime_value import assets as lifetime_value
 from insight_assets.insights.recommendation import assets as recommendation
@@ -36,6 +37,7 @@ GROUPS: Mapping[str, ModuleType] = {
     "features": features,
     "segmentation": segmentation,
     "churn": churn,
+    "intent": intent,
     "lifetime_value": lifetime_value,
     "recommendation": recommendation,
     "associations": associations,
@@ -44,14 +46,14 @@ GROUPS: Mapping[str, ModuleType] = {
     "monitoring": monitoring,
 }
 
-COUNTING_PURCHASES = frozenset({"customer_features", "customer_labels", "churn_examples", "cohort_retention"})
+COUNTING_PURCHASES = frozenset({"customer_features", "customer_labels", "churn_examples", "intent_examples", "cohort_retention"})
 HIDING_SMALL_GROUPS = frozenset(
     {
         "segment_transitions", "cohort_retention", "customer_clusters", "cluster_descriptions", "churn_slices",
         "product_associations", "ledger_grades", "segment_summary",
     }
 )  # fmt: skip
-LEARNING = frozenset({"segmentation", "churn", "lifetime_value", "recommendation", "ledger"})
+LEARNING = frozenset({"segmentation", "churn", "intent", "lifetime_value", "recommendation", "ledger"})
 
 # A launched run has a process of its own already. Steps forked from one that has imported this module would wait for
 # ever: loading contracts starts Polars' threads, and a forked process has none of them.
@@ -93,7 +95,7 @@ def build_defs(
     return dg.Definitions(
         assets=[*ingestion.landing_specs, *raw, *assets],
         asset_checks=dg.load_asset_checks_from_modules(
-            [churn, lifetime_value, recommendation, associations, profile_checks, monitoring_checks]
+            [churn, intent, lifetime_value, recommendation, associations, profile_checks, monitoring_checks]
         ),
         jobs=ledger.jobs,
         sensors=[*ingestion_sensors.sensors, automation_sensor],
@@ -115,7 +117,7 @@ def versioned(asset: dg.AssetsDefinition, shop: Settings) -> dg.AssetsDefinition
         version = spec.code_version
         if spec.group_name in LEARNING or spec.key.to_user_string() == "customer_labels":
             version = f"{version}-{shaped}"
-        if spec.key.to_user_string() == churn.MODELS and shop.lightgbm:
+        if spec.key.to_user_string() in {churn.MODELS, intent.MODELS, intent.VISIT_MODELS} and shop.lightgbm:
             version = f"{version}-gbm"
         if spec.key.to_user_string() in segmentation.COMPARING:
             version = f"{version}-m{shop.migration_days}"

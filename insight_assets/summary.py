@@ -11,6 +11,8 @@ from insight_assets.lake import Lake
 from insight_assets.settings import Settings
 
 _TASKS = ("churn", "lifetime_value", "recommendation")
+_GRADED_AT_ONCE = ("intent_scorecard", "session_intent_scorecard")
+"""Scorecards of the as-of day itself: their horizons are short enough to have closed by then."""
 
 
 def summarise(shop: Settings, as_of: date) -> Iterator[str]:
@@ -40,6 +42,10 @@ def summarise(shop: Settings, as_of: date) -> Iterator[str]:
     for task in _TASKS:
         card = lake.scan(contract(f"{task}_scorecard"), [origin]).filter(pl.col("gain").is_not_null() | (pl.col("complexity") == 0)).collect()
         yield from _card_lines(task, card)
+    for name in _GRADED_AT_ONCE:
+        cards = lake.scan(contract(name), [as_of]).filter(pl.col("gain").is_not_null() | (pl.col("complexity") == 0)).collect()
+        for (task,), card in cards.group_by(["task"], maintain_order=True):
+            yield from _card_lines(str(task), card)
     summary = lake.scan(contract("segment_summary"), [as_of]).collect()
     yield f"\n[bold]Segments[/bold] as of {as_of}: " + ", ".join(
         f"{row['segment']} {row['customers']}" for row in summary.iter_rows(named=True)
@@ -65,4 +71,4 @@ def _card_lines(task: str, card: pl.DataFrame) -> Iterator[str]:
     metric = card.filter(pl.col("gain").is_not_null())["metric"].first() or card["metric"].first()
     for row in card.filter(pl.col("metric") == metric).sort("complexity").iter_rows(named=True):
         mark = "[green]published[/green]" if row["is_champion"] else ""
-        yield f"  {task:15} {row['method']:28} {metric} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}] {mark}"
+        yield f"  {task:21} {row['method']:28} {metric} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}] {mark}"

@@ -30,7 +30,9 @@ settings.register_profile(
 settings.load_profile("project")
 
 # Files whose tests share one dear shop or model: one worker runs them all, so that it is made once.
-TOGETHER = ("insight_assets_tests/monitoring/", "insight_assets_tests/insights/churn/")
+TOGETHER = (
+    "insight_assets_tests/monitoring/", "insight_assets_tests/insights/churn/", "insight_assets_tests/insights/intent/",
+)  # fmt: skip
 
 REAL_DATA = Path(os.environ.get("INSIGHT_REAL_DATA") or Path(__file__).parents[2] / "shared" / "data")
 

@@ -11,6 +11,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
+from insight_assets.contracts.catalogue import contract
 from insight_assets.features.customer_features import build_customer_features
 from insight_assets.features.labels import label_customers, label_view
 from insight_assets.features.money import without_void_orders
@@ -45,6 +46,8 @@ NOT_FEATURES = frozenset(
         "horizon_purchase_days",
         "horizon_net",
         "events",
+        "bought_7d",
+        "bought_30d",
         *SEQUENCES,
     }
 )
@@ -109,7 +112,7 @@ def build_examples(
         return pl.DataFrame()
     newest = origins[0].as_of
     bought = past if orders is None else without_void_orders(past, orders, as_of=newest)
-    buyers = _buyers(as_people(bought, identities(newest)), newest)
+    buyers = customers_known(as_people(bought, identities(newest)), newest, only_buyers=True)
     roles = customer_roles(buyers, max_customers=max_customers).lazy()
     events = events.filter(pl.col("event_day") <= newest)
     at_origins = [
@@ -120,6 +123,7 @@ def build_examples(
         pl.concat(at_origins)
         .filter((pl.col("role") != CALIBRATE) | (pl.col("origin") == newest))
         .with_columns(as_of=pl.lit(as_of))
+        .select(column.name for column in contract("churn_examples").columns)
         .sort("origin", "customer_key")
     )
 
@@ -164,14 +168,41 @@ def feature_names(examples: pl.DataFrame) -> list[str]:
     )
 
 
-def _buyers(past: pl.LazyFrame, origin: date) -> np.ndarray:
-    return (
-        past.filter((pl.col("event_day") <= origin) & (pl.col("orders") > 0))
-        .select(pl.col("customer_key").unique())
-        .collect()
-        .to_series()
-        .to_numpy()
+def customers_known(past: pl.LazyFrame, origin: date, *, only_buyers: bool) -> np.ndarray:
+    """Give the keys of the customers who were known by an origin.
+
+    Args:
+        past: Rows of the contract `customer_days` of the people known at the origin; later days are ignored.
+        origin: The origin.
+        only_buyers: Whether those who had not bought yet are left out.
+    """
+    known = past.filter(pl.col("event_day") <= origin)
+    known = known.filter(pl.col("orders") > 0) if only_buyers else known
+    return known.select(pl.col("customer_key").unique()).collect().to_series().to_numpy()
+
+
+def past_and_horizon(
+    origin: Origin,
+    past: pl.LazyFrame,
+    identities: Callable[[date], pl.LazyFrame],
+    *,
+    roles: pl.LazyFrame,
+    orders: pl.LazyFrame | None,
+) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Tell past and horizon of the people with a role, as far as each was known then (see `label_view`).
+
+    Args:
+        origin: The origin.
+        past: Rows of the contract `customer_days`, actors as delivered.
+        identities: Gives the rows of the contract `identities` as of a day.
+        roles: Columns `customer_key` and `role`.
+        orders: As for `build_examples`.
+    """
+    seen, later = label_view(
+        past, identities, origin=origin.as_of, horizon_days=origin.horizon_days, orders=orders
     )
+    with_role = [rows.join(roles, on="customer_key", how="semi") for rows in (seen, later)]
+    return with_role[0], with_role[1]
 
 
 def _examples_at(
@@ -184,10 +215,7 @@ def _examples_at(
     orders: pl.LazyFrame | None,
 ) -> pl.DataFrame:
     as_of, horizon_days = origin.as_of, origin.horizon_days
-    history, horizon = (
-        rows.join(roles, on="customer_key", how="semi")
-        for rows in label_view(past, identities, origin=as_of, horizon_days=horizon_days, orders=orders)
-    )
+    history, horizon = past_and_horizon(origin, past, identities, roles=roles, orders=orders)
     seen = as_people(events, identities(as_of)).join(roles, on="customer_key", how="semi")
     labels = label_customers(history, horizon, origin=as_of, horizon_days=horizon_days)
     return (

@@ -80,6 +80,7 @@ def label_customers(
     origin: date,
     horizon_days: int,
     published: Collection[date] | None = None,
+    everybody: bool = False,
 ) -> pl.LazyFrame:
     """Label every customer who had bought by the origin with what they did in the horizon.
 
@@ -92,6 +93,7 @@ def label_customers(
         horizon_days: length H of the horizon, at least 1.
         published: days of `customer_days` that are published; None when the caller knows that the
             horizon is closed.
+        everybody: Whether customers who were known by the origin and had not bought yet are labelled too.
 
     Returns:
         One row a customer with the columns of the contract `customer_labels`, sorted by
@@ -104,11 +106,8 @@ def label_customers(
     labelled = Origin(origin, horizon_days)
     if published is not None and (missing := labelled.unseen(published)):
         raise HorizonOpenError(origin=origin, closes=labelled.closes, missing=missing)
-    buyers = (
-        history.filter((pl.col("event_day") <= origin) & (pl.col("orders") > 0))
-        .select("customer_key")
-        .unique()
-    )
+    past = history.filter(pl.col("event_day") <= origin)
+    labelled_ones = (past if everybody else past.filter(pl.col("orders") > 0)).select("customer_key").unique()
     later = (
         merge_actors(horizon.filter(pl.col("event_day").is_between(origin, labelled.closes, closed="right")))
         .group_by("customer_key")
@@ -121,7 +120,7 @@ def label_customers(
         )
     )
     return (
-        buyers.join(later, on="customer_key", how="left")
+        labelled_ones.join(later, on="customer_key", how="left")
         .select(
             "customer_key",
             pl.lit(origin).alias("as_of"),

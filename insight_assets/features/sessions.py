@@ -4,6 +4,7 @@ Cuts events into visits and sums each one up per day. Identity (which visitor is
 decided before, in validation; what visits say about a customer is added up in `customer_days`.
 """
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 import polars as pl
@@ -90,6 +91,32 @@ def build_sessions(
     )
 
 
+def cut_into_visits(events: pl.LazyFrame, columns: Sequence[str], *, gap: timedelta = GAP) -> pl.DataFrame:
+    """Put events in order and say which visit each belongs to, whether midnight or a sign-in fell into it or not.
+
+    Unlike the rows of `sessions`, which are of one actor and day, a visit goes on when the browser's user signs in: it
+    is told by the browser (`visitor_key`), and by the actor where no browser is named.
+
+    Args:
+        events: rows of the contract `events`. Events without an actor and events that the shop causes are left out; a
+            browser's first visit may have begun before the first day of the rows.
+        columns: columns to keep beside `actor_key`, `event_day`, `event_time` and `event`.
+        gap: longest pause within a visit.
+
+    Returns:
+        The events by browser and time, with `visit` (number of the visit, from 1) and `place` (of the event in its
+        visit, from 1).
+    """
+    needed = ("actor_key", "event_day", "event_time", "event_id", "source", "event")
+    kept = (*needed, *(name for name in columns if name not in needed))
+    browser = pl.coalesce("visitor_key", "actor_key").alias("browser_key")
+    acted = _by_actors(events).select(*kept, browser).collect()
+    numbered = _numbered(acted[time_order(acted, "browser_key")], "browser_key", gap)
+    return numbered.drop("browser_key", *(name for name in ("event_id", "source") if name not in columns)).with_columns(
+        place=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("visit")
+    )
+
+
 def split_share(sessions: pl.DataFrame) -> float:
     """Give the share of a day's visits that midnight cut: they began on the day before.
 
@@ -105,9 +132,7 @@ def _acted(events: pl.LazyFrame, first: date, last: date, gap: timedelta) -> pl.
     Nobody was seen the day before after the first event of the first day, so that whoever comes
     later than a pause after it begins a new visit.
     """
-    acted = by_persons(events).filter(
-        pl.col("actor_key").is_not_null() & ~pl.col("event").is_in(SHOP_EVENTS)
-    ).select(READ)
+    acted = _by_actors(events).select(READ)
     rows = acted.filter(pl.col("event_day").is_between(first, last)).collect()
     opening = rows.lazy().filter(pl.col("event_day") == first)
     early = opening.filter(pl.col("event_time") <= pl.col("event_time").min() + gap)
@@ -117,14 +142,24 @@ def _acted(events: pl.LazyFrame, first: date, last: date, gap: timedelta) -> pl.
     return pl.concat([rows, before.collect()])
 
 
+def _by_actors(events: pl.LazyFrame) -> pl.LazyFrame:
+    """Leave out what robots and the shop did, and what nobody is known to have done."""
+    return by_persons(events).filter(pl.col("actor_key").is_not_null() & ~pl.col("event").is_in(SHOP_EVENTS))
+
+
+def _numbered(ordered: pl.DataFrame, key: str, gap: timedelta) -> pl.DataFrame:
+    """Number the visits: a new one begins with another key or after a pause."""
+    other = pl.col(key) != pl.col(key).shift(1)
+    paused = pl.col("event_time").diff() > gap
+    return ordered.with_columns(visit=(other | paused).fill_null(value=True).cum_sum())
+
+
 def _parts(acted: pl.DataFrame, gap: timedelta) -> pl.LazyFrame:
     """Cut each actor's day into visits and sum each one up."""
     day = pl.col("event_day").to_physical().cast(pl.Int64)
     actor = pl.col("actor_key").rank("dense").cast(pl.Int64)
     keyed = acted.with_columns(actor_day=actor * (day.max() - day.min() + 1) + day - day.min())
     ordered = keyed.drop("event_id", "source")[time_order(keyed, "actor_day")]
-    other = pl.col("actor_day") != pl.col("actor_day").shift(1)
-    paused = pl.col("event_time").diff() > gap
     kind = pl.col("event")
     # Source, medium and name are those of one event, the first that names a source.
     campaigns = (
@@ -132,8 +167,8 @@ def _parts(acted: pl.DataFrame, gap: timedelta) -> pl.LazyFrame:
         for name in CAMPAIGN
     )
     return (
-        ordered.lazy()
-        .with_columns(visit=(other | paused).fill_null(value=True).cum_sum())
+        _numbered(ordered, "actor_day", gap)
+        .lazy()
         .group_by("visit", maintain_order=True)
         .agg(
             pl.col("actor_key", "event_day").first(),

@@ -253,34 +253,62 @@ def fit_classifier(
     return Classifier(family, settings, judged, unit, model)
 
 
-def held_out_scores(classifier: Classifier, folds: Sequence[Fold], *, seed: int) -> np.ndarray:
+def refit_classifier(
+    classifier: Classifier, *, raw: np.ndarray, scaled: np.ndarray, truth: np.ndarray, groups: np.ndarray, seed: int
+) -> Classifier:
+    """Fit a classifier anew on other rows, with the settings that were chosen for it before.
+
+    Args:
+        classifier: Whose family, settings and unit are taken.
+        raw: Shape (n, f), features as they are, NaN where missing.
+        scaled: Shape (n, g), the same rows scaled, without gaps.
+        truth: Shape (n,), 0 or 1, both present.
+        groups: Shape (n,), integer key of the customer of each row.
+        seed: Seed of everything random, below 2**32.
+
+    Returns:
+        The fitted classifier.
+    """
+    known = FAMILIES[classifier.family]
+    kept = _bounded(groups, known.most_rows)
+    values = (scaled if known.scaled else raw)[kept]
+    model = _fit(classifier.family, classifier.settings, values, truth[kept], seed)
+    return Classifier(classifier.family, classifier.settings, classifier.judged, classifier.unit, model)
+
+
+def held_out_scores(
+    classifier: Classifier, folds: Sequence[Fold], *, seed: int, draft: bool = False
+) -> np.ndarray:
     """Give scores of the judging rows of each fold, by the classifier's settings fitted on the fold's other rows.
 
     Args:
         classifier: Whose family, settings and unit are taken.
         folds: As `make_folds` gives them.
         seed: Seed of everything random, below 2**32.
+        draft: Whether the settings that grids are judged with, such as fewer trees, are enough.
 
     Returns:
         Scores of all judging rows, fold after fold.
     """
     family, scores = FAMILIES[classifier.family], []
+    settings = {**classifier.settings, **((family.draft or {}) if draft else {})}
     for fold in folds:
         kept = _bounded(fold.groups, family.most_rows)
         values, judged = (fold.scaled, fold.judged_scaled) if family.scaled else (fold.raw, fold.judged_raw)
-        model = _fit(family.name, classifier.settings, values[kept], fold.truth[kept], seed)
+        model = _fit(family.name, settings, values[kept], fold.truth[kept], seed)
         scores.append(_score(family.name, model, judged) / classifier.unit)
     return np.concatenate(scores)
 
 
-def write_classifier(classifier: Classifier, folder: Path) -> None:
+def write_classifier(classifier: Classifier, folder: Path, *, prefix: str = "") -> None:
     """Store the model of a classifier in a file of its own, which runs no code when it is opened.
 
     Args:
         classifier: The classifier; what else belongs to it is given by `to_json`.
         folder: Existing folder.
+        prefix: What the file's name begins with, where a folder holds several of a family.
     """
-    path = folder / classifier_file(classifier.family)
+    path = folder / classifier_file(classifier.family, prefix=prefix)
     if classifier.family == LIGHTGBM:
         path.write_text(classifier.model.model_to_string(), encoding="utf-8")
         return
@@ -289,13 +317,14 @@ def write_classifier(classifier: Classifier, folder: Path) -> None:
     write_sklearn(classifier.model, path)
 
 
-def read_classifier(family: str, stored: Mapping[str, Any], folder: Path) -> Classifier:
+def read_classifier(family: str, stored: Mapping[str, Any], folder: Path, *, prefix: str = "") -> Classifier:
     """Load a classifier that `write_classifier` stored.
 
     Args:
         family: Name of the family.
         stored: What `to_json` gave.
         folder: Folder of the file.
+        prefix: What the file's name begins with.
 
     Returns:
         The classifier.
@@ -305,7 +334,7 @@ def read_classifier(family: str, stored: Mapping[str, Any], folder: Path) -> Cla
         ClassifierMissingError: If the family's package is not installed.
         OSError: If the file is missing.
     """
-    path = folder / classifier_file(family)
+    path = folder / classifier_file(family, prefix=prefix)
     if family == LIGHTGBM:
         if not available(family):
             message = f"{path.name} needs LightGBM. Next: pip install 'insight-assets[gbm]'"
@@ -321,9 +350,9 @@ def read_classifier(family: str, stored: Mapping[str, Any], folder: Path) -> Cla
     return Classifier(family, dict(stored["settings"]), judged, float(stored["unit"]), model)
 
 
-def classifier_file(family: str) -> str:
+def classifier_file(family: str, *, prefix: str = "") -> str:
     """Name of the file of a family's model."""
-    return f"{family}.txt" if family == LIGHTGBM else f"{family}.skops"
+    return f"{prefix}{family}.txt" if family == LIGHTGBM else f"{prefix}{family}.skops"
 
 
 def memorising_boosting(raw: np.ndarray, labels: np.ndarray, *, seed: int) -> Classifier:

@@ -218,17 +218,18 @@ def champion_grade(scorecard: pl.DataFrame) -> str:
     return _champion_row(scorecard)["grade"]
 
 
-def scorecard_markdown(scorecard: pl.DataFrame) -> str:
+def scorecard_markdown(scorecard: pl.DataFrame, *, graded: str = "customers") -> str:
     """The scorecard as a markdown table: one line per method, one column per metric.
 
     Args:
         scorecard: One scorecard as made by `grade_methods`; may be empty.
+        graded: What was graded, in the plural.
 
     Returns:
         Markdown; values with their 95 % intervals, the champion in bold.
     """
     if scorecard.is_empty():
-        return "Nothing graded: no customer has a closed label window."
+        return f"Nothing graded: no {graded.removesuffix('s')} has a closed label window."
     metrics = scorecard["metric"].unique(maintain_order=True).to_list()
     header = ["method", *metrics, "gain over the champion before", "grade"]
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
@@ -242,7 +243,7 @@ def scorecard_markdown(scorecard: pl.DataFrame) -> str:
         lines.append("| " + " | ".join([name, *cells, gain, first["grade"]]) + " |")
     first = scorecard.row(0, named=True)
     lines.append("")
-    lines.append(f"{first['customers']:,} customers as of {first['as_of']}; 95 % intervals.")
+    lines.append(f"{first['customers']:,} {graded} as of {first['as_of']}; 95 % intervals.")
     return "\n".join(lines)
 
 

@@ -72,6 +72,10 @@ FULL_PROFILE = (
 
 _ONLY_FOR_FLAGS = ("events_lifetime", "gross_lifetime", "refunded_lifetime", "currencies")
 _GRADE_COLUMNS = ("method", "model_version", "horizon_days", "grade", "graded_origin")
+INTENT_DAYS = (7, 30)
+_INTENT_COLUMNS = {
+    "probability": "purchase_probability", "decile": "purchase_decile", "method": "method", "grade": "grade",
+}  # fmt: skip
 _VALUE_COLUMNS = (
     "probability_alive",
     *(
@@ -94,6 +98,7 @@ def fuse_profiles(
     previous_segments: pl.LazyFrame,
     customer_clusters: pl.LazyFrame,
     churn_scores: pl.LazyFrame,
+    intent_scores: pl.LazyFrame,
     lifetime_value_scores: pl.LazyFrame,
     recommendations: pl.LazyFrame,
     identities: pl.LazyFrame,
@@ -115,6 +120,7 @@ def fuse_profiles(
         previous_segments: Rows of that contract as of the day.
         customer_clusters: Rows of that contract as of the day.
         churn_scores: Rows of that contract as of the day.
+        intent_scores: Rows of that contract as of the day.
         lifetime_value_scores: Rows of that contract as of the day.
         recommendations: Rows of that contract as of the day.
         identities: Rows of that contract as of the day.
@@ -150,6 +156,7 @@ def fuse_profiles(
         known.join(_lifecycle(lifecycle_states), on="customer_key", how="left")
         .join(_previous(previous_segments), on="customer_key", how="left")
         .join(favourite_categories(past, as_of=as_of), on="customer_key", how="left")
+        .join(_intent(intent_scores), on="customer_key", how="left")
         .join(_lists(recommendations), on="customer_key", how="left")
         .join(past.select(data_complete_until=pl.col("event_day").max()), how="cross")
         .join(_currency(orders.filter(pl.col("event_day") <= as_of)), how="cross")
@@ -253,6 +260,22 @@ def _churn(churn_scores: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
+def _intent(intent_scores: pl.LazyFrame) -> pl.LazyFrame:
+    """One row a customer: the chances of a purchase within each horizon, and the reasons of the longest."""
+    told = {
+        f"purchase_{name}_{days}d": pl.col(column).filter(pl.col("horizon_days") == days).first()
+        for days in INTENT_DAYS
+        for name, column in _INTENT_COLUMNS.items()
+    }
+    longest = pl.col("horizon_days") == INTENT_DAYS[-1]
+    reasons = {
+        name: pl.col(column).filter(longest).first()
+        for name, column in (("purchase_reasons", "reasons_en"), ("purchase_reasons_zh", "reasons_zh"))
+    }
+    version = pl.col("model_version").first().alias("purchase_model_version")
+    return intent_scores.group_by("customer_key").agg(version, **told, **reasons)
+
+
 def _value(lifetime_value_scores: pl.LazyFrame) -> pl.LazyFrame:
     return lifetime_value_scores.select(
         "customer_key", *_VALUE_COLUMNS, *_graded("value"), value_drivers=_drivers()
@@ -295,8 +318,10 @@ def _flags() -> pl.Expr:
     bought = pl.col("orders_lifetime") > 0
     unscored = pl.col("churn_probability").is_null() | pl.col("expected_value_365d").is_null()
     ungraded = pl.any_horizontal(
-        pl.col(f"{prefix}_grade").eq_missing("ungraded")
-        for prefix in ("churn", "value", "recommendation")
+        pl.col(name).eq_missing("ungraded")
+        for name in (
+            "churn_grade", "value_grade", "recommendation_grade", *(f"purchase_grade_{days}d" for days in INTENT_DAYS)
+        )
     )
     conditions = {
         "no_purchase": ~bought,
@@ -314,7 +339,8 @@ def _flags() -> pl.Expr:
 
 def scores_out_of_bounds(profiles: pl.DataFrame) -> dict[str, int]:
     """Count the values of probabilities and shares outside 0 to 1, by column."""
-    bounded = ("churn_probability", "probability_alive", "profile_completeness")
+    purchases = (f"purchase_probability_{days}d" for days in INTENT_DAYS)
+    bounded = ("churn_probability", *purchases, "probability_alive", "profile_completeness")
     return {name: int((~profiles[name].is_between(0.0, 1.0)).sum()) for name in bounded}
 
 

@@ -98,6 +98,12 @@ def churn(*given: Mapping[str, object]) -> pl.LazyFrame:
     return rows("churn_scores", [{**usual, **row} for row in given]).lazy()
 
 
+def intent(*given: Mapping[str, object]) -> pl.LazyFrame:
+    """Rows of intent_scores, graded A."""
+    usual = {"grade": "A", "graded_origin": date(2025, 1, 30), "model_version": VERSION, "purchase_decile": 5}
+    return rows("intent_scores", [{**usual, **row} for row in given]).lazy()
+
+
 def value(*given: Mapping[str, object]) -> pl.LazyFrame:
     """Rows of lifetime_value_scores, graded A."""
     usual = {"grade": "A", "graded_origin": date(2024, 12, 1), "value_decile": 5}

@@ -16,6 +16,7 @@ from insight_assets_tests.profiles.people import (
     clusters,
     days,
     features,
+    intent,
     lists,
     rows,
     segments,
@@ -61,6 +62,13 @@ def tables() -> dict[str, pl.LazyFrame]:
         "previous_segments": contract("previous_segments").empty().lazy(),
         "customer_clusters": clusters(),
         "churn_scores": churn(*({"customer_key": key, "churn_probability": 0.5} for key in BUYERS)),
+        "intent_scores": intent(
+            *(
+                {"customer_key": key, "horizon_days": days, "purchase_probability": 0.1}
+                for key in (*BUYERS, *VISITORS)
+                for days in (7, 30)
+            )
+        ),
         "lifetime_value_scores": value(
             *({"customer_key": key, "expected_value_365d": 30.0} for key in BUYERS)
         ),

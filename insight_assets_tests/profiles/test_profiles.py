@@ -24,6 +24,7 @@ from insight_assets_tests.profiles.people import (
     clusters,
     days,
     features,
+    intent,
     lists,
     rows,
     segments,
@@ -42,6 +43,7 @@ def fuse(
     before=(),
     groups=None,
     leaving=None,
+    buying=None,
     worth=None,
     recommended=None,
     orders=None,
@@ -58,6 +60,7 @@ def fuse(
         previous_segments=rows("previous_segments", before).lazy(),
         customer_clusters=clusters() if groups is None else groups,
         churn_scores=churn() if leaving is None else leaving,
+        intent_scores=intent() if buying is None else buying,
         lifetime_value_scores=value() if worth is None else worth,
         recommendations=lists() if recommended is None else recommended,
         **people,
@@ -341,12 +344,16 @@ def test_scores_out_of_bounds_are_counted():
     profiles = pl.DataFrame(
         {
             "churn_probability": [0.0, 1.0, 1.1, None],
+            "purchase_probability_7d": [0.0, 1.0, -0.1, None],
+            "purchase_probability_30d": [0.5, 0.5, None, None],
             "probability_alive": [-0.1, 1.5, float("nan"), None],
             "profile_completeness": [0.5, 0.5, 0.5, 0.5],
         }
     )
     assert scores_out_of_bounds(profiles) == {
         "churn_probability": 1,
+        "purchase_probability_7d": 1,
+        "purchase_probability_30d": 0,
         "probability_alive": 3,
         "profile_completeness": 0,
     }
@@ -396,3 +403,19 @@ def test_a_profile_says_in_which_currency_its_money_is():
     # Nothing was sold by the as-of day.
     tomorrow = {**abroad, "event_day": AS_OF + timedelta(days=1)}
     assert fuse(known, orders=[tomorrow])["currency"].to_list() == [None, None]
+
+
+def test_a_profile_tells_how_likely_each_customer_is_to_buy_soon():
+    told = {"purchase_probability": 0.2, "purchase_decile": 7, "method": "blend", "reasons_en": ["cart (raises)"]}
+    later = told | {"purchase_probability": 0.5, "grade": "ungraded", "graded_origin": None, "reasons_zh": ["购物车"]}
+    buying = intent(
+        {"customer_key": VISITOR, "horizon_days": 7, **told}, {"customer_key": VISITOR, "horizon_days": 30, **later}
+    )
+    profiles = fuse(features({"customer_key": BUYER}, {"customer_key": VISITOR}), buying=buying)
+    columns = [f"purchase_{name}_{days}d" for days in (7, 30) for name in ("probability", "decile", "method", "grade")]
+    found = profiles.filter(customer_key=VISITOR)
+    assert found.select(columns).row(0) == (0.2, 7, "blend", "A", 0.5, 7, "blend", "ungraded")
+    assert found["purchase_reasons"].to_list() == [["cart (raises)"]]
+    assert found["purchase_reasons_zh"].to_list() == [["购物车"]]
+    assert "ungraded_score" in found["data_quality_flags"][0]
+    assert profiles.filter(customer_key=BUYER).select(columns).row(0) == (None,) * 8

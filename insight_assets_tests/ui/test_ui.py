@@ -49,8 +49,8 @@ MAX_PICTURE_BYTES = 250_000
 LAST_BUILT, NOT_YET_COUNTED, SPOILT = "2025-01-06", "2025-01-07", "2025-01-08"
 ROWS = "group:raw or group:validated"
 GROUPS = (
-    "landing", "raw", "validated", "monitoring", "people", "features", "segmentation", "churn", "lifetime_value",
-    "recommendation", "associations", "ledger", "profiles",
+    "landing", "raw", "validated", "monitoring", "people", "features", "segmentation", "churn", "intent",
+    "lifetime_value", "recommendation", "associations", "ledger", "profiles",
 )
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 SECONDS = 1000.0

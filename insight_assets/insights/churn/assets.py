@@ -4,14 +4,14 @@ What each computes is in the pure modules beside this one; here they are wired t
 """
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from datetime import date, timedelta
 
 import dagster as dg
 import polars as pl
 
 from insight_assets.charts import chart_markdown
-from insight_assets.checks import refuse_unless_passed
+from insight_assets.checks import guard_specs, report_guards
 from insight_assets.contracts.catalogue import contract
 from insight_assets.features.examples import FIT, build_examples, feature_names
 from insight_assets.insights.churn import pictures
@@ -22,13 +22,7 @@ from insight_assets.insights.churn.grading import (
     shuffled_at_half,
     too_good,
 )
-from insight_assets.insights.churn.guards import (
-    LABEL_GUARDS,
-    MODEL_GUARDS,
-    Verdict,
-    judge_labels,
-    judge_training,
-)
+from insight_assets.insights.churn.guards import LABEL_GUARDS, judge_labels, judge_training
 from insight_assets.insights.churn.horizons import grade_horizons
 from insight_assets.insights.churn.model_card import CARD_FILE
 from insight_assets.insights.churn.models import (
@@ -42,7 +36,9 @@ from insight_assets.insights.churn.scoring import choose_method, score_churn
 from insight_assets.insights.churn.slices import SLICES_SCHEMA, grade_slices
 from insight_assets.metadata import markdown_table, model_asset, published_days, table_asset
 from insight_assets.ml.feature_selection import grade_options, judge_features
+from insight_assets.ml.guards import MODEL_GUARDS
 from insight_assets.ml.origins import Origin
+from insight_assets.ml.pictures import reliability_chart, reliability_table
 from insight_assets.ml.referee import SCORECARD_SCHEMA, champion, scorecard_markdown
 from insight_assets.partitions import HISTORY, ONE_HORIZON_AGO
 from insight_assets.people.assets import identity_rules
@@ -61,13 +57,6 @@ LABELS_CHECK = "labels_are_plausible"
 _SHOWN_FEATURES = 20
 
 
-def _guard_specs(asset: str, guards: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
-    return [
-        dg.AssetCheckSpec(name, asset=asset, blocking=True, description=description)
-        for name, description in guards.items()
-    ]
-
-
 @dg.asset(
     **table_asset("churn_examples", layer="feature", purpose="analytics", needs_closed_origin=True),
     ins={
@@ -76,7 +65,7 @@ def _guard_specs(asset: str, guards: Mapping[str, str]) -> list[dg.AssetCheckSpe
         "events": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake", metadata=LEFT_AS_DELIVERED),
         "identity_links": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake"),
     },
-    check_specs=_guard_specs("churn_examples", LABEL_GUARDS),
+    check_specs=guard_specs("churn_examples", LABEL_GUARDS),
 )
 def churn_examples(
     context: dg.AssetExecutionContext,
@@ -103,7 +92,7 @@ def churn_examples(
         published=published_days(context.instance, "customer_days"),
         buyers=0 if examples.height else _labelled_buyers(customer_days, as_of),
     )
-    yield from _guarded("churn_examples", verdicts)
+    yield from report_guards("churn_examples", verdicts)
     if examples.is_empty():
         yield dg.Output(contract("churn_examples").empty())
         return
@@ -154,7 +143,7 @@ def churn_feature_selection(context: dg.AssetExecutionContext, churn_examples: p
         ),
         code_version="2",
     ),
-    check_specs=_guard_specs(MODELS, MODEL_GUARDS),
+    check_specs=guard_specs(MODELS, MODEL_GUARDS),
 )
 def churn_models(
     context: dg.AssetExecutionContext, churn_examples: pl.LazyFrame, models: ModelStore
@@ -174,7 +163,7 @@ def churn_models(
             log=context.log.info,
         )
         card = (writing.directory / CARD_FILE).read_text(encoding="utf-8")
-        yield from _guarded(MODELS, judge_training(trained.config))
+        yield from report_guards(MODELS, judge_training(trained.config))
     shutil.rmtree(work)
     yield dg.MaterializeResult(
         metadata=_training_metadata(trained) | {"model_card": dg.MetadataValue.md(card)},
@@ -338,18 +327,6 @@ def _labelled_buyers(customer_days: pl.LazyFrame, as_of: date) -> int:
     return int(buyers) if enough else 0
 
 
-def _guarded(asset: str, verdicts: Sequence[Verdict]) -> Iterator[dg.AssetCheckResult]:
-    """Report verdicts as checks, then refuse to go on unless all passed."""
-    results = [
-        dg.AssetCheckResult(
-            check_name=verdict.guard, asset_key=asset, passed=verdict.passed, metadata=dict(verdict.figures)
-        )
-        for verdict in verdicts
-    ]
-    yield from results
-    refuse_unless_passed(asset, results)
-
-
 def _training_metadata(trained: ChurnModels) -> dict[str, object]:
     metadata: dict[str, object] = {
         "methods": ", ".join(method.name for method in trained.methods),
@@ -378,12 +355,12 @@ def _grading_metadata(graded: GradedChurn, trained: ChurnModels) -> dict[str, ob
     for metric in ("auc", "calibration_error"):
         if (value := graded.champion_metric(metric)) is not None:
             metadata[metric] = value
-    table = pictures.reliability_table(
+    table = reliability_table(
         graded.truth, graded.predictions, smallest_group=settings().k_anonymity
     )
     if not table.is_empty():
         metadata["reliability"] = dg.MetadataValue.md(
-            chart_markdown(pictures.reliability_chart(table))
+            chart_markdown(reliability_chart(table, of="churn"))
         )
     if epochs := trained.config.get("epochs"):
         metadata["loss"] = dg.MetadataValue.md(chart_markdown(pictures.loss_chart(epochs)))

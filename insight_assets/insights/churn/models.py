@@ -20,7 +20,6 @@ import polars as pl
 from insight_assets.contracts.catalogue import contract
 from insight_assets.features.examples import CALIBRATE, FIT, STOP, feature_names
 from insight_assets.features.vocabulary import event_kinds
-from insight_assets.insights.churn.guards import feature_alarms
 from insight_assets.insights.churn.model_card import CARD_FILE, model_card
 from insight_assets.insights.churn.rivals import recency_score
 from insight_assets.insights.churn.survival import ReturnModel, asked_horizons, fit_returns
@@ -33,15 +32,15 @@ from insight_assets.ml.classifiers import (
     Classifier,
     fit_classifier,
     make_folds,
-    memorising_boosting,
     read_classifier,
     write_classifier,
 )
 from insight_assets.ml.costs import Cost, measured
+from insight_assets.ml.guards import feature_alarms, shuffled_control
 from insight_assets.ml.metrics import auc
 from insight_assets.ml.referee import Method
 from insight_assets.ml.sequences import JaggedEvents, jagged_events
-from insight_assets.ml.splits import customer_groups, mixed_keys
+from insight_assets.ml.splits import customer_groups
 from insight_assets.ml.tabular import FeatureMatrix, fit_feature_matrix
 
 if TYPE_CHECKING:
@@ -77,7 +76,6 @@ MIN_LEARNT = 50
 MIN_STOPPING = 5
 """Rows to learn from and to stop by below which only the recency rule is kept."""
 
-CONTROL_SALT = 3
 BLEND_SALT = 4
 
 _log = logging.getLogger(__name__)
@@ -353,36 +351,6 @@ def load_churn_models(directory: Path, *, only: Collection[str] | None = None) -
     )
 
 
-def shuffled_control(examples: pl.DataFrame, matrix: FeatureMatrix, *, seed: int) -> dict[str, Any]:
-    """Learn labels that mean nothing and see whether the rows kept apart are foretold all the same.
-
-    Every customer gets one random label for all origins. Boosting can then only remember customers,
-    and must fail on those it never saw: an AUC away from one half means that customers stand on
-    both sides of the split, or that the grading is broken.
-
-    Args:
-        examples: Rows of the contract `churn_examples`.
-        matrix: How features become a matrix.
-        seed: Seed of the labels.
-
-    Returns:
-        `auc` on the calibration rows and its standard error under chance (`standard_error`), or
-        both None when they are undefined.
-    """
-    drawn = mixed_keys(examples["customer_key"].to_numpy(), salt=CONTROL_SALT + seed)
-    share = float(examples["churned"].mean())
-    label = (drawn / np.float64(2**64) < share).astype(np.float64)
-    apart = (examples["role"] == CALIBRATE).to_numpy()
-    ones, rows = int(label[apart].sum()), int(apart.sum())
-    if min(ones, rows - ones) == 0 or np.unique(label[~apart]).size < 2:
-        return {"auc": None, "standard_error": None}
-    raw = matrix.raw(examples)
-    model = memorising_boosting(raw[~apart], label[~apart], seed=seed)
-    error = float(np.sqrt((rows + 1) / (12 * ones * (rows - ones))))
-    foretold = auc(label[apart], model.log_odds(raw[apart], raw[apart]))
-    return {"auc": round(foretold, 6), "standard_error": round(error, 6)}
-
-
 def _too_little(examples: pl.DataFrame) -> bool:
     if examples.is_empty():
         return True
@@ -504,7 +472,9 @@ def _trained(
         blend = fit_blend(parts, churned[apart][weighing])
     log_odds[BLEND.name] = blend(log_odds)
     judged = {name: ~weighing if name == BLEND.name else np.ones(len(apart), dtype=bool) for name in log_odds}
-    control = shuffled_control(examples, matrix, seed=_seed32(seed))
+    control = shuffled_control(
+        keys, raw, apart=role == CALIBRATE, share=float(churned.mean()), seed=_seed32(seed)
+    )
     log("calibrated; the control with shuffled labels is done")
     methods = (RECENCY, *rivals, NETWORK, BLEND)
     return ChurnModels(
@@ -538,7 +508,7 @@ def _trained(
                 for name, values in log_odds.items()
             },
             "shuffled_labels": control,
-            "feature_alarms": feature_alarms(examples, names),
+            "feature_alarms": feature_alarms(examples, names, label="churned"),
             "examples": _counts(examples),
         },
     )

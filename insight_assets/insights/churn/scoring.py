@@ -11,14 +11,14 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from insight_assets.insights.churn.drivers import DRIVERS, DRIVERS_ZH, churn_drivers
+from insight_assets.insights.churn.drivers import churn_drivers
 from insight_assets.insights.churn.horizons import worse_horizons
 from insight_assets.insights.churn.models import RECENCY, ChurnModels
 from insight_assets.ml.calibration import logistic
+from insight_assets.ml.drivers import DRIVERS, DRIVERS_ZH
+from insight_assets.ml.publication import UNGRADED, deciles
 from insight_assets.ml.referee import Method, champion, champion_grade
 
-UNGRADED = "ungraded"
-DECILES = 10
 _DIGITS = 6
 
 
@@ -110,7 +110,7 @@ def score_churn(
             f"churn_probability_{day}d": _horizon(shorter.get(day), buyers.height)
             for day in SHORTER_HORIZONS
         },
-        churn_decile=pl.Series(_deciles(probability), dtype=pl.Int8),
+        churn_decile=pl.Series(deciles(probability), dtype=pl.Int8),
         method=pl.lit(publication.method),
         model_version=pl.lit(model_version),
         horizon_days=pl.lit(models.horizon_days, dtype=pl.Int32),
@@ -125,10 +125,3 @@ def _horizon(probability: np.ndarray | None, rows: int) -> pl.Series:
     if probability is None:
         return pl.Series([None] * rows, dtype=pl.Float64)
     return pl.Series(probability.round(_DIGITS), dtype=pl.Float64)
-
-
-def _deciles(probability: np.ndarray) -> np.ndarray:
-    """Tenths by rank, 10 the most likely; customers of equal probability by their order."""
-    position = np.empty(len(probability), dtype=np.int64)
-    position[np.argsort(probability, kind="stable")] = np.arange(len(probability))
-    return position * DECILES // max(1, len(probability)) + 1

@@ -6,25 +6,18 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from insight_assets.contracts.catalogue import contract
-from insight_assets.contracts.pandera_schemas import validate_frame
 from insight_assets.features.customer_features import build_customer_features
 from insight_assets.features.examples import FIT, build_examples, feature_names
 from insight_assets.features.labels import label_customers
 from insight_assets.features.sequences import build_event_sequences
 from insight_assets.insights.churn import assets
-from insight_assets.insights.churn.guards import (
-    BASE_RATE,
-    LABEL_GUARDS,
-    LABELS_OBEY,
-    MODEL_GUARDS,
-    NO_GIVEAWAY,
-    WINDOWS_OBSERVED,
-)
+from insight_assets.insights.churn.guards import LABEL_GUARDS, LABELS_OBEY
+from insight_assets.ml.guards import BASE_RATE, MODEL_GUARDS, NO_GIVEAWAY, WINDOWS_OBSERVED
 from insight_assets.partitions import DAYS
 from insight_assets.resources import ModelStore
 from insight_assets.settings import settings
 from insight_assets_tests.insights.churn import shop
+from insight_assets_tests.kept_frames import KeptFrames
 
 HORIZON = settings().horizon_days
 AS_OF = shop.FIRST_DAY + timedelta(days=50 + 2 * HORIZON)
@@ -38,27 +31,6 @@ ALL = [
 ]  # fmt: skip
 
 INSTANCE = dg.DagsterInstance.ephemeral()
-
-
-class KeptFrames(dg.IOManager):
-    """Keeps frames by asset and partition in memory; a partition never written holds no rows."""
-
-    def __init__(self) -> None:
-        self.frames: dict[tuple[str, str], pl.DataFrame] = {}
-
-    def put(self, name: str, day: date, frame: pl.LazyFrame | pl.DataFrame) -> None:
-        frame = contract(name).conform(frame.lazy()).collect()
-        validate_frame(contract(name), frame)
-        self.frames[name, day.isoformat()] = frame
-
-    def handle_output(self, context: dg.OutputContext, obj: pl.LazyFrame | pl.DataFrame) -> None:
-        self.put(context.asset_key.path[-1], date.fromisoformat(context.partition_key), obj)
-
-    def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
-        name = context.asset_key.path[-1]
-        keys = context.asset_partition_keys if context.has_asset_partitions else []
-        found = [self.frames[name, key] for key in keys if (name, key) in self.frames]
-        return pl.concat(found or [contract(name).empty()]).lazy()
 
 
 @pytest.fixture(scope="module")

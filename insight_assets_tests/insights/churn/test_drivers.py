@@ -5,9 +5,10 @@ import polars as pl
 import pytest
 
 from insight_assets.contracts.catalogue import contract
-from insight_assets.insights.churn.driver_words import MEASURES_ZH, feature_zh
-from insight_assets.insights.churn.drivers import DRIVERS, DRIVERS_ZH, _effects, _stories, churn_drivers
+from insight_assets.features.feature_words import MEASURES_ZH, feature_zh
+from insight_assets.insights.churn.drivers import TERSE, _effects, churn_drivers
 from insight_assets.insights.churn.models import LIGHTGBM, METHODS
+from insight_assets.ml.drivers import DRIVERS, DRIVERS_ZH, tell_stories
 
 PATTERN = r"^[a-z0-9 ]+( -?[0-9.]+| unknown| [a-z]+)? \((raises|lowers)\)$"
 
@@ -47,7 +48,7 @@ def test_occlusion_is_the_change_when_a_story_is_told_like_the_median(trained, m
     effects = _effects(trained.models, trained.features, trained.sequences, method)
     matrix, features = trained.models.matrix, trained.features
     log_odds = trained.models.log_odds(features, trained.sequences)[method]
-    stories = _stories(matrix, matrix.scale(matrix.raw(features)), log_odds)
+    stories = tell_stories(matrix, matrix.scale(matrix.raw(features)), log_odds, terse=TERSE)
     name = next(
         n for n in effects if n in stories and stories[n] == [n] and features[n].null_count() == 0
     )
@@ -59,7 +60,7 @@ def test_occlusion_is_the_change_when_a_story_is_told_like_the_median(trained, m
 def test_features_that_say_the_same_are_one_story(trained):
     matrix = trained.models.matrix
     log_odds = trained.models.log_odds(trained.features, trained.sequences)["logistic"]
-    stories = _stories(matrix, matrix.scale(matrix.raw(trained.features)), log_odds)
+    stories = tell_stories(matrix, matrix.scale(matrix.raw(trained.features)), log_odds, terse=TERSE)
     told = [name for members in stories.values() for name in members]
     assert sorted(told) == sorted(matrix.features)
     of = {name: head for head, members in stories.items() for name in members}

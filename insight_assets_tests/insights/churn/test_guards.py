@@ -7,18 +7,20 @@ import pytest
 
 from insight_assets.features.examples import feature_names
 from insight_assets.insights.churn.guards import (
-    BASE_RATE,
     LABEL_GUARDS,
     LABELS_OBEY,
+    SOMEONE_TO_LEARN_FROM,
+    judge_labels,
+    judge_training,
+)
+from insight_assets.ml.guards import (
+    BASE_RATE,
     MODEL_GUARDS,
     NO_GIVEAWAY,
     NOT_TOO_GOOD,
     SHUFFLED,
-    SOMEONE_TO_LEARN_FROM,
     WINDOWS_OBSERVED,
     feature_alarms,
-    judge_labels,
-    judge_training,
 )
 from insight_assets_tests.insights.churn import shop
 from insight_assets_tests.insights.churn.conftest import ORIGIN
@@ -63,18 +65,21 @@ def test_a_leaking_twin_of_every_feature_is_found(trained, leak):
     examples, names = trained.examples, feature_names(trained.examples)
     assert len(names) > 100
     twins = examples.with_columns(leak(examples, name).alias(f"{name}_twin") for name in names)
-    found = {alarm["feature"] for alarm in feature_alarms(twins, [*names, *(f"{name}_twin" for name in names)])}
+    found = {
+        alarm["feature"]
+        for alarm in feature_alarms(twins, [*names, *(f"{name}_twin" for name in names)], label="churned")
+    }
     assert found == {f"{name}_twin" for name in names}
 
 
 def test_honest_examples_raise_no_alarm(trained):
-    assert feature_alarms(trained.examples, feature_names(trained.examples)) == []
+    assert feature_alarms(trained.examples, feature_names(trained.examples), label="churned") == []
     assert failed(trained.examples) == []
 
 
 def test_a_few_rows_raise_no_alarm(trained):
     few = trained.examples.head(60).with_columns(twin=pl.col("churned").cast(pl.Int64))
-    assert feature_alarms(few, ["twin"]) == []
+    assert feature_alarms(few, ["twin"], label="churned") == []
 
 
 def test_the_active_who_are_called_churned_are_found(trained):

@@ -16,9 +16,9 @@ from insight_assets.insights.churn.models import (
     NETWORK_FILE,
     RECENCY,
     load_churn_models,
-    shuffled_control,
     train_churn_models,
 )
+from insight_assets.ml.guards import shuffled_control
 from insight_assets.ml.metrics import auc
 from insight_assets.ml.model_store import open_model, write_model
 from insight_assets.ml.sklearn_files import UntrustedFileError
@@ -139,15 +139,22 @@ def test_shorter_horizons_keep_more_customers_away(trained):
     assert trained.models.shorter_horizons(trained.features, probability) == {}
 
 
+def control_of(examples, matrix, *, seed):
+    return shuffled_control(
+        examples["customer_key"].to_numpy(), matrix.raw(examples), apart=(examples["role"] == "calibrate").to_numpy(),
+        share=float(examples["churned"].mean()), seed=seed,
+    )  # fmt: skip
+
+
 def test_shuffled_labels_are_not_foretold_unless_customers_stand_on_both_sides(trained):
     examples = trained.examples
     learnt = examples.filter(pl.col("role") != "calibrate")
     matrix = fit_feature_matrix(learnt, names=feature_names(examples))
-    controls = [shuffled_control(examples, matrix, seed=seed) for seed in range(10)]
+    controls = [control_of(examples, matrix, seed=seed) for seed in range(10)]
     assert np.mean([control["auc"] for control in controls]) == pytest.approx(0.5, abs=0.07)
     newest = learnt.filter(pl.col("origin") == pl.col("origin").max())
     leaking = pl.concat([learnt, newest.with_columns(role=pl.lit("calibrate"))])
-    assert shuffled_control(leaking, matrix, seed=0)["auc"] > 0.7
+    assert control_of(leaking, matrix, seed=0)["auc"] > 0.7
 
 
 def test_the_config_notes_what_was_learnt_from_and_no_customer(trained):

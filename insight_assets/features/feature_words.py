@@ -9,10 +9,6 @@ import re
 WINDOWS_ZH = {"lifetime": "累计"}
 _WINDOW = re.compile(r"^(?P<measure>.+)_(?P<window>lifetime|(?P<days>\d+)d)$")
 
-RECENT_EVENTS_ZH = "近期行为"
-UNKNOWN_ZH = "未知"
-RAISES_ZH, LOWERS_ZH = "推高流失风险", "降低流失风险"
-
 MEASURES_ZH = {
     "tenure_days": "成为顾客的天数",
     "days_since_last_event": "距上次活动天数",
@@ -25,6 +21,19 @@ MEASURES_ZH = {
     "days_since_last_refund": "距上次退款天数",
     "days_since_last_review": "距上次评价天数",
     "days_since_last_ticket": "距上次咨询客服天数",
+    "days_since_last_list_view": "距上次浏览列表天数",
+    "days_since_last_click": "距上次点击商品天数",
+    "days_since_last_page_view": "距上次浏览页面天数",
+    "days_since_last_cart_view": "距上次查看购物车天数",
+    "days_since_last_remove": "距上次移出购物车天数",
+    "days_since_last_wishlist": "距上次收藏天数",
+    "days_since_last_signup": "距注册天数",
+    "open_cart_units": "购物车中未结算的件数",
+    "open_cart_value": "购物车中未结算的金额",
+    "open_cart_age_days": "购物车闲置天数",
+    "carts": "购物车数",
+    "abandoned_carts": "放弃的购物车数",
+    "cart_views": "查看购物车次数",
     "active_days": "活跃天数",
     "events": "活动次数",
     "sessions": "访问次数",

@@ -1,0 +1,88 @@
+"""Intent models of visits: learnt from the visits of some weeks, graded on those of the week after, by events seen."""
+
+from collections.abc import Callable, Mapping
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+
+from insight_assets.features.examples import CALIBRATE
+from insight_assets.insights.intent.grading import GradedIntent, grade_intent
+from insight_assets.insights.intent.models import Pair, train_pair
+from insight_assets.insights.intent.rules import OF_VISITS
+from insight_assets.insights.intent.visits import GRADED_DAYS, SEEN, visit_feature_names
+from insight_assets.ml.binary_models import BinaryModels, Rows
+
+QUESTION = "order_in_visit"
+TASK = "order_after_{}_events"
+LABEL = "bought_later"
+
+
+def last_learnt_day(as_of: date) -> date:
+    """Give the last day of the visits that teach the graded models."""
+    return as_of - timedelta(days=1 + GRADED_DAYS)
+
+
+def train_visit_models(
+    examples: pl.DataFrame,
+    *,
+    as_of: date,
+    seed: int,
+    with_lightgbm: bool = False,
+    log: Callable[[str], None] = lambda _: None,
+) -> Pair | None:
+    """Train all methods on visits.
+
+    Args:
+        examples: Rows of the contract `session_intent_examples`; may be empty.
+        as_of: As-of day.
+        seed: Seed of everything random.
+        with_lightgbm: Whether LightGBM is a rival too.
+        log: Takes lines of progress.
+
+    Returns:
+        The models; None where no visit of an earlier day is known.
+    """
+    origin = last_learnt_day(as_of)
+    labelled = examples.filter(pl.col("role").is_not_null() & (pl.col("session_day") < as_of))
+    labelled = labelled.sort("session_id", "events_seen")
+    if labelled.filter(pl.col("role") != CALIBRATE).is_empty():
+        return None
+    before = labelled.filter(pl.col("ended_day") <= origin)
+    pair = train_pair(
+        _rows(labelled), _rows(before) if before.filter(pl.col("role") != CALIBRATE).height else None, OF_VISITS,
+        origin=origin, seed=seed, with_lightgbm=with_lightgbm,
+    )  # fmt: skip
+    log(f"{QUESTION}: {', '.join(method.name for method in pair.published.methods)}")
+    return pair
+
+
+def grade_visits(
+    models: BinaryModels | None, examples: pl.DataFrame, *, as_of: date, seed: int, model_version: str
+) -> Mapping[int, GradedIntent]:
+    """Grade all methods on the visits of the newest days, one scorecard a number of events seen.
+
+    Args:
+        models: The graded models; None where there are none.
+        examples: Rows of the contract `session_intent_examples`.
+        as_of: As-of day.
+        seed: Seed of the bootstrap.
+        model_version: Version of the models.
+
+    Returns:
+        Number of events seen to what was graded; its scorecard is empty where nothing was.
+    """
+    origin = last_learnt_day(as_of)
+    newer = examples.filter((pl.col("session_day") > origin) & pl.col(LABEL).is_not_null()).sort("session_id")
+    return {
+        seen: grade_intent(
+            models, newer.filter(pl.col("events_seen") == seen), label=LABEL, task=TASK.format(seen), origin=origin,
+            as_of=as_of, seed=seed, model_version=model_version,
+        )
+        for seen in SEEN
+    }  # fmt: skip
+
+
+def _rows(labelled: pl.DataFrame) -> Rows:
+    apart: np.ndarray = (labelled["role"] == CALIBRATE).to_numpy()
+    return Rows(labelled, visit_feature_names(labelled), LABEL, "actor_key", apart)
