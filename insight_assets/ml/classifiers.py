@@ -273,14 +273,15 @@ def held_out_scores(classifier: Classifier, folds: Sequence[Fold], *, seed: int)
     return np.concatenate(scores)
 
 
-def write_classifier(classifier: Classifier, folder: Path) -> None:
+def write_classifier(classifier: Classifier, folder: Path, *, prefix: str = "") -> None:
     """Store the model of a classifier in a file of its own, which runs no code when it is opened.
 
     Args:
         classifier: The classifier; what else belongs to it is given by `to_json`.
         folder: Existing folder.
+        prefix: Begins the file's name, where a folder holds the classifiers of several tasks.
     """
-    path = folder / classifier_file(classifier.family)
+    path = folder / f"{prefix}{classifier_file(classifier.family)}"
     if classifier.family == LIGHTGBM:
         path.write_text(classifier.model.model_to_string(), encoding="utf-8")
         return
@@ -289,13 +290,14 @@ def write_classifier(classifier: Classifier, folder: Path) -> None:
     write_sklearn(classifier.model, path)
 
 
-def read_classifier(family: str, stored: Mapping[str, Any], folder: Path) -> Classifier:
+def read_classifier(family: str, stored: Mapping[str, Any], folder: Path, *, prefix: str = "") -> Classifier:
     """Load a classifier that `write_classifier` stored.
 
     Args:
         family: Name of the family.
         stored: What `to_json` gave.
         folder: Folder of the file.
+        prefix: As it was written with.
 
     Returns:
         The classifier.
@@ -305,7 +307,7 @@ def read_classifier(family: str, stored: Mapping[str, Any], folder: Path) -> Cla
         ClassifierMissingError: If the family's package is not installed.
         OSError: If the file is missing.
     """
-    path = folder / classifier_file(family)
+    path = folder / f"{prefix}{classifier_file(family)}"
     if family == LIGHTGBM:
         if not available(family):
             message = f"{path.name} needs LightGBM. Next: pip install 'insight-assets[gbm]'"
