@@ -63,10 +63,10 @@ def _specs(asset: str, checks: Mapping[str, str], *, blocking: bool) -> list[dg.
         purpose="personalise",
         kinds={"scikitlearn"},
         description=(
-            "Popularity rule, habit rule, logistic regression and gradient boosting that foretell whether a customer buys "
-            "something of a category, of a band of price, or a product: one model a kind for all its targets, trained on "
-            "all origins whose horizon had closed by the as-of day, and calibrated on customers that none of them learnt "
-            "from"
+            "Popularity rule, habit rule, logistic regression and gradient boosting that foretell whether a customer "
+            "buys something of a category, of a band of price, or a product: one model a kind for all its targets, "
+            "trained on all origins whose horizon had closed by the as-of day, and calibrated on customers that none "
+            "of them learnt from"
         ),
     ),
     ins={
@@ -211,7 +211,8 @@ def _results(
 
 def _training_metadata(trained: PropensityModels) -> dict[str, object]:
     rows = [
-        {"kind": kind, **{name: count[name] for name in ("origin", "role", "customers", "rows")}, "bought": count["churned"]}
+        {"kind": kind, **{name: count[name] for name in ("origin", "role", "customers", "rows")}}
+        | {"bought": count["churned"]}
         for kind, each in trained.kinds.items()
         for count in each.config["examples"]
     ]

@@ -1,8 +1,8 @@
-"""What propensity models learn from: pairs of customers and targets at closed origins, and whether the one bought the other.
+"""What propensity models learn from: pairs of customers and targets at closed origins, and what was bought.
 
-Most pairs end without a purchase. Those who teach keep every pair with one and a part of the others, drawn from the keys;
-those who calibrate keep all, so that probabilities are those of the shop. Who teaches and who calibrates is drawn as for
-every capability (`features.examples`).
+Most pairs end without a purchase. Those who teach keep every pair with one and a part of the others, drawn from the
+keys; those who calibrate keep all, so that probabilities are those of the shop. Who teaches and who calibrates is
+drawn as for every capability (`features.examples`).
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ from insight_assets.ml.splits import mixed_keys
 from insight_assets.purposes import as_people
 
 LABEL = "bought"
-LEARNT_PAIRS = 40_000
+LEARNT_PAIRS = 20_000
 """Pairs without a purchase that teach, over all origins of a kind; more make the models no better and slower."""
 
 CALIBRATING_PAIRS = 60_000
@@ -121,10 +121,11 @@ def _examples_at(
     bought = bought_within(horizon, known.cuts, origin=day, horizon_days=horizon_days)
     found = {}
     for kind in KINDS:
+        label = bought[kind].with_columns(pl.lit(value=True).alias(LABEL))
         pairs = (
             all_pairs(known, kind, roles["customer_key"])
             .join(roles, on="customer_key", maintain_order="left")
-            .join(bought[kind].with_columns(pl.lit(value=True).alias(LABEL)), on=["customer_key", "target"], how="left", maintain_order="left")
+            .join(label, on=["customer_key", "target"], how="left", maintain_order="left")
             .with_columns(pl.col(LABEL).fill_null(value=False), origin=pl.lit(day))
         )
         calibrates = pairs["role"] == CALIBRATE

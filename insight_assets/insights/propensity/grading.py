@@ -1,7 +1,7 @@
 """Grades propensity methods on an origin whose horizon has closed.
 
-Puts predictions and purchases of the same customers before the referee, kind by kind, and keeps what pictures and checks
-need. Training and publishing do not belong here.
+Puts predictions and purchases of the same customers before the referee, kind by kind, and keeps what pictures and
+checks need. Training and publishing do not belong here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,8 +22,8 @@ from insight_assets.ml.splits import mixed_keys
 TASKS: Mapping[str, str] = {kind: f"{kind}_propensity" for kind in KINDS}
 PRIMARY = "auc"
 HIGHER_IS_BETTER = {"auc": True, "brier": False, "calibration_error": False, "likeliest_bought": True}
-"""`auc` is the mean over targets of the AUC within a target; `likeliest_bought` the share of the customers who bought any
-target whose likeliest one was among them."""
+"""`auc` is the mean over targets of the AUC within a target; `likeliest_bought` the share of the customers who bought
+any target whose likeliest one was among them."""
 
 MOST_GRADED = 20_000
 """Customers that are graded; of more, a fixed part drawn from the keys."""

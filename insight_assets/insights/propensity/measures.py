@@ -1,7 +1,7 @@
 """Measures of propensity that are means over customers, so that the referee can draw customers and not pairs.
 
-A pair is no independent case: a customer who buys nothing buys none of fifty targets. So each measure is cut up into one
-number a customer whose mean is the measure, and intervals come from drawing customers.
+A pair is no independent case: a customer who buys nothing buys none of fifty targets. So each measure is cut up into
+one number a customer whose mean is the measure, and intervals come from drawing customers.
 """
 
 import numpy as np

@@ -37,9 +37,8 @@ def _data(counts: list[Mapping[str, Any]]) -> Iterator[str]:
         return
     yield from ("| origin | role | customers | pairs | bought |", "| --- | --- | --- | --- | --- |")
     for count in counts:
-        yield (
-            f"| {count['origin']} | {count['role']} | {count['customers']:,} | {count['rows']:,} | {count['churned']:.4f} |"
-        )
+        size = f"{count['customers']:,} | {count['rows']:,} | {count['churned']:.4f}"
+        yield f"| {count['origin']} | {count['role']} | {size} |"
     yield from (
         "",
         "Of the pairs that are learnt from (`fit`, `stop`) those without a purchase are a sample. Pairs with role "
@@ -70,6 +69,6 @@ def _limits() -> tuple[str, ...]:
         "- What counts is `propensity_scorecard`: it grades every method out of time and names the one to publish.",
         "- Only the targets with most buyers are asked for; rarer ones are left to recommendations.",
         "- A purchase counts, also where it was given back later.",
-        "- Probabilities hold on average over pairs that score alike; they are no verdict on one person, and reasons are "
-        "reasons of the score, not causes of a purchase.",
+        "- Probabilities hold on average over pairs that score alike; they are no verdict on one person, and reasons "
+        "are reasons of the score, not causes of a purchase.",
     )

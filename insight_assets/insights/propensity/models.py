@@ -1,8 +1,8 @@
 """Propensity models as a whole: trained from examples, stored in a directory, loaded, asked for probabilities.
 
 One directory holds the methods of all kinds of one as-of day, rules and rivals beside each other, so that the scorecard
-grades and the scores publish exactly what was trained together. A kind has one model for all its targets. Files are JSON,
-Markdown and skops; opening one runs no code. Which method is published is not decided here.
+grades and the scores publish exactly what was trained together. A kind has one model for all its targets. Files are
+JSON, Markdown and skops; opening one runs no code. Which method is published is not decided here.
 """
 
 import json
@@ -56,7 +56,7 @@ CODE_VERSION = "1"
 """Raised by hand when training changes what it makes of the same examples."""
 
 MIN_LEARNT = 200
-MIN_BOUGHT = 20
+MIN_BOUGHT = 100
 """Pairs, and pairs with a purchase, to learn from below which only the rules are kept."""
 
 CONTROL_SALT = 13
@@ -138,8 +138,8 @@ def train_propensity_models(
     """Train all methods of all kinds and store them.
 
     Scaling, imputation and models are fitted on the pairs whose customers do not calibrate; settings are chosen by
-    cross-validation among these, no customer on both sides. Calibrators are fitted on the customers kept apart. With too
-    few pairs to learn from, the rules alone are stored: there is always something to publish.
+    cross-validation among these, no customer on both sides. Calibrators are fitted on the customers kept apart. With
+    too few pairs to learn from, the rules alone are stored: there is always something to publish.
 
     Args:
         examples: By kind, rows as `build_pair_examples` gives them; may be without rows.
@@ -193,7 +193,8 @@ def _kind_of(kind: str, stored: Mapping[str, Any], directory: Path) -> KindModel
         calibrators={name: Calibrator.from_json(each) for name, each in stored["calibrators"].items()},
         matrix=None if stored["matrix"] is None else FeatureMatrix.from_json(stored["matrix"]),
         classifiers={
-            name: read_classifier(name, each, directory, prefix=f"{kind}.") for name, each in stored["classifiers"].items()
+            name: read_classifier(name, each, directory, prefix=f"{kind}.")
+            for name, each in stored["classifiers"].items()
         },
         typical=np.array([np.nan if value is None else value for value in stored["typical"]], dtype=np.float64),
         config=stored["config"],
@@ -203,8 +204,8 @@ def _kind_of(kind: str, stored: Mapping[str, Any], directory: Path) -> KindModel
 def shuffled_control(rows: pl.DataFrame, matrix: FeatureMatrix, *, seed: int) -> dict[str, Any]:
     """Learn labels that mean nothing and see whether the customers kept apart are foretold all the same.
 
-    Every customer gets one random label for all targets and origins. Boosting can then only remember customers, and must
-    fail on those it never saw.
+    Every customer gets one random label for all targets and origins. Boosting can then only remember customers, and
+    must fail on those it never saw.
 
     Args:
         rows: Examples of one kind.

@@ -1,7 +1,7 @@
-"""What is known of a customer and a target together: own purchases, looks, the target's popularity, the customer's activity.
+"""What is known of a customer and a target together: own purchases and looks, popularity, activity.
 
-One row is a pair of a customer and a target, so that one model of a kind speaks of all its targets, and of one that came
-into the shop last week. Everything is counted up to the as-of day. Labels and models are elsewhere.
+One row is a pair of a customer and a target, so that one model of a kind speaks of all its targets, and of one that
+came into the shop last week. Everything is counted up to the as-of day. Labels and models are elsewhere.
 """
 
 from collections.abc import Mapping
@@ -161,8 +161,9 @@ def describe_pairs(known: Known, kind: str, pairs: pl.DataFrame) -> pl.DataFrame
     )
     if kind == PRODUCT:
         of_group = known.own[CATEGORY].select(
-            "customer_key", group="target", group_days="days_365", days_since_group="last", group_looked_days_90d="looked_90"
-        )
+            "customer_key", group="target", group_days="days_365", days_since_group="last",
+            group_looked_days_90d="looked_90",
+        )  # fmt: skip
         all_groups = known.totals[CATEGORY].select("customer_key", group_all="all_days")
         wide = (
             wide.join(known.groups, on="target", how="left", maintain_order="left")
@@ -200,7 +201,8 @@ def describe_pairs(known: Known, kind: str, pairs: pl.DataFrame) -> pl.DataFrame
 def _habit_rate(horizon_days: int) -> pl.Expr:
     """The customer's own share of a target times their own pace: the chance of at least one such purchase.
 
-    Purchases are taken to come at a constant rate. Where little is known of a customer, the shop's share and pace speak.
+    Purchases are taken to come at a constant rate. Where little is known of a customer, the shop's share and pace
+    speak.
     """
     days = _count("all_days")
     share = (_count("days_365") + HABIT_DAYS * pl.col("day_share")) / (days + HABIT_DAYS)

@@ -91,7 +91,8 @@ def _english() -> dict[str, pl.Expr]:
         )
         .otherwise(pl.format("bought {} days ago", _whole("days_since_own"))),
         OWN_LOOK: pl.format(
-            "looked at on {} days within 90 days, last {} days ago", _whole("looked_days_90d"), _whole("days_since_look")
+            "looked at on {} days within 90 days, last {} days ago", _whole("looked_days_90d"),
+            _whole("days_since_look"),
         ),
         SAME_CATEGORY: pl.when(pl.col("group_days_365d") > 0)
         .then(group_bought)
@@ -107,7 +108,9 @@ def _chinese() -> dict[str, pl.Expr]:
         OWN_PURCHASE: pl.when(pl.col("own_days_365d") > 1)
         .then(pl.format("一年内有 {} 天购买，最近一次在 {} 天前", _whole("own_days_365d"), _whole("days_since_own")))
         .otherwise(pl.format("{} 天前购买过", _whole("days_since_own"))),
-        OWN_LOOK: pl.format("90 天内有 {} 天浏览，最近一次在 {} 天前", _whole("looked_days_90d"), _whole("days_since_look")),
+        OWN_LOOK: pl.format(
+            "90 天内有 {} 天浏览，最近一次在 {} 天前", _whole("looked_days_90d"), _whole("days_since_look")
+        ),
         SAME_CATEGORY: pl.when(pl.col("group_days_365d") > 0)
         .then(pl.format("一年内有 {} 天购买“{}”类商品", _whole("group_days_365d"), "group"))
         .otherwise(pl.format("最近浏览过“{}”类商品", "group")),

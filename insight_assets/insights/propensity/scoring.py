@@ -1,7 +1,7 @@
 """The propensities that are published: of each kind, what a customer is likeliest to buy, how likely, and why.
 
-Decides which method may speak, kind by kind, by the newest scorecard known at the as-of day. Grading and training do not
-belong here.
+Decides which method may speak, kind by kind, by the newest scorecard known at the as-of day. Grading and training do
+not belong here.
 """
 
 from collections.abc import Mapping
@@ -64,8 +64,8 @@ def score_propensity(
         model_version: Version of the models.
 
     Returns:
-        Columns of the contract `propensity_scores`, sorted by customer, kind and rank; of equal probabilities the target
-        with more buyers stands first. A kind without targets has no rows.
+        Columns of the contract `propensity_scores`, sorted by customer, kind and rank; of equal probabilities the
+        target with more buyers stands first. A kind without targets has no rows.
     """
     parts = [_nothing()]
     for kind in KINDS:
@@ -108,7 +108,10 @@ def _nothing() -> pl.DataFrame:
 def _best(models: KindModels, pairs: pl.DataFrame, known: Known, kind: str, method: str) -> pl.DataFrame:
     """Keep the likeliest targets of each customer of a slice, with their reasons."""
     targets, top = known.targets[kind].height, min(TOP[kind], known.targets[kind].height)
-    raw = RULES[method](pairs) if method in RULES else logistic(models.columns_log_odds(method, models.matrix.raw(pairs)))
+    if method in RULES:
+        raw = RULES[method](pairs)
+    else:
+        raw = logistic(models.columns_log_odds(method, models.matrix.raw(pairs)))
     probability = models.calibrators[method](raw).round(_DIGITS)
     # The order of targets is that of their buyers: a stable sort lets it decide between equal probabilities.
     order = np.argsort(-probability.reshape(-1, targets), axis=1, kind="stable")[:, :top]
@@ -116,11 +119,12 @@ def _best(models: KindModels, pairs: pl.DataFrame, known: Known, kind: str, meth
     chosen, at = pairs[rows], raw[rows]
     low, high = (bound.round(_DIGITS) for bound in models.calibrators[method].interval(at))
     rule = models.predict(chosen, only=[POPULARITY.name])[POPULARITY.name].round(_DIGITS)
+    told = tell_reasons(models, chosen, known.groups, method=method)
     return chosen.select("customer_key", "target").with_columns(
         rank=pl.Series(np.tile(np.arange(1, top + 1, dtype=np.int32), len(order)), dtype=pl.Int32),
         probability=pl.Series(probability[rows]),
         probability_low=pl.Series(low),
         probability_high=pl.Series(high),
         rule_probability=pl.Series(rule),
-        **{name: each for name, each in zip(("evidence", "reason_en", "reason_zh"), tell_reasons(models, chosen, known.groups, method=method), strict=True)},
+        **told.to_dict(),
     )

@@ -1,7 +1,7 @@
-"""What customers can be expected to buy something of: categories, bands of price and products, and who had to do with them.
+"""What customers can buy something of: categories, bands of price and products, and who had to do with them.
 
-A kind is a way to cut up what a shop sells; a target is one piece of it. Reads daily sums of one year and what was looked
-at in the last three months. What follows from it for one customer and one target is in `pairs`.
+A kind is a way to cut up what a shop sells; a target is one piece of it. Reads daily sums of one year and what was
+looked at in the last three months. What follows from it for one customer and one target is in `pairs`.
 """
 
 from collections.abc import Mapping
@@ -108,7 +108,9 @@ def bought_within(
     }
 
 
-def describe_targets(contacts: Contacts, kind: str, *, customers: int, exposed_days: int, horizon_days: int) -> pl.DataFrame:
+def describe_targets(
+    contacts: Contacts, kind: str, *, customers: int, exposed_days: int, horizon_days: int
+) -> pl.DataFrame:
     """Choose the targets of a kind and say how popular each is, and whether that rises.
 
     Args:
@@ -120,8 +122,8 @@ def describe_targets(contacts: Contacts, kind: str, *, customers: int, exposed_d
 
     Returns:
         One row a target, the most bought first: `target`; `target_rate`, `target_rate_30d` and `target_rate_365d`, the
-        share of customers who bought it in the H days, 30 days and year up to the day; `target_trend_90d`, from -1 to 1;
-        `target_repeat_share`, of its buyers those who bought it on several days; `target_days_since_sale`; and
+        share of customers who bought it in the H days, 30 days and year up to the day; `target_trend_90d`, from -1 to
+        1; `target_repeat_share`, of its buyers those who bought it on several days; `target_days_since_sale`; and
         `day_share`, its share of the shop's purchase days, and `shop_gap_days`, days for one of them.
     """
     bought, age = contacts.bought[kind], pl.col("age")
@@ -180,4 +182,5 @@ def _aged(rows: pl.LazyFrame, as_of: date) -> pl.LazyFrame:
 
 
 def _each_once(rows: pl.LazyFrame) -> pl.DataFrame:
-    return rows.select(pl.col(name).cast(kind) for name, kind in CONTACT_SCHEMA.items()).unique().sort(pl.all()).collect()
+    typed = rows.select(pl.col(name).cast(kind) for name, kind in CONTACT_SCHEMA.items())
+    return typed.unique().sort(pl.all()).collect()
