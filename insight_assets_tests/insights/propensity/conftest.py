@@ -1,7 +1,7 @@
 """Models of a small shop, trained once for all tests of this folder."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +12,7 @@ from insight_assets.insights.propensity.examples import build_pair_examples
 from insight_assets.insights.propensity.models import PropensityModels, train_propensity_models
 from insight_assets.insights.propensity.pairs import Known, know
 from insight_assets.insights.propensity.targets import bought_within
+from insight_assets.ml.classifiers import BOOSTING, FAMILIES, LOGISTIC
 from insight_assets_tests.insights.propensity import shop
 
 HORIZON, DAYS = 30, 150
@@ -44,9 +45,19 @@ def known_of(lines: pl.DataFrame, *, as_of=ORIGIN) -> Known:
     return know(days, shop.events_of(lines), features, shop.products_on(as_of), as_of=as_of, horizon_days=HORIZON)
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory) -> Trained:
-    lines = shop.simulate_lines(160, days=DAYS)
+@pytest.fixture(scope="package", autouse=True)
+def few_settings() -> Iterator[None]:
+    """Let one setting a family be tried: which is chosen is tested with the families."""
+    tried = {LOGISTIC: {"penalty": 0.01}, BOOSTING: {"leaves": 4, "trees": 60, "rate": 0.1, "least_leaf": 20}}
+    with pytest.MonkeyPatch.context() as patched:
+        for name, settings in tried.items():
+            patched.setitem(FAMILIES, name, replace(FAMILIES[name], grid=(settings,), folds=1))
+        yield
+
+
+@pytest.fixture(scope="package")
+def trained(tmp_path_factory, few_settings) -> Trained:
+    lines = shop.simulate_lines(170, days=DAYS)
     examples, folder = examples_of(lines), tmp_path_factory.mktemp("propensity")
     models = train_propensity_models(examples, directory=folder, horizon_days=HORIZON, seed=SEED)
     known = known_of(lines)

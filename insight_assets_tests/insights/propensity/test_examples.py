@@ -15,8 +15,9 @@ from insight_assets_tests.insights.propensity.conftest import HORIZON, ORIGIN, e
 
 def test_labels_say_whether_the_target_was_bought_within_the_horizon(trained):
     rows = trained.examples[PRODUCT]
-    bought = {row[:3] for row in trained.lines.filter("bought").select("customer_key", "product_id", "event_day").rows()}
-    for key, target, origin, label in rows.select("customer_key", "target", "origin", "bought").sample(300, seed=1).rows():
+    bought = set(trained.lines.filter("bought").select("customer_key", "product_id", "event_day").rows())
+    some = rows.select("customer_key", "target", "origin", "bought").sample(300, seed=1)
+    for key, target, origin, label in some.rows():
         days = (origin + timedelta(days=ahead) for ahead in range(1, HORIZON + 1))
         assert label == any((key, target, day) in bought for day in days)
 

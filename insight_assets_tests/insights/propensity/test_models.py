@@ -64,7 +64,8 @@ def test_habits_are_found_and_popularity_orders_nobody(graded):
         assert min(reached[name.name] for name in (HABIT, LOGISTIC, BOOSTING)) > 0.75
         (champion,) = graded.scorecard.filter("is_champion", pl.col("task") == TASKS[kind])["method"].unique()
         assert champion != POPULARITY.name
-        assert values(graded.scorecard, kind, "brier")[champion] < values(graded.scorecard, kind, "brier")[POPULARITY.name]
+        errors = values(graded.scorecard, kind, "brier")
+        assert errors[champion] < errors[POPULARITY.name]
 
 
 def test_values_are_those_of_the_pairs(graded):
@@ -92,7 +93,8 @@ def test_loaded_models_tell_the_same(trained):
 
 
 def test_training_passes_its_guards_and_a_leak_does_not(trained, tmp_path):
-    assert {verdict.guard: verdict.passed for verdict in judge_models(trained.models)} == dict.fromkeys(MODEL_GUARDS, True)
+    passed = {verdict.guard: verdict.passed for verdict in judge_models(trained.models)}
+    assert passed == dict.fromkeys(MODEL_GUARDS, True)
     leaking = trained.examples[PRICE_BAND].with_columns(own_due=pl.col("bought").cast(pl.Float64))
     examples = dict.fromkeys(KINDS, empty_examples()) | {PRICE_BAND: leaking}
     models = train_propensity_models(examples, directory=tmp_path, horizon_days=HORIZON, seed=SEED)
@@ -102,7 +104,7 @@ def test_training_passes_its_guards_and_a_leak_does_not(trained, tmp_path):
 
 
 def test_neither_the_order_of_examples_nor_another_training_changes_a_model(trained, tmp_path):
-    rows = dict.fromkeys(KINDS, empty_examples()) | {CATEGORY: trained.examples[CATEGORY]}
+    rows = dict.fromkeys(KINDS, empty_examples()) | {PRICE_BAND: trained.examples[PRICE_BAND]}
     told = []
     for number in range(2):
         folder = tmp_path / str(number)
@@ -146,7 +148,8 @@ def test_scores_are_the_likeliest_targets_with_their_reasons(trained, scores, gr
 
 
 def test_who_bought_is_told_so_and_who_did_not_is_not(trained, scores):
-    own = describe_pairs(trained.known, PRODUCT, scores.filter(kind=PRODUCT).select("customer_key", "target", "evidence", "reason_en"))
+    of_products = scores.filter(kind=PRODUCT).select("customer_key", "target", "evidence", "reason_en")
+    own = describe_pairs(trained.known, PRODUCT, of_products)
     said = own.filter(evidence=OWN_PURCHASE)
     assert said.height > 0
     assert (said["own_days_365d"] > 0).all()
@@ -176,8 +179,10 @@ def test_scores_do_not_change_with_what_comes_later_nor_with_slices(trained, sco
 
 def test_a_suspicious_scorecard_is_named(graded):
     assert all(verdict.passed for verdict in judge_scorecard(graded) if verdict.guard != PROBABILITIES_CHECK)
-    too_good = graded.scorecard.with_columns(value=pl.when(pl.col("metric") == "auc").then(0.99).otherwise("value"))
-    off = graded.scorecard.with_columns(value=pl.when(pl.col("metric") == "calibration_error").then(0.3).otherwise("value"))
+    too_good, off = (
+        graded.scorecard.with_columns(value=pl.when(pl.col("metric") == metric).then(value).otherwise("value"))
+        for metric, value in (("auc", 0.99), ("calibration_error", 0.3))
+    )
     nothing = {kind: np.zeros_like(truth) for kind, truth in graded.truth.items()}
     for changed, check in (
         (type(graded)(too_good, graded.truth, {}), TOO_GOOD_CHECK),

@@ -46,7 +46,8 @@ def test_counts_are_those_of_the_records(trained):
 
 
 def test_popularity_is_the_share_of_customers_who_bought(trained):
-    lately = trained.lines.filter("bought", pl.col("event_day").is_between(ORIGIN - timedelta(days=HORIZON - 1), ORIGIN))
+    first = ORIGIN - timedelta(days=HORIZON - 1)
+    lately = trained.lines.filter("bought", pl.col("event_day").is_between(first, ORIGIN))
     buyers = dict(lately.group_by("product_id").agg(pl.col("customer_key").n_unique()).iter_rows())
     targets, customers = trained.known.targets[PRODUCT], trained.known.customers.height
     for target, rate in targets.select("target", "target_rate").iter_rows():
