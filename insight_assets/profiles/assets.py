@@ -36,6 +36,7 @@ OPTIONAL = {"metadata": {"allow_missing_partitions": True}}
         "churn_scores": dg.AssetIn(**OPTIONAL),
         "lifetime_value_scores": dg.AssetIn(**OPTIONAL),
         "recommendations": dg.AssetIn(**OPTIONAL),
+        "propensity_scores": dg.AssetIn(**OPTIONAL),
     },
 )
 def customer_profiles(
@@ -50,6 +51,7 @@ def customer_profiles(
     churn_scores: pl.LazyFrame,
     lifetime_value_scores: pl.LazyFrame,
     recommendations: pl.LazyFrame,
+    propensity_scores: pl.LazyFrame,
     identities: pl.LazyFrame,
     quarantined_links: pl.LazyFrame,
     consents: pl.LazyFrame,
@@ -65,6 +67,7 @@ def customer_profiles(
         churn_scores=churn_scores,
         lifetime_value_scores=lifetime_value_scores,
         recommendations=recommendations,
+        propensity_scores=propensity_scores,
         identities=identities,
         quarantined_links=quarantined_links,
         consents=consents,

@@ -69,5 +69,5 @@ SNAPSHOTS = (
     "identities", "quarantined_links", "consents",
     "customer_features", "product_features", "event_sequences", "rfm_segments", "lifecycle_states", "cohort_retention",
     "customer_clusters", "churn_scores", "lifetime_value_scores", "recommendations", "product_associations",
-    "prediction_ledger", "customer_profiles", "segment_summary",
+    "propensity_scores", "prediction_ledger", "recommendation_ledger", "customer_profiles", "segment_summary",
 )

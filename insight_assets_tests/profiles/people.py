@@ -104,6 +104,15 @@ def value(*given: Mapping[str, object]) -> pl.LazyFrame:
     return rows("lifetime_value_scores", [{**usual, **row} for row in given]).lazy()
 
 
+def likely(*given: Mapping[str, object]) -> pl.LazyFrame:
+    """Rows of propensity_scores, graded A, of rank 1 unless said otherwise."""
+    usual = {
+        "rank": 1, "grade": "A", "graded_origin": date(2024, 12, 1), "method": "logistic", "probability_low": 0.0,
+        "probability_high": 1.0, "horizon_days": 90,
+    }  # fmt: skip
+    return rows("propensity_scores", [{**usual, **row} for row in given]).lazy()
+
+
 def lists(*given: Mapping[str, object]) -> pl.LazyFrame:
     """Rows of recommendations, graded A."""
     usual = {

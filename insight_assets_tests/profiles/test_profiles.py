@@ -24,6 +24,7 @@ from insight_assets_tests.profiles.people import (
     clusters,
     days,
     features,
+    likely,
     lists,
     rows,
     segments,
@@ -44,6 +45,7 @@ def fuse(
     leaving=None,
     worth=None,
     recommended=None,
+    next_bought=None,
     orders=None,
     as_of=AS_OF,
     **who,
@@ -60,6 +62,7 @@ def fuse(
         churn_scores=churn() if leaving is None else leaving,
         lifetime_value_scores=value() if worth is None else worth,
         recommendations=lists() if recommended is None else recommended,
+        propensity_scores=likely() if next_bought is None else next_bought,
         **people,
         consent_without_record=WITHOUT_RECORD,
         as_of=as_of,
@@ -396,3 +399,18 @@ def test_a_profile_says_in_which_currency_its_money_is():
     # Nothing was sold by the as-of day.
     tomorrow = {**abroad, "event_day": AS_OF + timedelta(days=1)}
     assert fuse(known, orders=[tomorrow])["currency"].to_list() == [None, None]
+
+
+def test_what_is_bought_next_comes_with_its_probability():
+    said = likely(
+        {"customer_key": VISITOR, "kind": "product", "target": "p1", "target_name": "Lamp", "probability": 0.2},
+        {"customer_key": VISITOR, "kind": "product", "target": "p2", "rank": 2, "probability": 0.1},
+        {"customer_key": VISITOR, "kind": "category", "target": "tea", "probability": 0.4, "grade": "C"},
+    )
+    found = fuse(features({"customer_key": VISITOR}, {"customer_key": BUYER}), next_bought=said)
+    buyer, visitor = found.sort("customer_key").rows(named=True)
+    category, product = ("", "_probability", "_grade"), ("", "_name", "_probability")
+    assert [visitor[f"next_category{each}"] for each in category] == ["tea", 0.4, "C"]
+    assert [visitor[f"next_product{each}"] for each in product] == ["p1", "Lamp", 0.2]
+    assert (visitor["next_price_band"], visitor["next_horizon_days"]) == (None, 90)
+    assert (buyer["next_category"], buyer["next_product"], buyer["next_horizon_days"]) == (None, None, None)

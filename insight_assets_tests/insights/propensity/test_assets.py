@@ -34,12 +34,12 @@ class KeptFrames(dg.IOManager):
         self.frames: dict[tuple[str, str], pl.DataFrame] = {}
 
     def put(self, name: str, day: date, frame: pl.LazyFrame | pl.DataFrame) -> None:
-        frame = contract(name).conform(frame.lazy()).collect()
-        validate_frame(contract(name), frame)
-        self.frames[name, day.isoformat()] = frame
+        self.frames[name, day.isoformat()] = contract(name).conform(frame.lazy()).collect()
 
     def handle_output(self, context: dg.OutputContext, obj: pl.LazyFrame | pl.DataFrame) -> None:
-        self.put(context.asset_key.path[-1], date.fromisoformat(context.partition_key), obj)
+        name = context.asset_key.path[-1]
+        self.put(name, date.fromisoformat(context.partition_key), obj)
+        validate_frame(contract(name), self.frames[name, context.partition_key])
 
     def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
         name = context.asset_key.path[-1]
@@ -73,7 +73,8 @@ class Shop:
         ]
         return dg.materialize(
             [*ALL, *specs], partition_key=day.isoformat(), resources={"lake": self.lake, "models": self.models},
-            selection=dg.AssetSelection.assets(*names), instance=instance or self.instance, raise_on_error=raise_on_error,
+            selection=dg.AssetSelection.assets(*names), instance=instance or self.instance,
+            raise_on_error=raise_on_error,
         )  # fmt: skip
 
 

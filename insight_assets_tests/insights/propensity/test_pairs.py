@@ -1,4 +1,4 @@
-"""What is known of customers and targets is counted up to the day, whatever comes later and in whatever order rows come."""
+"""What is known of customers and targets is counted up to the day, whatever comes later and in any order."""
 
 from datetime import timedelta
 
