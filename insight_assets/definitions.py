@@ -15,6 +15,7 @@ from insight_assets.insights.churn import assets as churn
 from insight_assets.insights.intent import assets as intent
 from insight_assets.insights.ledger import assets as ledger
 from insight_assets.insights.lifetime_value import assets as lifetime_value
+from insight_assets.insights.propensity import assets as propensity
 from insight_assets.insights.recommendation import assets as recommendation
 from insight_assets.insights.segmentation import assets as segmentation
 from insight_assets.io_managers import LakeIOManager
@@ -40,6 +41,7 @@ GROUPS: Mapping[str, ModuleType] = {
     "intent": intent,
     "lifetime_value": lifetime_value,
     "recommendation": recommendation,
+    "propensity": propensity,
     "associations": associations,
     "ledger": ledger,
     "profiles": profiles,
@@ -53,7 +55,9 @@ HIDING_SMALL_GROUPS = frozenset(
         "product_associations", "ledger_grades", "segment_summary",
     }
 )  # fmt: skip
-LEARNING = frozenset({"segmentation", "churn", "intent", "lifetime_value", "recommendation", "ledger"})
+LEARNING = frozenset(
+    {"segmentation", "churn", "intent", "lifetime_value", "recommendation", "propensity", "ledger"}
+)
 
 # A launched run has a process of its own already. Steps forked from one that has imported this module would wait for
 # ever: loading contracts starts Polars' threads, and a forked process has none of them.

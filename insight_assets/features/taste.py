@@ -123,16 +123,32 @@ def price_band(days: pl.LazyFrame, cuts: pl.DataFrame) -> pl.LazyFrame:
     Returns:
         Columns customer_key and price_band, from 1 for the cheapest fifth to 5 for the dearest.
     """
+    return (
+        banded(days, cuts)
+        .group_by("customer_key")
+        .agg(part=(pl.col("band") * pl.col("units")).sum(), whole=pl.col("units").sum())
+        .filter(pl.col("whole") > 0)
+        .select("customer_key", price_band=pl.col("part") / pl.col("whole"))
+    )
+
+
+def banded(days: pl.LazyFrame, cuts: pl.DataFrame) -> pl.LazyFrame:
+    """Put each category that a customer bought on a day into the band of what it cost.
+
+    Args:
+        days: rows of the contract `customer_days` with `age`.
+        cuts: as `price_cuts` gives them; purchases of other categories are left out.
+
+    Returns:
+        Columns customer_key, age, category, units and band, from 1 for the cheapest fifth to 5 for the dearest.
+    """
     band = pl.lit(1, pl.Int64)
     for number in range(1, BANDS):
         band = band + (pl.col("price") > pl.col(f"cut_{number}")).cast(pl.Int64)
     return (
         _prices(days)
         .join(cuts.lazy(), on="category")
-        .group_by("customer_key")
-        .agg(part=(band * pl.col("units")).sum(), whole=pl.col("units").sum())
-        .filter(pl.col("whole") > 0)
-        .select("customer_key", price_band=pl.col("part") / pl.col("whole"))
+        .select("customer_key", "age", "category", "units", band=band)
     )
 
 
@@ -142,6 +158,7 @@ def _prices(days: pl.LazyFrame) -> pl.LazyFrame:
         days.filter((pl.col("bought_categories").list.len() > 0) & (pl.col("age") < DAYS))
         .select(
             "customer_key",
+            "age",
             category="bought_categories",
             units="bought_category_units",
             gross="bought_category_gross",

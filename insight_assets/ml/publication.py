@@ -14,7 +14,7 @@ DECILES = 10
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Publication:
     """Which method a scorecard lets be published.
 
     Attributes:
@@ -28,7 +28,7 @@ class Verdict:
     origin: date | None
 
 
-def publishable(scorecard: pl.DataFrame, *, known: Collection[str], rule: str, origin: str = "as_of") -> Verdict:
+def publishable(scorecard: pl.DataFrame, *, known: Collection[str], rule: str, origin: str = "as_of") -> Publication:
     """Choose the method to publish.
 
     Args:
@@ -41,8 +41,8 @@ def publishable(scorecard: pl.DataFrame, *, known: Collection[str], rule: str, o
         The champion; the rule, ungraded, where there is no scorecard or the champion could not be trained.
     """
     if not scorecard.is_empty() and (method := champion(scorecard)) in known:
-        return Verdict(method, champion_grade(scorecard), scorecard[origin][0])
-    return Verdict(rule, UNGRADED, None)
+        return Publication(method, champion_grade(scorecard), scorecard[origin][0])
+    return Publication(rule, UNGRADED, None)
 
 
 def deciles(probability: np.ndarray) -> np.ndarray:

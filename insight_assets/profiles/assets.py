@@ -37,6 +37,7 @@ OPTIONAL = {"metadata": {"allow_missing_partitions": True}}
         "intent_scores": dg.AssetIn(**OPTIONAL),
         "lifetime_value_scores": dg.AssetIn(**OPTIONAL),
         "recommendations": dg.AssetIn(**OPTIONAL),
+        "propensity_scores": dg.AssetIn(**OPTIONAL),
     },
 )
 def customer_profiles(
@@ -52,6 +53,7 @@ def customer_profiles(
     intent_scores: pl.LazyFrame,
     lifetime_value_scores: pl.LazyFrame,
     recommendations: pl.LazyFrame,
+    propensity_scores: pl.LazyFrame,
     identities: pl.LazyFrame,
     quarantined_links: pl.LazyFrame,
     consents: pl.LazyFrame,
@@ -68,6 +70,7 @@ def customer_profiles(
         intent_scores=intent_scores,
         lifetime_value_scores=lifetime_value_scores,
         recommendations=recommendations,
+        propensity_scores=propensity_scores,
         identities=identities,
         quarantined_links=quarantined_links,
         consents=consents,

@@ -70,6 +70,9 @@ FULL_PROFILE = (
 )
 """Facts that `profile_completeness` counts."""
 
+NEXT = {"category": "next_category", "price_band": "next_price_band", "product": "next_product"}
+"""Kind of propensity to the column that names its likeliest target."""
+
 _ONLY_FOR_FLAGS = ("events_lifetime", "gross_lifetime", "refunded_lifetime", "currencies")
 _GRADE_COLUMNS = ("method", "model_version", "horizon_days", "grade", "graded_origin")
 INTENT_DAYS = (7, 30)
@@ -101,6 +104,7 @@ def fuse_profiles(
     intent_scores: pl.LazyFrame,
     lifetime_value_scores: pl.LazyFrame,
     recommendations: pl.LazyFrame,
+    propensity_scores: pl.LazyFrame,
     identities: pl.LazyFrame,
     quarantined_links: pl.LazyFrame,
     consents: pl.LazyFrame,
@@ -123,6 +127,7 @@ def fuse_profiles(
         intent_scores: Rows of that contract as of the day.
         lifetime_value_scores: Rows of that contract as of the day.
         recommendations: Rows of that contract as of the day.
+        propensity_scores: Rows of that contract as of the day.
         identities: Rows of that contract as of the day.
         quarantined_links: Rows of that contract as of the day.
         consents: Rows of that contract as of the day.
@@ -158,6 +163,7 @@ def fuse_profiles(
         .join(favourite_categories(past, as_of=as_of), on="customer_key", how="left")
         .join(_intent(intent_scores), on="customer_key", how="left")
         .join(_lists(recommendations), on="customer_key", how="left")
+        .join(_next(propensity_scores), on="customer_key", how="left")
         .join(past.select(data_complete_until=pl.col("event_day").max()), how="cross")
         .join(_currency(orders.filter(pl.col("event_day") <= as_of)), how="cross")
         .with_columns(
@@ -290,6 +296,22 @@ def _lists(recommendations: pl.LazyFrame) -> pl.LazyFrame:
         recommendation_reasons=pl.col("reason"),
         recommendation_reasons_zh=pl.col("reason_zh"),
         **{f"recommendation_{name}": pl.col(name).first() for name in _GRADE_COLUMNS},
+    )
+
+
+def _next(propensity_scores: pl.LazyFrame) -> pl.LazyFrame:
+    """Give what each customer is likeliest to buy next, one row a customer."""
+    first, columns = propensity_scores.filter(pl.col("rank") == 1), []
+    for kind, name in NEXT.items():
+        of_kind = pl.col("kind") == kind
+        columns += [
+            pl.col(column).filter(of_kind).first().alias(f"{name}{suffix}")
+            for column, suffix in (("target", ""), ("probability", "_probability"), ("grade", "_grade"))
+        ]
+    return first.group_by("customer_key").agg(
+        *columns,
+        next_product_name=pl.coalesce("target_name", "target").filter(pl.col("kind") == "product").first(),
+        next_horizon_days=pl.col("horizon_days").first(),
     )
 
 

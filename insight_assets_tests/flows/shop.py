@@ -69,5 +69,6 @@ SNAPSHOTS = (
     "identities", "quarantined_links", "consents",
     "customer_features", "product_features", "event_sequences", "rfm_segments", "lifecycle_states", "cohort_retention",
     "customer_clusters", "churn_scores", "intent_scores", "session_intent_scores", "lifetime_value_scores",
-    "recommendations", "product_associations", "prediction_ledger", "customer_profiles", "segment_summary",
+    "recommendations", "product_associations", "propensity_scores", "prediction_ledger", "recommendation_ledger",
+    "customer_profiles", "segment_summary",
 )

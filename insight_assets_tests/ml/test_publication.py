@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from insight_assets.ml.metrics import auc
-from insight_assets.ml.publication import UNGRADED, Verdict, deciles, publishable
+from insight_assets.ml.publication import UNGRADED, Publication, deciles, publishable
 from insight_assets.ml.referee import SCORECARD_SCHEMA, Method, grade_methods
 
 ORIGIN = date(2025, 3, 1)
@@ -23,12 +23,12 @@ def card(better: float) -> pl.DataFrame:
 
 
 def test_a_challenger_speaks_only_where_its_gain_is_surely_above_0():
-    assert publishable(card(1.0), known=["rule", "model"], rule="rule") == Verdict("model", "A", ORIGIN)
-    assert publishable(card(0.0), known=["rule", "model"], rule="rule") == Verdict("rule", "C", ORIGIN)
+    assert publishable(card(1.0), known=["rule", "model"], rule="rule") == Publication("model", "A", ORIGIN)
+    assert publishable(card(0.0), known=["rule", "model"], rule="rule") == Publication("rule", "C", ORIGIN)
 
 
 def test_the_rule_speaks_ungraded_where_nothing_was_graded_or_the_champion_is_missing():
-    ungraded = Verdict("rule", UNGRADED, None)
+    ungraded = Publication("rule", UNGRADED, None)
     assert publishable(pl.DataFrame(schema=SCORECARD_SCHEMA), known=["rule"], rule="rule") == ungraded
     assert publishable(card(1.0), known=["rule"], rule="rule") == ungraded
 

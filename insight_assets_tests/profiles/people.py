@@ -100,7 +100,10 @@ def churn(*given: Mapping[str, object]) -> pl.LazyFrame:
 
 def intent(*given: Mapping[str, object]) -> pl.LazyFrame:
     """Rows of intent_scores, graded A."""
-    usual = {"grade": "A", "graded_origin": date(2025, 1, 30), "model_version": VERSION, "purchase_decile": 5}
+    usual = {
+        "grade": "A", "graded_origin": date(2025, 1, 30), "model_version": VERSION, "purchase_decile": 5,
+        "purchase_probability_low": 0.0, "purchase_probability_high": 1.0,
+    }  # fmt: skip
     return rows("intent_scores", [{**usual, **row} for row in given]).lazy()
 
 
@@ -108,6 +111,15 @@ def value(*given: Mapping[str, object]) -> pl.LazyFrame:
     """Rows of lifetime_value_scores, graded A."""
     usual = {"grade": "A", "graded_origin": date(2024, 12, 1), "value_decile": 5}
     return rows("lifetime_value_scores", [{**usual, **row} for row in given]).lazy()
+
+
+def likely(*given: Mapping[str, object]) -> pl.LazyFrame:
+    """Rows of propensity_scores, graded A, of rank 1 unless said otherwise."""
+    usual = {
+        "rank": 1, "grade": "A", "graded_origin": date(2024, 12, 1), "method": "logistic", "probability_low": 0.0,
+        "probability_high": 1.0, "horizon_days": 90,
+    }  # fmt: skip
+    return rows("propensity_scores", [{**usual, **row} for row in given]).lazy()
 
 
 def lists(*given: Mapping[str, object]) -> pl.LazyFrame:

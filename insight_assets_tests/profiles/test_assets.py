@@ -79,7 +79,10 @@ def tables() -> dict[str, pl.LazyFrame]:
                 for rank in range(1, 11)
             )
         ),
-        **{name: contract(name).empty().lazy() for name in ("identities", "quarantined_links", "consents")},
+        **{
+            name: contract(name).empty().lazy()
+            for name in ("propensity_scores", "identities", "quarantined_links", "consents")
+        },
     }
 
 

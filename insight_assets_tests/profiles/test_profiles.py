@@ -25,6 +25,7 @@ from insight_assets_tests.profiles.people import (
     days,
     features,
     intent,
+    likely,
     lists,
     rows,
     segments,
@@ -46,6 +47,7 @@ def fuse(
     buying=None,
     worth=None,
     recommended=None,
+    next_bought=None,
     orders=None,
     as_of=AS_OF,
     **who,
@@ -63,6 +65,7 @@ def fuse(
         intent_scores=intent() if buying is None else buying,
         lifetime_value_scores=value() if worth is None else worth,
         recommendations=lists() if recommended is None else recommended,
+        propensity_scores=likely() if next_bought is None else next_bought,
         **people,
         consent_without_record=WITHOUT_RECORD,
         as_of=as_of,
@@ -419,3 +422,18 @@ def test_a_profile_tells_how_likely_each_customer_is_to_buy_soon():
     assert found["purchase_reasons_zh"].to_list() == [["购物车"]]
     assert "ungraded_score" in found["data_quality_flags"][0]
     assert profiles.filter(customer_key=BUYER).select(columns).row(0) == (None,) * 8
+
+
+def test_what_is_bought_next_comes_with_its_probability():
+    said = likely(
+        {"customer_key": VISITOR, "kind": "product", "target": "p1", "target_name": "Lamp", "probability": 0.2},
+        {"customer_key": VISITOR, "kind": "product", "target": "p2", "rank": 2, "probability": 0.1},
+        {"customer_key": VISITOR, "kind": "category", "target": "tea", "probability": 0.4, "grade": "C"},
+    )
+    found = fuse(features({"customer_key": VISITOR}, {"customer_key": BUYER}), next_bought=said)
+    buyer, visitor = found.sort("customer_key").rows(named=True)
+    category, product = ("", "_probability", "_grade"), ("", "_name", "_probability")
+    assert [visitor[f"next_category{each}"] for each in category] == ["tea", 0.4, "C"]
+    assert [visitor[f"next_product{each}"] for each in product] == ["p1", "Lamp", 0.2]
+    assert (visitor["next_price_band"], visitor["next_horizon_days"]) == (None, 90)
+    assert (buyer["next_category"], buyer["next_product"], buyer["next_horizon_days"]) == (None, None, None)

@@ -304,7 +304,7 @@ def churn_scores(
         {
             "method": publication.method,
             "grade": publication.grade,
-            "graded_origin": str(publication.graded_origin),
+            "graded_origin": str(publication.origin),
             "expected_churn_rate": round(float(scores["churn_probability"].mean() or 0), 4),
         }
     )

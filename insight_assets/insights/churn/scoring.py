@@ -16,8 +16,8 @@ from insight_assets.insights.churn.horizons import worse_horizons
 from insight_assets.insights.churn.models import RECENCY, ChurnModels
 from insight_assets.ml.calibration import logistic
 from insight_assets.ml.drivers import DRIVERS, DRIVERS_ZH
-from insight_assets.ml.publication import UNGRADED, deciles
-from insight_assets.ml.referee import Method, champion, champion_grade
+from insight_assets.ml.publication import Publication, deciles, publishable
+from insight_assets.ml.referee import Method
 
 _DIGITS = 6
 
@@ -27,23 +27,17 @@ SHORTER_HORIZONS = (30, 60)
 
 
 @dataclass(frozen=True)
-class Publication:
-    """Which method may be published.
+class ChurnPublication(Publication):
+    """Which method may be published, and for which horizons.
 
     Attributes:
-        method: Name of the method.
-        grade: Its grade, or `ungraded`.
-        graded_origin: Origin of the scorecard; None when ungraded.
         worse_horizons: Shorter horizons for which one curve for everybody was better: they stay empty.
     """
 
-    method: str
-    grade: str
-    graded_origin: date | None
     worse_horizons: frozenset[int] = frozenset()
 
 
-def choose_method(methods: Sequence[Method], scorecard: pl.DataFrame, horizons: pl.DataFrame) -> Publication:
+def choose_method(methods: Sequence[Method], scorecard: pl.DataFrame, horizons: pl.DataFrame) -> ChurnPublication:
     """Choose the method to publish.
 
     Args:
@@ -55,20 +49,19 @@ def choose_method(methods: Sequence[Method], scorecard: pl.DataFrame, horizons: 
         The scorecard's champion; the recency rule, ungraded, when there is no scorecard or when the
         champion could not be trained as of the day.
     """
-    if not scorecard.is_empty():
-        method = champion(scorecard)
-        if method in {known.name for known in methods}:
-            # A horizon that nobody graded may not go out under the grade of another.
-            worse = frozenset(SHORTER_HORIZONS) if horizons.is_empty() else worse_horizons(horizons)
-            return Publication(method, champion_grade(scorecard), scorecard["as_of"][0], worse)
-    return Publication(RECENCY.name, UNGRADED, None)
+    chosen = publishable(scorecard, known=[method.name for method in methods], rule=RECENCY.name)
+    if chosen.origin is None:
+        return ChurnPublication(chosen.method, chosen.grade, None)
+    # A horizon that nobody graded may not go out under the grade of another.
+    worse = frozenset(SHORTER_HORIZONS) if horizons.is_empty() else worse_horizons(horizons)
+    return ChurnPublication(chosen.method, chosen.grade, chosen.origin, worse)
 
 
 def score_churn(
     models: ChurnModels,
     features: pl.DataFrame,
     sequences: pl.DataFrame,
-    publication: Publication,
+    publication: ChurnPublication,
     *,
     as_of: date,
     model_version: str,
@@ -115,7 +108,7 @@ def score_churn(
         model_version=pl.lit(model_version),
         horizon_days=pl.lit(models.horizon_days, dtype=pl.Int32),
         grade=pl.lit(publication.grade),
-        graded_origin=pl.lit(publication.graded_origin, dtype=pl.Date),
+        graded_origin=pl.lit(publication.origin, dtype=pl.Date),
         **{name: drivers[name] for name in (*DRIVERS, *DRIVERS_ZH)},
     )
 

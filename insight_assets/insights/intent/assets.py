@@ -41,7 +41,7 @@ from insight_assets.metadata import markdown_table, model_asset, published_days,
 from insight_assets.ml.binary_models import RULE, BinaryModels, Rule
 from insight_assets.ml.guards import MODEL_GUARDS
 from insight_assets.ml.pictures import lift_chart, lift_table, reliability_chart, reliability_table
-from insight_assets.ml.publication import Verdict, publishable
+from insight_assets.ml.publication import Publication, publishable
 from insight_assets.ml.referee import scorecard_markdown
 from insight_assets.partitions import HISTORY
 from insight_assets.people.assets import identity_rules
@@ -170,14 +170,14 @@ def intent_scores(
     parts, told, unmatched = [], {}, {}
     for days in HORIZONS:
         task = TASK.format(days)
-        verdict, trained = _allowed(folder, OF_CUSTOMERS, task, cards.filter(pl.col("task") == task))
+        publication, trained = _allowed(folder, OF_CUSTOMERS, task, cards.filter(pl.col("task") == task))
         if trained is None:
             continue
         scores = score_customers(
-            trained, features, verdict, as_of=as_of, horizon_days=days, model_version=version
+            trained, features, publication, as_of=as_of, horizon_days=days, model_version=version
         )
         parts.append(scores)
-        told[task] = f"{verdict.method}, {verdict.grade}"
+        told[task] = f"{publication.method}, {publication.grade}"
         told[f"expected_buyers_{days}d"] = round(float(scores["purchase_probability"].sum()), 2)
         found = unmatched_customers(customer_features, scores)
         unmatched |= {f"{name}_{days}d": count for name, count in vars(found).items()}
@@ -280,12 +280,12 @@ def session_intent_scores(
     for seen in visits.SEEN:
         task = visit_models.TASK.format(seen)
         card = cards.filter(pl.col("task") == task)
-        verdict, trained = _allowed(folder, OF_VISITS, visit_models.QUESTION, card)
+        publication, trained = _allowed(folder, OF_VISITS, visit_models.QUESTION, card)
         if trained is None:
             continue
         running = today.filter(pl.col("events_seen") == seen)
-        parts.append(score_visits(trained, running, verdict, as_of=as_of, model_version=version))
-        told[task] = f"{verdict.method}, {verdict.grade}"
+        parts.append(score_visits(trained, running, publication, as_of=as_of, model_version=version))
+        told[task] = f"{publication.method}, {publication.grade}"
     scores = in_contract(parts, contract(VISIT_SCORES)).sort("session_id", "events_seen")
     key = ["session_id", "events_seen"]
     odd = scores.join(today, on=key, how="anti").height + scores.height - scores.unique(key).height
@@ -326,13 +326,13 @@ def _stored(
     )
 
 
-def _allowed(folder: Path, rule: Rule, task: str, card: pl.DataFrame) -> tuple[Verdict | None, BinaryModels | None]:
+def _allowed(folder: Path, rule: Rule, task: str, card: pl.DataFrame) -> tuple[Publication | None, BinaryModels | None]:
     """Give what may be published of a question, and the models for it; None where nothing was trained."""
     known = load_models(folder, rule, task=task, which=PUBLISHED, only=[RULE.name])
     if known is None:
         return None, None
-    verdict = publishable(card, known=known.config["methods"], rule=RULE.name, origin="origin")
-    return verdict, load_models(folder, rule, task=task, which=PUBLISHED, only=[verdict.method])
+    publication = publishable(card, known=known.config["methods"], rule=RULE.name, origin="origin")
+    return publication, load_models(folder, rule, task=task, which=PUBLISHED, only=[publication.method])
 
 
 def _parts(pairs: Mapping[str, Pair]) -> Iterable[tuple[str, str, BinaryModels]]:

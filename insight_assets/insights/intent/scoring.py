@@ -14,7 +14,7 @@ from insight_assets.features.feature_words import feature_zh
 from insight_assets.insights.intent.visit_words import VALUES_ZH, visit_feature_zh
 from insight_assets.ml.binary_models import RULE, BinaryModels
 from insight_assets.ml.drivers import DRIVERS, DRIVERS_ZH, Wording, name_drivers
-from insight_assets.ml.publication import Verdict, deciles
+from insight_assets.ml.publication import Publication, deciles
 
 RAISES_ZH, LOWERS_ZH = "推高购买可能", "降低购买可能"
 OF_CUSTOMERS = Wording(feature_zh, RAISES_ZH, LOWERS_ZH)
@@ -28,7 +28,7 @@ _DIGITS = 6
 def score_customers(
     models: BinaryModels,
     features: pl.DataFrame,
-    verdict: Verdict,
+    publication: Publication,
     *,
     as_of: date,
     horizon_days: int,
@@ -39,7 +39,7 @@ def score_customers(
     Args:
         models: The published models, with at least the allowed method and the rule.
         features: Rows of `customer_features` as of the day.
-        verdict: What may be published.
+        publication: What may be published.
         as_of: As-of day.
         horizon_days: The horizon.
         model_version: Version of the models.
@@ -52,20 +52,20 @@ def score_customers(
     return rows.select("customer_key").with_columns(
         as_of=pl.lit(as_of),
         horizon_days=pl.lit(horizon_days, dtype=pl.Int32),
-        **_scores(models, rows, verdict, OF_CUSTOMERS),
+        **_scores(models, rows, publication, OF_CUSTOMERS),
         model_version=pl.lit(model_version),
     )
 
 
 def score_visits(
-    models: BinaryModels, visits: pl.DataFrame, verdict: Verdict, *, as_of: date, model_version: str
+    models: BinaryModels, visits: pl.DataFrame, publication: Publication, *, as_of: date, model_version: str
 ) -> pl.DataFrame:
     """Score visits after the same number of events.
 
     Args:
         models: The published models, with at least the allowed method and the rule.
         visits: Rows of `session_intent_examples` of the as-of day, all after the same number of events.
-        verdict: What may be published.
+        publication: What may be published.
         as_of: As-of day.
         model_version: Version of the models.
 
@@ -75,7 +75,7 @@ def score_visits(
     rows = visits.sort("session_id")
     told = rows.select("session_id", "events_seen", "actor_key", "customer_key", "started_at")
     return told.with_columns(
-        as_of=pl.lit(as_of), **_scores(models, rows, verdict, OF_VISITS), model_version=pl.lit(model_version)
+        as_of=pl.lit(as_of), **_scores(models, rows, publication, OF_VISITS), model_version=pl.lit(model_version)
     )
 
 
@@ -85,15 +85,15 @@ def in_contract(parts: list[pl.DataFrame], of: Contract) -> pl.DataFrame:
 
 
 def _scores(
-    models: BinaryModels, rows: pl.DataFrame, verdict: Verdict, wording: Wording
+    models: BinaryModels, rows: pl.DataFrame, publication: Publication, wording: Wording
 ) -> Mapping[str, pl.Series | pl.Expr]:
     probability = low = high = rule = np.empty(0)
     drivers = pl.DataFrame(schema=dict.fromkeys((*DRIVERS, *DRIVERS_ZH), pl.String))
     if rows.height:
-        told = models.predict(rows, only=[verdict.method, RULE.name])
-        probability, rule = told[verdict.method].round(_DIGITS), told[RULE.name].round(_DIGITS)
-        low, high = (bound.round(_DIGITS) for bound in models.interval(rows, verdict.method))
-        effects = models.effects(rows, verdict.method)
+        told = models.predict(rows, only=[publication.method, RULE.name])
+        probability, rule = told[publication.method].round(_DIGITS), told[RULE.name].round(_DIGITS)
+        low, high = (bound.round(_DIGITS) for bound in models.interval(rows, publication.method))
+        effects = models.effects(rows, publication.method)
         told_apart = {name: effect for name, effect in effects.items() if name not in SAME_FOR_ALL}
         drivers = name_drivers(told_apart, rows, wording)
     return {
@@ -102,9 +102,9 @@ def _scores(
         "purchase_probability_high": pl.Series(high, dtype=pl.Float64),
         "rule_probability": pl.Series(rule, dtype=pl.Float64),
         "purchase_decile": pl.Series(deciles(probability), dtype=pl.Int8),
-        "method": pl.lit(verdict.method),
-        "grade": pl.lit(verdict.grade),
-        "graded_origin": pl.lit(verdict.origin, dtype=pl.Date),
+        "method": pl.lit(publication.method),
+        "grade": pl.lit(publication.grade),
+        "graded_origin": pl.lit(publication.origin, dtype=pl.Date),
         "reasons_en": _reasons(drivers, DRIVERS),
         "reasons_zh": _reasons(drivers, DRIVERS_ZH),
     }

@@ -3,34 +3,45 @@
 What each computes is in the pure modules beside this one; here they are wired to partitions.
 """
 
-from collections.abc import Iterator
-from datetime import date
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
 
 import dagster as dg
 import polars as pl
 
 from insight_assets.charts import chart_markdown
+from insight_assets.contracts.catalogue import contract
 from insight_assets.insights.churn import grading as churn
 from insight_assets.insights.ledger.grades import broken_promises, grade_ledger, promises_of
 from insight_assets.insights.ledger.history import champion_history as history_of
 from insight_assets.insights.ledger.history import changes_of_champion, history_chart
+from insight_assets.insights.ledger.lists import NEWCOMERS, RECOMMENDATION, grade_recorded_lists, record_lists
 from insight_assets.insights.ledger.pictures import segment_table, verdict_table
 from insight_assets.insights.ledger.predictions import record_predictions
 from insight_assets.insights.lifetime_value import grading as lifetime_value
+from insight_assets.insights.propensity import grading as propensity
 from insight_assets.insights.recommendation import grading as recommendation
 from insight_assets.insights.recommendation.assets import POLICY
+from insight_assets.insights.recommendation.interactions import purchases
 from insight_assets.metadata import markdown_table, table_asset
 from insight_assets.partitions import HISTORY, ONE_HORIZON_AGO
+from insight_assets.people.assets import identity_rules
+from insight_assets.people.identities import IdentityHistory
+from insight_assets.purposes import LEFT_AS_DELIVERED, as_people, as_people_before
 from insight_assets.settings import settings
 
 KEPT = "promises_are_kept"
-RETRAIN = {"churn": "retrain_churn", "value": "retrain_lifetime_value", "orders": "retrain_lifetime_value"}
+RETRAIN = {
+    "churn": "retrain_churn", "value": "retrain_lifetime_value", "orders": "retrain_lifetime_value",
+    RECOMMENDATION: "retrain_recommendation", NEWCOMERS: "retrain_recommendation",
+}  # fmt: skip
 """Task of the ledger to the job that trains its models anew."""
 
 DECIDING = {
     churn.TASK: churn.PRIMARY,
     lifetime_value.TASK: lifetime_value.PRIMARY,
     recommendation.TASK: recommendation.primary_metric(POLICY),
+    **dict.fromkeys(propensity.TASKS.values(), propensity.PRIMARY),
 }
 """Task to the metric by which its champion is chosen."""
 
@@ -43,7 +54,7 @@ jobs = [
         selection=dg.AssetSelection.assets(f"{group}_models").downstream(depth=2) & dg.AssetSelection.groups(group),
         description=f"Trains {group} models as of a day and grades or publishes with them",
     )
-    for group in ("churn", "lifetime_value")
+    for group in ("churn", "lifetime_value", "recommendation", "propensity")
 ]
 
 
@@ -60,13 +71,27 @@ def prediction_ledger(
     return ledger
 
 
+@dg.asset(**table_asset("recommendation_ledger", layer="insight", purpose="personalise"))
+def recommendation_ledger(
+    context: dg.AssetExecutionContext, recommendations: pl.LazyFrame, rfm_segments: pl.LazyFrame
+) -> pl.DataFrame:
+    ledger = record_lists(recommendations, rfm_segments).collect()
+    by_method = ledger.group_by("method", "grade", "closes").len("customers").sort("method")
+    context.add_output_metadata({"told": dg.MetadataValue.md(markdown_table(by_method))})
+    return ledger
+
+
 @dg.asset(
-    **table_asset("ledger_grades", layer="insight", purpose="analytics"),
+    **table_asset("ledger_grades", layer="insight", purpose="analytics", code_version="2"),
     ins={
         "prediction_ledger": AT_THE_ORIGIN,
         "customer_labels": AT_THE_ORIGIN,
+        "recommendation_ledger": AT_THE_ORIGIN,
+        "order_lines": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake", metadata=LEFT_AS_DELIVERED),
+        "identity_links": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake"),
         "churn_scorecard": PAST_SCORECARDS,
         "lifetime_value_scorecard": PAST_SCORECARDS,
+        "recommendation_scorecard": PAST_SCORECARDS,
     },
     check_specs=[
         dg.AssetCheckSpec(
@@ -82,23 +107,43 @@ def ledger_grades(
     context: dg.AssetExecutionContext,
     prediction_ledger: pl.LazyFrame,
     customer_labels: pl.LazyFrame,
+    recommendation_ledger: pl.LazyFrame,
+    order_lines: pl.LazyFrame,
+    identity_links: pl.LazyFrame,
     churn_scorecard: pl.LazyFrame,
     lifetime_value_scorecard: pl.LazyFrame,
+    recommendation_scorecard: pl.LazyFrame,
 ) -> Iterator[dg.Output[pl.DataFrame] | dg.AssetCheckResult]:
-    grades = grade_ledger(
-        prediction_ledger.collect(),
-        customer_labels.collect(),
-        promises_of([churn_scorecard, lifetime_value_scorecard]),
-        as_of=date.fromisoformat(context.partition_key),
-        smallest_group=settings().k_anonymity,
-        seed=settings().seed,
-    )
+    as_of, shop = date.fromisoformat(context.partition_key), settings()
+    promises = promises_of([churn_scorecard, lifetime_value_scorecard, recommendation_scorecard])
+    how = {"as_of": as_of, "smallest_group": shop.k_anonymity, "seed": shop.seed}
+    who = IdentityHistory(identity_links, identity_rules()).as_of
+    owned, bought = _bought(order_lines, who, origin=as_of - timedelta(days=shop.horizon_days), closes=as_of)
+    of = contract("ledger_grades")
+    grades = pl.concat(
+        [
+            grade_ledger(prediction_ledger.collect(), customer_labels.collect(), promises, **how),
+            grade_recorded_lists(recommendation_ledger.collect(), bought, owned, promises, policy=POLICY, **how),
+        ]
+    ).sort(of.primary_key)
     metadata = {
         "what_came_of_it": dg.MetadataValue.md(markdown_table(verdict_table(grades))),
         "by_segment": dg.MetadataValue.md(markdown_table(segment_table(grades))),
     }
     yield dg.Output(grades, metadata=metadata)
     yield _kept(grades)
+
+
+def _bought(
+    order_lines: pl.LazyFrame, who: Callable[[date], pl.LazyFrame], *, origin: date, closes: date
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Give what the people of an origin had bought by then, and what they turned out to buy within the horizon."""
+    before, now = who(origin), who(closes)
+    past, later = as_people(order_lines, before), as_people_before(as_people(order_lines, now), before=before, now=now)
+    return (
+        purchases(past, after=date.min, until=origin).collect(engine="streaming"),
+        purchases(later, after=origin, until=closes).collect(engine="streaming"),
+    )
 
 
 def _kept(grades: pl.DataFrame) -> dg.AssetCheckResult:
@@ -110,7 +155,10 @@ def _kept(grades: pl.DataFrame) -> dg.AssetCheckResult:
             "which": dg.MetadataValue.md(
                 markdown_table(broken.select("task", "metric", "method", "value", "high", "promised", "rule_value"))
             ),
-            "next": f"run the job {' and '.join(jobs_to_run)} as of the newest day, and look at by_segment for where it fails",
+            "next": (
+                f"run the job {' and '.join(jobs_to_run)} as of the newest day, and look at by_segment for where it "
+                "fails"
+            ),
         }
     return dg.AssetCheckResult(
         check_name=KEPT, asset_key="ledger_grades", passed=broken.is_empty(), severity=dg.AssetCheckSeverity.WARN,
@@ -120,15 +168,21 @@ def _kept(grades: pl.DataFrame) -> dg.AssetCheckResult:
 
 @dg.asset(
     **table_asset("champion_history", layer="insight", purpose="operations"),
-    ins=dict.fromkeys(("churn_scorecard", "lifetime_value_scorecard", "recommendation_scorecard"), PAST_SCORECARDS),
+    ins=dict.fromkeys(
+        ("churn_scorecard", "lifetime_value_scorecard", "recommendation_scorecard", "propensity_scorecard"),
+        PAST_SCORECARDS,
+    ),
 )
 def champion_history(
     context: dg.AssetExecutionContext,
     churn_scorecard: pl.LazyFrame,
     lifetime_value_scorecard: pl.LazyFrame,
     recommendation_scorecard: pl.LazyFrame,
+    propensity_scorecard: pl.LazyFrame,
 ) -> pl.DataFrame:
-    cards = pl.concat([churn_scorecard, lifetime_value_scorecard, recommendation_scorecard], how="diagonal")
+    cards = pl.concat(
+        [churn_scorecard, lifetime_value_scorecard, recommendation_scorecard, propensity_scorecard], how="diagonal"
+    )
     history = history_of(
         cards,
         deciding=DECIDING,

@@ -2,7 +2,7 @@
 
 Grades the numbers that were published, not models: what is read is the ledger, so that nothing can be told better
 afterwards. The rule's own numbers are graded beside them, on the same customers and resamples. A promise is what the
-scorecard that allowed a method to be published said of it.
+scorecard that allowed a method to be published said of it. How right a list was is said in `lists`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ class Grading:
     """How a task is graded.
 
     Attributes:
-        label: column of `customer_labels` that holds the truth.
+        label: column that holds the truth: of `customer_labels`, where the task is a number.
         primary: metric of the promise.
         metrics: all metrics, by name.
         lower_is_better: names of those of which less is better.
@@ -108,24 +108,58 @@ def grade_ledger(
         Rows of the contract `ledger_grades`, sorted by its key. Intervals, and the gain over the rule, are stated for
         everybody; segments of fewer customers than `smallest_group` or `LEAST_SEGMENT` have no rows.
     """
-    of = contract("ledger_grades")
-    rows: list[dict[str, object]] = []
+    how = {"as_of": as_of, "smallest_group": smallest_group, "seed": seed, "resamples": resamples}
+    frames = []
     for task, grading in GRADINGS.items():
         told = ledger.filter(pl.col("task") == task)
         graded = told.join(labels.select("customer_key", truth=grading.label), on="customer_key").sort("customer_key")
-        if graded.is_empty():
-            continue
-        first = told.row(0, named=True)
-        said = {name: first[name] for name in ("method", "model_version", "horizon_days", "grade")}
-        said |= {"as_of": as_of, "origin": first["as_of"], "task": task}
-        promised = _promise(promises, first, grading)
-        for row in _everybody(graded, grading, first["as_of"], task, seed=seed, resamples=resamples):
-            is_primary = row["metric"] == grading.primary
-            rows.append(said | row | _kept(row, *(promised if is_primary else (None, None)), grading))
-        rows += [said | row for row in _segments(graded, grading, smallest_group=max(smallest_group, LEAST_SEGMENT))]
+        frames.append(grade_task(task, graded, grading, promises, **how))
+    return pl.concat(frames).sort(contract("ledger_grades").primary_key)
+
+
+def grade_task(
+    task: str,
+    graded: pl.DataFrame,
+    grading: Grading,
+    promises: pl.DataFrame,
+    *,
+    as_of: date,
+    smallest_group: int,
+    seed: int,
+    resamples: int = 400,
+) -> pl.DataFrame:
+    """Grade what was told of one task at one origin, for everybody and by segment.
+
+    Args:
+        task: name of the task.
+        graded: what was told, one row a customer whose outcome is known, by customer: `segment`, `truth`, `prediction`,
+            `rule_prediction`, `low`, `high`, and as of all rows `as_of`, `method`, `model_version`, `horizon_days`,
+            `grade` and `graded_origin`.
+        grading: how the task is graded.
+        promises: as `promises_of` gives them.
+        as_of: the day on which the horizon closed.
+        smallest_group: as for `grade_ledger`.
+        seed: seed of the bootstrap.
+        resamples: bootstrap resamples.
+
+    Returns:
+        Rows of the contract `ledger_grades`; none where nobody's outcome is known.
+    """
+    of = contract("ledger_grades")
+    if graded.is_empty():
+        return of.empty()
+    first = graded.row(0, named=True)
+    said = {name: first[name] for name in ("method", "model_version", "horizon_days", "grade")}
+    said |= {"as_of": as_of, "origin": first["as_of"], "task": task}
+    promised = _promise(promises, first, grading)
+    rows: list[dict[str, object]] = []
+    for row in _everybody(graded, grading, first["as_of"], task, seed=seed, resamples=resamples):
+        is_primary = row["metric"] == grading.primary
+        rows.append(said | row | _kept(row, *(promised if is_primary else (None, None)), grading))
+    rows += [said | row for row in _segments(graded, grading, smallest_group=max(smallest_group, LEAST_SEGMENT))]
     names = of.polars_schema().names()
     full = [{name: row.get(name) for name in names} for row in rows]
-    return of.conform(pl.DataFrame(full, schema=of.polars_schema()).lazy()).collect().sort(of.primary_key)
+    return of.conform(pl.DataFrame(full, schema=of.polars_schema()).lazy()).collect()
 
 
 def broken_promises(grades: pl.DataFrame) -> pl.DataFrame:
@@ -227,7 +261,7 @@ def promises_of(scorecards: Sequence[pl.LazyFrame]) -> pl.DataFrame:
     """Put scorecards of several tasks together, as far as promises go.
 
     Args:
-        scorecards: rows of `churn_scorecard` and `lifetime_value_scorecard`.
+        scorecards: rows of the scorecards of churn, lifetime value and recommendation.
 
     Returns:
         Columns `as_of`, `task`, `method`, `metric`, `value`, `low` and `high`.

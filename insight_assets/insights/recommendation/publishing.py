@@ -181,6 +181,7 @@ def recommend(
                 "reason_zh",
                 "evidence",
                 "because_product_id",
+                "rule_product_id",
                 pl.lit(chosen.method).alias("method"),
                 pl.lit(None if chosen.method == METHODS[0].name else model_version, pl.String).alias("model_version"),
                 pl.lit(horizon_days, pl.Int32).alias("horizon_days"),
@@ -205,6 +206,12 @@ def _lists(
     ranker = fitted.rankers[publish.method].among(everybody)
     available = available_products(fitted.catalogue, as_of=fitted.as_of, policy=policy)
     lists = rank(ranker, history, available=available, policy=policy)
+    # As many places as the list has: which products are allowed does not depend on the method.
+    of_rule = (
+        lists
+        if publish.method == METHODS[0].name
+        else rank(fitted.rankers[METHODS[0].name], history, available=available, policy=policy)
+    )
     said = ranker.reasons(history, lists)
     places = lists.items.shape[1]
     stages, categories = fitted.rankers[FOR_NEWCOMERS].named(history)
@@ -215,6 +222,7 @@ def _lists(
             "item": lists.items.ravel(),
             "score": np.round(lists.scores.ravel().astype(np.float64), 6),
             "because": said.because.ravel(),
+            "rule": of_rule.items.ravel(),
             "because_bought": _bought(history, said.because).ravel(),
             "ground": said.ground.ravel(),
             "stage": np.repeat(stages, places),
@@ -279,6 +287,7 @@ def _explained(
             on="because",
             how="left",
         )
+        .join(catalogue.positions().select(rule="item", rule_product_id="product_id"), on="rule", how="left")
         .join(liked, on="category", how="left")
     )
     return joined.with_columns(

@@ -7,7 +7,7 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import validate_frame
 from insight_assets.insights.churn.horizons import worse_horizons
 from insight_assets.insights.churn.models import RECENCY
-from insight_assets.insights.churn.scoring import SHORTER_HORIZONS, Publication, choose_method, score_churn
+from insight_assets.insights.churn.scoring import SHORTER_HORIZONS, ChurnPublication, choose_method, score_churn
 from insight_assets.ml.referee import SCORECARD_SCHEMA
 from insight_assets_tests.insights.churn.conftest import ORIGIN
 
@@ -24,7 +24,7 @@ def scorecard(method: str, grade: str = "A") -> pl.DataFrame:
 
 
 def score(trained, method: str = "boosting", **options) -> pl.DataFrame:
-    publication = Publication(method, "A", GRADED)
+    publication = ChurnPublication(method, "A", GRADED)
     return score_churn(
         trained.models,
         **{"features": trained.features, "sequences": trained.sequences} | options,
@@ -43,7 +43,7 @@ def horizons(*grades: str, gain_high: list[float] | None = None) -> pl.DataFrame
 
 def test_the_champion_speaks_with_its_grade(trained):
     publication = choose_method(trained.models.methods, scorecard("network", "B"), horizons("A", "B"))
-    assert publication == Publication("network", "B", GRADED)
+    assert publication == ChurnPublication("network", "B", GRADED)
 
 
 def test_horizons_that_nobody_graded_do_not_go_out_under_the_grade_of_another(trained):
@@ -53,7 +53,7 @@ def test_horizons_that_nobody_graded_do_not_go_out_under_the_grade_of_another(tr
 
 def test_without_a_scorecard_the_rule_speaks_ungraded(trained):
     empty = pl.DataFrame(schema=SCORECARD_SCHEMA)
-    assert choose_method(trained.models.methods, empty, horizons()) == Publication("recency", "ungraded", None)
+    assert choose_method(trained.models.methods, empty, horizons()) == ChurnPublication("recency", "ungraded", None)
 
 
 def test_a_champion_that_could_not_be_trained_leaves_the_rule(trained):

@@ -16,6 +16,7 @@ from insight_assets.insights.ledger import assets
 from insight_assets.insights.ledger.grades import EVERYBODY, LEAST_SEGMENT, broken_promises, grade_ledger, promises_of
 from insight_assets.insights.ledger.history import champion_history, changes_of_champion, history_chart
 from insight_assets.insights.ledger.predictions import NO_SEGMENT, record_predictions
+from insight_assets.insights.propensity.grading import TASKS
 from insight_assets.insights.recommendation.assets import POLICY
 from insight_assets.insights.recommendation.grading import primary_metric
 from insight_assets.partitions import DAYS
@@ -27,11 +28,14 @@ from insight_assets_tests.insights.ledger.told import (
     SEGMENTS,
     card,
     labels,
+    lines_of,
+    lists_of,
     people,
     scores,
 )
 
 CUSTOMERS = people(600)
+PROPENSITIES = set(TASKS.values())
 CHANCE = CUSTOMERS["chance"].to_numpy()
 NOBODY_KNOWS = np.full(len(CHANCE), 0.5)
 
@@ -152,7 +156,7 @@ def test_the_metric_that_decides_is_the_one_that_decided(repeats, metric):
         pl.concat(cards).lazy(), deciding={"recommendation": primary_metric(policy)}, as_of=CLOSED, horizon_days=HORIZON
     )
     assert history["metric"].to_list() == [metric]
-    assert set(assets.DECIDING) == {"churn", "lifetime_value", "recommendation"}
+    assert set(assets.DECIDING) == {"churn", "lifetime_value", "recommendation", *PROPENSITIES}
 
 
 def test_a_promise_is_broken_only_beyond_its_own_interval():
@@ -187,11 +191,14 @@ class Frames(dg.InMemoryIOManager):
 
 
 def test_a_broken_promise_names_the_job_that_trains_anew():
-    noise = np.random.default_rng(5).permutation(CHANCE)
+    noise, few = np.random.default_rng(5).permutation(CHANCE), CUSTOMERS.head(60)
     value_card = card("lifetime_value", "ziln", "normalised_gini", 0.9)
     frames = {
         "prediction_ledger": ledger_of(noise).lazy(), "customer_labels": labels(CUSTOMERS).lazy(),
         "churn_scorecard": card("churn", "boosting", "auc", 0.8).lazy(), "lifetime_value_scorecard": value_card.lazy(),
+        "recommendation_scorecard": card("recommendation", "ease", "new_ndcg_at_10", 0.5).lazy(),
+        "recommendation_ledger": lists_of(few).lazy(), "order_lines": lines_of(few).lazy(),
+        "identity_links": contract("identity_links").empty().lazy(),
     }  # fmt: skip
     lake = Frames(frames)
     specs = [dg.AssetSpec(name, partitions_def=DAYS).with_io_manager_key("lake") for name in (*frames, "identities", "consents")]
@@ -201,9 +208,12 @@ def test_a_broken_promise_names_the_job_that_trains_anew():
     )  # fmt: skip
     (check,) = result.get_asset_check_evaluations()
     assert not check.passed
-    assert check.metadata["next"].value.startswith("run the job retrain_churn and retrain_lifetime_value")
-    assert not lake.written["ledger_grades"].is_empty()
-    assert {job.name for job in assets.jobs} == set(assets.RETRAIN.values())
+    assert check.metadata["next"].value.startswith(
+        "run the job retrain_churn and retrain_lifetime_value and retrain_recommendation"
+    )
+    found = row(lake.written["ledger_grades"], "recommendation", "new_ndcg_at_10")
+    assert (found["customers"], found["value"], found["kept"]) == (few.height, 0.0, False)
+    assert {job.name for job in assets.jobs} == {*assets.RETRAIN.values(), "retrain_propensity"}
 
 
 def test_promises_come_from_any_scorecard():

@@ -74,6 +74,24 @@ def labels(customers: pl.DataFrame) -> pl.DataFrame:
     return of.conform(rows.lazy()).collect()
 
 
+def lists_of(customers: pl.DataFrame) -> pl.DataFrame:
+    """Give rows of `recommendation_ledger`: lists with nothing that anybody buys."""
+    rows = customers.select("customer_key", "segment").with_columns(
+        as_of=pl.lit(ORIGIN), closes=pl.lit(CLOSED), horizon_days=HORIZON, product_ids=pl.lit(["lamp"]),
+        rule_product_ids=pl.lit(["mug"]), method=pl.lit("ease"), model_version=pl.lit("0123456789ab"),
+        grade=pl.lit("A"), graded_origin=pl.lit(BEFORE),
+    )  # fmt: skip
+    return contract("recommendation_ledger").conform(rows.lazy()).collect()
+
+
+def lines_of(customers: pl.DataFrame) -> pl.DataFrame:
+    """Give the columns of `order_lines` that say who bought what: each customer a rug on the day the horizon closes."""
+    return customers.select(
+        "customer_key", actor_key="customer_key", product_id=pl.lit("rug"), event_day=pl.lit(CLOSED),
+        kind=pl.lit("sale"), is_product=pl.lit(value=True), traffic=pl.lit("person"),
+    )  # fmt: skip
+
+
 def card(task: str, method: str, metric: str, value: float, *, origin: date = BEFORE) -> pl.DataFrame:
     """Give one row of a scorecard: the champion under its deciding metric."""
     row = {
