@@ -68,7 +68,12 @@ class Family:
     draft: Settings | None = None
 
 
-_GROWN = tuple({"leaves": leaves, "trees": 300, "rate": 0.05, "least_leaf": 50} for leaves in (4, 16))
+_GROWN = (
+    {"leaves": 4, "trees": 300, "rate": 0.05, "least_leaf": 50, "columns": 1.0},
+    {"leaves": 16, "trees": 600, "rate": 0.02, "least_leaf": 50, "columns": 0.3},
+)
+"""Small trees of all columns, or larger and slower ones that each see a random part of the columns at a split."""
+
 
 FAMILIES: Mapping[str, Family] = {
     family.name: family
@@ -366,7 +371,7 @@ def memorising_boosting(raw: np.ndarray, labels: np.ndarray, *, seed: int) -> Cl
     Returns:
         The fitted classifier.
     """
-    settings = {"leaves": 31, "trees": 50, "rate": 0.05, "least_leaf": 20}
+    settings = {"leaves": 31, "trees": 50, "rate": 0.05, "least_leaf": 20, "columns": 1.0}
     return Classifier(BOOSTING, settings, (), 1.0, _fit(BOOSTING, settings, raw, labels, seed))
 
 
@@ -435,8 +440,9 @@ def _fit(family: str, settings: Settings, values: np.ndarray, truth: np.ndarray,
     with _cores_for(len(values) if family == BOOSTING else 0):
         model.fit(values, truth)
     if family == BOOSTING:
-        # The number of cores is no part of the model: it would change the content hash.
+        # The number of cores is no part of the model: it would change the content hash. Nor is what drew the columns.
         model._bin_mapper.n_threads = 1
+        model._feature_subsample_rng = None
     return model
 
 
@@ -475,14 +481,15 @@ def _boosting(settings: Settings, seed: int) -> Any:
 
     return HistGradientBoostingClassifier(
         learning_rate=settings["rate"], max_iter=settings["trees"], max_leaf_nodes=settings["leaves"],
-        min_samples_leaf=settings["least_leaf"], early_stopping=False, random_state=seed,
+        min_samples_leaf=settings["least_leaf"], max_features=settings["columns"], early_stopping=False,
+        random_state=seed,
     )  # fmt: skip
 
 
 def _lightgbm_settings(settings: Settings, seed: int) -> dict[str, Any]:
     return {
         "objective": "binary", "learning_rate": settings["rate"], "num_leaves": settings["leaves"],
-        "min_data_in_leaf": settings["least_leaf"], "seed": seed % 2**31, "deterministic": True, "force_row_wise": True,
+        "min_data_in_leaf": settings["least_leaf"], "feature_fraction_bynode": settings["columns"], "seed": seed % 2**31, "deterministic": True, "force_row_wise": True,
         "num_threads": 1, "verbosity": -1,
     }  # fmt: skip
 

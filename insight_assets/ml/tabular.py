@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-MAX_LEVELS = 8
+MAX_LEVELS = 24
 """Levels of a text feature that get a column of their own."""
 
 SKEWED_ABOVE = 10.0

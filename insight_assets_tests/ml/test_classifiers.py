@@ -5,15 +5,18 @@ import polars as pl
 import pytest
 
 from insight_assets.ml.classifiers import (
+    BOOSTING,
     FAMILIES,
     LIGHTGBM,
     NOISE,
+    Classifier,
     ClassifierMissingError,
     available,
     classifier_file,
     fit_classifier,
     make_folds,
     read_classifier,
+    refit_classifier,
     write_classifier,
 )
 from insight_assets.ml.metrics import auc
@@ -56,6 +59,20 @@ def test_boosting_stops_growing_on_noise(family):
         raw = matrix.raw(others)
         spread[shuffled] = classifier.log_odds(raw, matrix.scale(raw)).std()
     assert spread[True] < spread[False] / 2
+
+
+def test_boosting_that_draws_columns_is_stored_and_fitted_alike(tmp_path):
+    features, truth, groups = labelled(500)
+    matrix = fit_feature_matrix(features, names=NAMES)
+    raw = matrix.raw(features)
+    drawing = next(tried for tried in FAMILIES[BOOSTING].grid if tried["columns"] < 1)
+    chosen = Classifier(BOOSTING, {**drawing, "trees": 20}, (), 1.0, None)
+    parts = {"raw": raw, "scaled": matrix.scale(raw), "truth": truth, "groups": groups, "seed": 1}
+    one, two = (refit_classifier(chosen, **parts) for _ in range(2))
+    assert np.array_equal(one.log_odds(raw, raw), two.log_odds(raw, raw))
+    write_classifier(one, tmp_path, prefix="some-")
+    again = read_classifier(BOOSTING, one.to_json(), tmp_path, prefix="some-")
+    assert np.array_equal(again.log_odds(raw, raw), one.log_odds(raw, raw))
 
 
 @pytest.mark.parametrize("family", INSTALLED)

@@ -135,7 +135,7 @@ def intent_scorecard(
         newest, task = graded_origin(examples, days), TASK.format(days)
         graded[task] = grade_intent(
             None if newest is None else load_models(folder, OF_CUSTOMERS, task=task, which=GRADED),
-            examples.filter(pl.col("origin") == (newest.as_of if newest else None)).sort("customer_key"),
+            (examples.filter(pl.col("origin") == newest.as_of) if newest else examples.clear()).sort("customer_key"),
             label=LABEL.format(days),
             task=task,
             origin=newest.as_of if newest else None,
