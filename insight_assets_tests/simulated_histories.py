@@ -31,23 +31,23 @@ _RHYTHM, _CHANNEL = (0.25, 0.25, 0.25, 0.25), (0.4, 0.3, 0.3)
 FOREVER = 1e5
 PLANTED = (
     CustomerType(
-        "household", 0.3, 9.0, 40.0, 18.0, FOREVER, (0.0, 0.0, 1.0), _CHANNEL, _RHYTHM, 0.2, 0.5, 0.1, 0.0,
+        "household", 0.3, 14.0, 40.0, 18.0, FOREVER, (0.0, 0.0, 1.0), _CHANNEL, _RHYTHM, 0.2, 0.5, 0.1, 0.0,
         ("snacks", "drinks"), visit_shape=40.0, already=1.0,
     ),
     CustomerType(
-        "stocker", 0.25, 1.2, 40.0, 2.0, FOREVER, (1.0, 0.0, 0.0), _CHANNEL, _RHYTHM, 5.0, 0.5, 0.1, 0.0,
+        "stocker", 0.25, 3.5, 40.0, 5.0, FOREVER, (1.0, 0.0, 0.0), _CHANNEL, _RHYTHM, 5.0, 0.5, 0.1, 0.0,
         ("electronics", "home"), visit_shape=40.0, already=1.0,
     ),
     CustomerType(
-        "looker", 0.25, 0.9, 40.0, 16.0, FOREVER, (0.0, 0.0, 1.0), _CHANNEL, _RHYTHM, 0.0, 2.0, 0.1, 0.0,
-        ("beauty", "health"), visit_shape=40.0, already=1.0,
+        "newcomer", 0.25, 6.0, 40.0, 12.0, FOREVER, (0.0, 0.0, 1.0), _CHANNEL, _RHYTHM, 0.0, 2.0, 0.1, 0.0,
+        ("beauty", "health"), visit_shape=40.0, already=0.0, joins=(0.75, 0.85),
     ),
     CustomerType(
         "gone", 0.2, 7.0, 40.0, 14.0, 12.0, (0.0, 1.0, 0.0), _CHANNEL, _RHYTHM, 0.5, 0.5, 0.1, 0.0,
         ("clothing", "shoes"), visit_shape=40.0, hazard_shape=40.0, already=1.0,
     ),
 )  # fmt: skip
-"""Kinds of customers whose habits hardly overlap, and who are all there from the first day on."""
+"""Kinds of customers whose habits hardly overlap: frequent, dear, new, and gone."""
 
 READ = ("events", "orders", "order_lines", "identity_links")
 DAYS_AT_ONCE = 14

@@ -66,6 +66,7 @@ class CustomerType:
         visit_shape: Gamma shape of the visit rate.
         hazard_shape: Gamma shape of the risk to drop out.
         already: Share who were customers before the start.
+        joins: The part of the span, from 0 to 1, in which the others sign up.
     """
 
     name: str
@@ -85,6 +86,7 @@ class CustomerType:
     visit_shape: float = 3.0
     hazard_shape: float = 2.5
     already: float = ALREADY_CUSTOMERS
+    joins: tuple[float, float] = (0.0, 1.0)
 
 
 TYPES: tuple[CustomerType, ...] = (
@@ -233,7 +235,9 @@ def build_customers(plan: SimulationPlan, types: tuple[CustomerType, ...] = TYPE
     ).astype(np.int8)
 
     already = random.random(count) < of_type("already")[kind]
-    acquired = np.where(already, -1, random.integers(0, plan.days, count)).astype(np.int32)
+    first, last = of_type("joins")[kind].T
+    joined = np.floor(first * plan.days + (last - first) * random.integers(0, plan.days, count))
+    acquired = np.where(already, -1, joined).astype(np.int32)
     lead = acquired - random.integers(1, LEAD_DAYS + 1, count)
     has_lead = (acquired > 0) & (lead >= 0) & (random.random(count) < LEAD_SHARE)
 
