@@ -110,8 +110,10 @@ def test_value_is_foretold_without_bias_and_in_order(known):
     assert expected.orders.sum() == pytest.approx(ahead.sum(), rel=0.25)
     assert rule.orders.sum() > 1.3 * ahead.sum()
     came = labels["net"].to_numpy()
-    assert spearman(came, expected.value) >= 0.8 * spearman(came, worth)
-    assert spearman(worth, expected.value) > 0.75
+    # Orders alone: the oracle sees every visit as well.
+    assert spearman(came, rule.value) < spearman(came, expected.value) < spearman(came, worth)
+    assert spearman(came, expected.value) >= 0.7 * spearman(came, worth)
+    assert spearman(worth, expected.value) > spearman(worth, rule.value) + 0.1
 
 
 def test_kinds_of_customers_that_differ_are_told_apart():
