@@ -23,8 +23,8 @@ from insight_assets.simulator.events import Kind
 from insight_assets.simulator.plan import SimulationPlan
 from insight_assets.simulator.sessions import Shop
 from insight_assets.simulator.simulation import open_shop, simulate_days
-from insight_assets.validation.publishing import validate_day
 from insight_assets.validation.pseudonyms import CUSTOMER
+from insight_assets.validation.publishing import validate_day
 from insight_assets_tests.validation.judging import PSEUDONYM, SHOP, raw_rows
 
 _RHYTHM, _CHANNEL = (0.25, 0.25, 0.25, 0.25), (0.4, 0.3, 0.3)

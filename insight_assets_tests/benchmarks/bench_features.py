@@ -300,7 +300,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--days", type=int, default=120)
     parser.add_argument("--customers", type=int, help="default: a twentieth of the events")
-    parser.add_argument("--everybody", action="store_true", help="draw customers evenly, so that nearly all of them come")
+    parser.add_argument("--everybody", action="store_true", help="draw customers evenly, so that nearly all come")
     parser.add_argument("--only", nargs="+", help="take only the measurements whose names begin so")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
@@ -315,10 +315,10 @@ def main() -> None:
     else:
         wanted = [name for name in MEASUREMENTS if name.startswith(tuple(given.only or [""]))]
         with tempfile.TemporaryDirectory() as folder:
-            compare(folder, wanted, events=given.events, days=given.days, customers=customers, everybody=given.everybody)
+            compare(folder, wanted, given.events, given.days, customers, everybody=given.everybody)
 
 
-def compare(folder: str, wanted: list[str], *, events: int, days: int, customers: int, everybody: bool) -> None:
+def compare(folder: str, wanted: list[str], events: int, days: int, customers: int, *, everybody: bool) -> None:
     """Print one line a measurement; this process stays small, for a child's peak starts with it."""
     command = [sys.executable, "-m", __spec__.name, "--folder", folder]
     shop = ["--events", str(events), "--days", str(days), "--customers", str(customers)]

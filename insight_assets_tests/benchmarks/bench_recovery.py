@@ -3,12 +3,12 @@
     python -m insight_assets_tests.benchmarks.bench_recovery --customers 5000 --days 730 --seeds 1 2 3
     python -m insight_assets_tests.benchmarks.bench_recovery segments --customers 1000 --days 180
 
-Not a test. Simulated files go through reading, validation, identities, features, examples, training and grading by the
-pipeline's own code. The method is the one that the scorecard of the last closed origin would have published. The oracles
-know every customer's rates, risk, fading and the season to come; `past` knows also what was seen by the origin, `state`
-also who is gone, `end` also when everybody will be. What is asked of the champion is said of `past`: no pipeline can see
-more; the figures beside the others are printed too. `segments` divides a shop whose kinds of customers hardly overlap,
-and the simulator's own kinds, which do.
+Not a test. Simulated files go through reading, validation, identities, features, examples, training and grading by
+the pipeline's own code. The method is the one that the scorecard of the last closed origin would have published. The
+oracles (`simulator.oracles`) know every customer's rates, risk, fading and the season to come; `past` knows also all
+visits up to the origin, `state` also who is gone, `end` also when everybody will be. No pipeline can see more than
+`past`; the shares of the others are printed too. `segments` divides a shop whose kinds of customers hardly overlap, and
+one with the simulator's own kinds, which do.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--horizon", type=int, default=90)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--kept", type=Path, help="folder in which simulated shops are kept between calls")
-    parser.add_argument("--own-scorecard", action="store_true", help="take the champion of the graded origin itself: half the time")
+    parser.add_argument("--own-scorecard", action="store_true", help="take the graded origin's champion: half the time")
     arguments = parser.parse_args()
     shares: dict[str, list[float]] = {}
     for seed in arguments.seeds:

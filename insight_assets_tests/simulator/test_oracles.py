@@ -22,7 +22,9 @@ def shop():
 @pytest.fixture(scope="module")
 def seen():
     """Visits and orders of each customer on each day."""
-    counted = {kind: np.zeros((PLAN.customers, PLAN.days), dtype=np.int16) for kind in (Kind.PAGE_VIEWED, Kind.ORDER_COMPLETED)}
+    counted = {
+        kind: np.zeros((PLAN.customers, PLAN.days), dtype=np.int16) for kind in (Kind.PAGE_VIEWED, Kind.ORDER_COMPLETED)
+    }
     for index, day in enumerate(simulate_days(PLAN)):
         who = day.events["customer"]
         for kind, counts in counted.items():
