@@ -191,7 +191,9 @@ class Builder:
     def _selected(self, select: str | None) -> set[str]:
         if select is None:
             return {node.name for node in self.picture.nodes}
-        chosen = dg.AssetSelection.from_string(select).resolve(self.defs.resolve_asset_graph())
+        # What one step makes can only be made together.
+        wanted = dg.AssetSelection.from_string(select).required_multi_asset_neighbors()
+        chosen = wanted.resolve(self.defs.resolve_asset_graph())
         return {key.to_user_string() for key in chosen}
 
     def _build_rows(self, first: date, last: date, selected: Collection[str]) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable, write_deltalake
@@ -21,6 +23,23 @@ BYTES_PER_COMMIT = 250_000_000
 HASH_DIGITS = 32
 DIGITS_OF_INT64 = 18
 _WRITTEN_BY = "written by contract "
+
+
+class _ReadableTable(DeltaTable):
+    """A table whose files Polars finds wherever the lake lies.
+
+    deltalake writes local paths as in a URL, and Polars opens them as they are written: below a folder with a space or
+    with other than plain letters in its name no file was found.
+    """
+
+    def file_uris(self, *arguments: Any, **options: Any) -> list[str]:
+        """Give the files as the operating system calls them."""
+        return [unquote(path) for path in super().file_uris(*arguments, **options)]
+
+    @property
+    def table_uri(self) -> str:
+        """The folder as the operating system calls it."""
+        return unquote(super().table_uri)
 
 
 @dataclass(frozen=True)
@@ -150,7 +169,7 @@ class Lake:
         """
         if not self.exists(contract.name) or (keys is not None and not keys):
             return contract.empty().lazy()
-        table = DeltaTable(str(self.path(contract.name)))
+        table = _ReadableTable(str(self.path(contract.name)))
         _demand_readable(table, contract)
         if published_by is not None:
             version = _version_at(table, published_by)

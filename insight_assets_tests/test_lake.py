@@ -89,6 +89,14 @@ def test_a_partition_is_replaced_and_its_neighbours_stay(lake):
     assert found.rows() == [(day(0), "old", 3), (day(1), "new", 1), (day(2), "old", 3)]
 
 
+@pytest.mark.parametrize("name", ["my shop", "网店", "Läden 50%"])
+def test_a_lake_is_read_wherever_it_lies(tmp_path, name):
+    lake = Lake(tmp_path / name)
+    written = write(lake, day(0), day(1), tag="here")
+    assert lake.scan(SHELF, [day(1)]).collect()["tag"].to_list() == ["here"] * 3
+    assert write(lake, day(0), tag="here")[0].content_hash == written[0].content_hash
+
+
 def test_days_with_gaps_are_read_and_replaced_alone(lake):
     write(lake, *(day(n) for n in range(5)), tag="old")
     write(lake, day(0), day(3), tag="new")

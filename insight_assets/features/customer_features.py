@@ -127,21 +127,30 @@ def build_customer_features(
     rows = (past if state is None else _recent(past, as_of)).select(pl.len()).collect().item()
     if state is not None:
         rows += state.select(pl.len()).collect().item()
-    slices = 1 + rows // rows_at_once
     frames = []
-    for number in range(slices):
-        days, held = (
-            each if each is None or slices == 1 else each.filter(_slice(slices) == number) for each in (past, state)
-        )
+    for slice_of_people in _slices(past if state is None else state, 1 + rows // rows_at_once):
+        days, held = (None if each is None else each.filter(slice_of_people) for each in (past, state))
         people = state_of_days(merge_actors(days), "customer_key") if held is None else as_one_person(held)
         # A dozen sums follow, and each would read a year of files again.
         recent = _recent(days, as_of).collect().lazy()
         frames.append(_describe(recent, people, as_of, cuts))
-    return pl.concat(frames).sort("customer_key").lazy()
+    # Each slice is in the order of the keys, and so are the slices: no copy is made to sort them all.
+    return pl.concat(frames).lazy()
 
 
-def _slice(slices: int) -> pl.Expr:
-    return pl.col("customer_key").cast(pl.UInt64, wrap_numerical=True) % slices
+def _slices(rows: pl.LazyFrame, count: int) -> list[pl.Expr]:
+    """Cut customers into ranges of keys with about as many rows each, in ascending order.
+
+    Edges are floats, which do not tell neighbouring keys apart: where exactly a slice ends does not matter.
+    """
+    key = pl.col("customer_key")
+    if count == 1:
+        return [pl.lit(value=True)]
+    quantiles = rows.select(key.quantile(n / count, "lower").alias(f"{n}") for n in range(1, count)).collect().row(0)
+    edges = sorted({min(int(each), 2**63 - 1) for each in quantiles if each is not None})
+    above = [pl.lit(value=True), *(key > edge for edge in edges)]
+    below = [*(key <= edge for edge in edges), pl.lit(value=True)]
+    return [low & high for low, high in zip(above, below, strict=True)]
 
 
 def _recent(days: pl.LazyFrame, as_of: date) -> pl.LazyFrame:
@@ -178,9 +187,12 @@ def _describe(days: pl.LazyFrame, people: pl.LazyFrame, as_of: date, cuts: pl.Da
         ),
         taste.price_band(merged, cuts),
     )
-    wide = known.drop(PURCHASES).with_columns(pl.Series(name, values) for name, values in sums.items()).lazy()
-    for part in parts:
-        wide = wide.join(part, on="customer_key", how="left")
+    # Parts are put beside the sums by place: joining hundreds of columns anew for each part took a quarter of the time.
+    keys = known.lazy().select("customer_key")
+    beside = [
+        keys.join(part, on="customer_key", how="left", maintain_order="left").drop("customer_key") for part in parts
+    ]
+    wide = pl.concat([known.drop(PURCHASES), pl.DataFrame(sums), *pl.collect_all(beside)], how="horizontal").lazy()
     return wide.select(_columns(as_of)).collect()
 
 

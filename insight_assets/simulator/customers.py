@@ -63,6 +63,10 @@ class CustomerType:
         coupon: Chance to use a coupon in an order.
         campaign: How far campaigns move the customer, 0 to 1.
         focus: Categories that this type likes more than others do.
+        visit_shape: Gamma shape of the visit rate.
+        hazard_shape: Gamma shape of the risk to drop out.
+        already: Share who were customers before the start.
+        joins: The part of the span, from 0 to 1, in which the others sign up.
     """
 
     name: str
@@ -79,6 +83,10 @@ class CustomerType:
     coupon: float
     campaign: float
     focus: tuple[str, ...]
+    visit_shape: float = 3.0
+    hazard_shape: float = 2.5
+    already: float = ALREADY_CUSTOMERS
+    joins: tuple[float, float] = (0.0, 1.0)
 
 
 TYPES: tuple[CustomerType, ...] = (
@@ -114,7 +122,8 @@ class Customers:
     """What nobody in the shop can see; every array has shape (N,) unless said.
 
     Attributes:
-        type: Position in `TYPES`.
+        types: The hidden types, `TYPES` unless others were asked for.
+        type: Position in `types`.
         acquired: Day index of the sign-up; -1 for those who were customers before the start.
         lead: Day index of an anonymous visit before the sign-up, -1 for none.
         dropout: Day index of the last day on which the customer may do anything; visits start
@@ -136,6 +145,7 @@ class Customers:
         sign_in: Chance that a visit starts signed in.
     """
 
+    types: tuple[CustomerType, ...]
     type: np.ndarray
     acquired: np.ndarray
     lead: np.ndarray
@@ -203,11 +213,12 @@ def _pick(chances: np.ndarray, rows: np.ndarray, *, random: np.random.Generator)
     return (draws[:, None] >= summed[rows][:, :-1]).sum(axis=1).astype(np.int8)
 
 
-def build_customers(plan: SimulationPlan) -> Customers:
+def build_customers(plan: SimulationPlan, types: tuple[CustomerType, ...] = TYPES) -> Customers:
     """Draw the customers of a plan.
 
     Args:
         plan: The shop.
+        types: The hidden types that its customers are of.
 
     Returns:
         Its customers with all that is hidden about them.
@@ -216,23 +227,27 @@ def build_customers(plan: SimulationPlan) -> Customers:
     count = plan.customers
 
     def of_type(name: str) -> np.ndarray:
-        return np.array([getattr(each, name) for each in TYPES], dtype=np.float64)
+        return np.array([getattr(each, name) for each in types], dtype=np.float64)
 
     shares = np.cumsum(of_type("share"))
     kind = np.minimum(
-        np.searchsorted(shares / shares[-1], random.random(count), side="right"), len(TYPES) - 1
+        np.searchsorted(shares / shares[-1], random.random(count), side="right"), len(types) - 1
     ).astype(np.int8)
 
-    already = random.random(count) < ALREADY_CUSTOMERS
-    acquired = np.where(already, -1, random.integers(0, plan.days, count)).astype(np.int32)
+    already = random.random(count) < of_type("already")[kind]
+    first, last = of_type("joins")[kind].T
+    joined = np.floor(first * plan.days + (last - first) * random.integers(0, plan.days, count))
+    acquired = np.where(already, -1, joined).astype(np.int32)
     lead = acquired - random.integers(1, LEAD_DAYS + 1, count)
     has_lead = (acquired > 0) & (lead >= 0) & (random.random(count) < LEAD_SHARE)
 
     shape = of_type("order_shape")[kind]
     order_rate = of_type("orders")[kind] / MONTH * random.standard_gamma(shape) / shape
-    visit_rate = of_type("visits")[kind] / MONTH * random.standard_gamma(3.0, count) / 3.0
+    shape = of_type("visit_shape")[kind]
+    visit_rate = of_type("visits")[kind] / MONTH * random.standard_gamma(shape) / shape
     visit_rate = np.maximum(visit_rate, order_rate / HIGHEST_INTENT)
-    hazard = 1.0 / of_type("lifetime")[kind] * random.standard_gamma(2.5, count) / 2.5
+    shape = of_type("hazard_shape")[kind]
+    hazard = 1.0 / of_type("lifetime")[kind] * random.standard_gamma(shape) / shape
     hazard = np.maximum(hazard, 1e-6)
 
     lifetime = random.standard_exponential(count) / hazard
@@ -242,12 +257,12 @@ def build_customers(plan: SimulationPlan) -> Customers:
         random.random(count) < FADING_SHARE, random.integers(FADE_DAYS[0], FADE_DAYS[1], count), 0
     ).astype(np.int16)
 
-    purse = _pick(np.array([each.purse for each in TYPES]), kind, random=random)
+    purse = _pick(np.array([each.purse for each in types]), kind, random=random)
     style = random.integers(0, len(STYLES), count)
     likes = np.array(
         [
             [each.share * (4.0 if each.slug in one.focus else 1.0) for each in CATEGORIES]
-            for one in TYPES
+            for one in types
         ]
     )
     likes /= likes.sum(axis=1, keepdims=True)
@@ -263,6 +278,7 @@ def build_customers(plan: SimulationPlan) -> Customers:
         [[0.25, 0.2, 0.2, 0.15, 0.1, 0.1], [0.94, 0.03, 0.01, 0.01, 0.0, 0.01]]
     )
     return Customers(
+        types=types,
         type=kind,
         acquired=acquired,
         lead=np.where(has_lead, lead, -1).astype(np.int32),
@@ -274,10 +290,10 @@ def build_customers(plan: SimulationPlan) -> Customers:
         campaign=of_type("campaign")[kind].astype(np.float32),
         group=(purse * len(STYLES) + style).astype(np.int8),
         taste=taste,
-        channel=_pick(np.array([each.channel for each in TYPES]), kind, random=random),
+        channel=_pick(np.array([each.channel for each in types]), kind, random=random),
         language=language,
         country=_pick(country_chances, language, random=random),
-        rhythm=_pick(np.array([each.rhythm for each in TYPES]), kind, random=random),
+        rhythm=_pick(np.array([each.rhythm for each in types]), kind, random=random),
         extra_lines=(of_type("extra_lines")[kind] * random.standard_gamma(4.0, count) / 4.0).astype(
             np.float32
         ),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from insight_assets.simulator.catalogue import build_catalogue, fill_shelf, week_prices
-from insight_assets.simulator.customers import build_customers
+from insight_assets.simulator.customers import TYPES, CustomerType, build_customers
 from insight_assets.simulator.delivery import Courier, SimulatedDay
 from insight_assets.simulator.events import SHOP_SIDE, Events, join_events
 from insight_assets.simulator.fulfilment import day_fulfilment
@@ -24,22 +24,28 @@ SLOW_SHARE = 0.01
 SLOW_DELAY = 5 * 60_000
 
 
-def open_shop(plan: SimulationPlan) -> Shop:
-    """Draw everything about a shop that does not change from day to day."""
-    return Shop(plan, build_catalogue(plan), build_customers(plan))
+def open_shop(plan: SimulationPlan, types: tuple[CustomerType, ...] = TYPES) -> Shop:
+    """Draw everything about a shop that does not change from day to day.
+
+    Args:
+        plan: The shop.
+        types: The hidden types that its customers are of.
+    """
+    return Shop(plan, build_catalogue(plan), build_customers(plan, types))
 
 
-def simulate_days(plan: SimulationPlan) -> Iterator[SimulatedDay]:
+def simulate_days(plan: SimulationPlan, types: tuple[CustomerType, ...] = TYPES) -> Iterator[SimulatedDay]:
     """Simulate a shop day by day.
 
     Args:
         plan: The shop. Equal plans give equal days.
+        types: The hidden types that its customers are of.
 
     Yields:
         What the shop receives on each day, in order; without planted trouble these are exactly the
         events that happened on the day.
     """
-    shop = open_shop(plan)
+    shop = open_shop(plan, types)
     courier = Courier(shop)
     memory = np.full(plan.customers, -1, dtype=np.int32)
     to_come: dict[int, list[Events]] = defaultdict(list)

@@ -13,7 +13,6 @@ import polars as pl
 from insight_assets.simulator.catalogue import CATEGORIES, STYLES, Shelf, fill_shelf
 from insight_assets.simulator.customers import (
     FIRST_CUSTOMER_NUMBER,
-    TYPES,
     expected_order_days,
     price_sensitivity,
 )
@@ -66,7 +65,8 @@ def customer_truth(shop: Shop) -> pl.DataFrame:
         `customer_id` (the delivered userId), `type`, `acquired_day` (null for customers from
         before the start), `dropout_day` (last day of any activity of the customer's own; null
         when it lies beyond the span), `order_rate` and `visit_rate` (a day, while alive, on a day
-        of factor 1), `dropout_hazard` (a day), `price_sensitivity` (0 to 1), `campaign_pull`
+        of factor 1), `dropout_hazard` (a day), `fade_days` (length of the fading before dropout, 0
+        for none), `price_sensitivity` (0 to 1), `campaign_pull`
         (0 to 1), `language`, `style`, `expected_order_net` (money an order), `expected_orders_H`
         and `expected_value_H` (after the last day, over H days, averaged over the future dropout;
         0 once dropped out), `taste_<category>` (sums to 1).
@@ -76,12 +76,13 @@ def customer_truth(shop: Shop) -> pl.DataFrame:
     columns: dict[str, object] = {
         "customer_id": "c"
         + pl.Series(np.arange(len(customers)) + FIRST_CUSTOMER_NUMBER).cast(pl.String),
-        "type": pl.Series([each.name for each in TYPES]).gather(customers.type),
+        "type": pl.Series([each.name for each in customers.types]).gather(customers.type),
         "acquired_day": _days(plan, customers.acquired, known=customers.acquired >= 0),
         "dropout_day": _days(plan, customers.dropout, known=customers.dropout < plan.days),
         "order_rate": customers.order_rate,
         "visit_rate": customers.visit_rate,
         "dropout_hazard": customers.hazard,
+        "fade_days": customers.fade_days,
         "price_sensitivity": price_sensitivity(customers),
         "campaign_pull": customers.campaign,
         "language": pl.Series(["en", "zh"]).gather(customers.language),

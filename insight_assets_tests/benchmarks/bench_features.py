@@ -1,6 +1,8 @@
 """Features in rows per second and peak memory, beside the cost of only reading their columns.
 
     python -m insight_assets_tests.benchmarks.bench_features --events 1000000
+    python -m insight_assets_tests.benchmarks.bench_features --events 12000000 --customers 1000000 --everybody \
+        --only sessions customer_days customer_state customer_features
 
 Makes validated tables of a plain shop (one Parquet file a day, no lake and no Dagster around it),
 then takes each measurement in a process of its own. Figures of one run are to be compared with each
@@ -9,7 +11,6 @@ other, not with those of another machine.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from insight_assets.features.product_days import build_product_days
 from insight_assets.features.sequences import build_event_sequences
 from insight_assets.features.sessions import build_sessions
 from insight_assets.lake import hash_frame
+from insight_assets_tests.benchmarks.memory import peak_megabytes
 
 FIRST_DAY = date(2025, 1, 1)
 KINDS = {
@@ -48,11 +50,11 @@ EVENTS_A_VISIT = 6
 SEED = 1
 
 
-def make_day(day: date, rows: int, customers: int, *, seed: int) -> dict[str, pl.DataFrame]:
-    """Draw one day's validated tables; customers and products are drawn by Zipf's law."""
+def make_day(day: date, rows: int, customers: int, *, seed: int, everybody: bool = False) -> dict[str, pl.DataFrame]:
+    """Draw one day's validated tables; products are drawn by Zipf's law, and customers unless `everybody` comes."""
     draw = np.random.default_rng([seed, day.toordinal()])
     visits = max(1, rows // EVENTS_A_VISIT)
-    who = draw.zipf(1.3, visits) % customers
+    who = draw.integers(0, customers, visits) if everybody else draw.zipf(1.3, visits) % customers
     starts = draw.uniform(0, 86_000, visits)
     visit = np.sort(draw.integers(0, visits, rows))
     seconds = np.minimum(starts[visit] + draw.exponential(200, rows), 86_399)
@@ -119,11 +121,11 @@ def make_day(day: date, rows: int, customers: int, *, seed: int) -> dict[str, pl
     return {"events": events, "order_lines": lines, "orders": orders}
 
 
-def make_shop(folder: Path, *, events: int, days: int, customers: int) -> None:
+def make_shop(folder: Path, *, events: int, days: int, customers: int, everybody: bool) -> None:
     """Write the validated tables, one Parquet file a table and day, sorted by customer and time."""
     for number in range(days):
         day = FIRST_DAY + timedelta(days=number)
-        for name, frame in make_day(day, events // days, customers, seed=SEED).items():
+        for name, frame in make_day(day, events // days, customers, seed=SEED, everybody=everybody).items():
             rows = contract(name).conform(frame).collect().sort("customer_key", "event_time")
             write(folder, name, day, rows)
 
@@ -288,7 +290,7 @@ def measure(name: str, folder: Path) -> dict[str, float]:
     return {
         "wall": wall,
         "cpu": time.process_time() - before,
-        "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "megabytes": peak_megabytes(),
     }
 
 
@@ -298,6 +300,8 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--days", type=int, default=120)
     parser.add_argument("--customers", type=int, help="default: a twentieth of the events")
+    parser.add_argument("--everybody", action="store_true", help="draw customers evenly, so that nearly all come")
+    parser.add_argument("--only", nargs="+", help="take only the measurements whose names begin so")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -305,19 +309,23 @@ def main() -> None:
     if given.folder and given.measure:
         print(json.dumps(measure(given.measure, given.folder)))
     elif given.folder:
-        make_shop(given.folder, events=given.events, days=given.days, customers=customers)
+        make_shop(
+            given.folder, events=given.events, days=given.days, customers=customers, everybody=given.everybody
+        )
     else:
+        wanted = [name for name in MEASUREMENTS if name.startswith(tuple(given.only or [""]))]
         with tempfile.TemporaryDirectory() as folder:
-            compare(folder, events=given.events, days=given.days, customers=customers)
+            compare(folder, wanted, given.events, given.days, customers, everybody=given.everybody)
 
 
-def compare(folder: str, *, events: int, days: int, customers: int) -> None:
+def compare(folder: str, wanted: list[str], events: int, days: int, customers: int, *, everybody: bool) -> None:
     """Print one line a measurement; this process stays small, for a child's peak starts with it."""
     command = [sys.executable, "-m", __spec__.name, "--folder", folder]
-    subprocess.run([*command, "--events", str(events), "--days", str(days), "--customers", str(customers)], check=True)
+    shop = ["--events", str(events), "--days", str(days), "--customers", str(customers)]
+    subprocess.run([*command, *shop, *(["--everybody"] if everybody else [])], check=True)
     print(f"{events:,} events on {days} days")
     print(f"{'measurement':50} {'wall s':>8} {'CPU s':>8} {'peak MB':>8} {'events/s':>12}")
-    for name in MEASUREMENTS:
+    for name in wanted:
         told = subprocess.run(
             [*command, "--measure", name], check=True, capture_output=True, text=True
         )

@@ -9,11 +9,10 @@ Not a test. Run one of
 
 `cdnow` fits on 39 weeks and foretells the next 39. `uci` maps the daily files through the shop's source contract,
 trains as of the origin on horizons closed by then, and grades on the horizon after it. `truth` compares forecasts with
-what the simulator knows its customers to be worth. `speed` fits the purchase models on simulated customers.
+what the simulator knows its customers to be worth. `speed` fits the models on simulated customers and scores them all.
 """
 
 import argparse
-import resource
 import tempfile
 import time
 from collections.abc import Iterator
@@ -34,10 +33,11 @@ from insight_assets.ingestion.landing import locate_rows
 from insight_assets.ingestion.raw import raw_contract, stamp_rows
 from insight_assets.ingestion.readers import read_delivery, read_rows
 from insight_assets.insights.lifetime_value import bg_nbd, pareto_nbd
-from insight_assets.insights.lifetime_value.customers import buyers
-from insight_assets.insights.lifetime_value.grading import grade, spearman
+from insight_assets.insights.lifetime_value.customers import Buyers, buyers
+from insight_assets.insights.lifetime_value.grading import Publication, grade, spearman
 from insight_assets.insights.lifetime_value.model import forecast_by_method, train
 from insight_assets.insights.lifetime_value.purchase_histories import PurchaseHistories
+from insight_assets.insights.lifetime_value.scoring import score
 from insight_assets.ml.metrics import mean_absolute_error
 from insight_assets.ml.referee import scorecard_markdown
 from insight_assets.purposes import as_people
@@ -45,6 +45,7 @@ from insight_assets.simulator.plan import SimulationPlan
 from insight_assets.simulator.simulation import open_shop
 from insight_assets.simulator.truth import customer_truth
 from insight_assets.validation.publishing import validate_day
+from insight_assets_tests.benchmarks.memory import peak_megabytes
 
 CDNOW_SPLIT = date(1997, 9, 30)
 LANDED = datetime(2030, 1, 1, tzinfo=UTC)
@@ -72,7 +73,7 @@ def main() -> None:
     speed.set_defaults(run=_speed)
     arguments = parser.parse_args()
     arguments.run(arguments)
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
+    print(f"peak memory {peak_megabytes():,.0f} MB")
 
 
 def _cdnow(arguments: argparse.Namespace) -> None:
@@ -239,12 +240,23 @@ def _speed(arguments: argparse.Namespace) -> None:
     place = draw.beta(np.maximum(repeats, 1), np.maximum(offered - repeats + 1, 1))
     last = np.where(repeats > 0, np.ceil(place * age), 0.0)
     seen = PurchaseHistories(repeats, last, age)
+    worth = draw.lognormal(4.0, 0.8, size)
     for name, fit in (("BG/NBD", bg_nbd.fit_bg_nbd), ("Pareto/NBD", pareto_nbd.fit_pareto_nbd)):
         wall, cpu = time.perf_counter(), time.process_time()
         found = fit(seen)
         spent = time.perf_counter() - wall, time.process_time() - cpu
         print(f"{name} on {size:,} customers: {spent[0]:.1f} s, {spent[1]:.1f} s of CPU; {found.model}", flush=True)
     print(f"truth {truth}")
+    customers = Buyers(np.arange(1, size + 1), seen, repeats + 1, worth * (repeats + 1) * draw.uniform(0.8, 1.2, size))
+    clock = _Clock()
+    model = train(customers, horizon_days=90, log=lambda _line: None)
+    clock.lap(f"train all models that need no labels on {size:,} customers")
+    for method in model.methods:
+        publish = Publication(method.name, "ungraded", None)
+        scores = score(
+            model, customers, publish, as_of=date(2025, 1, 1), horizon_days=90, model_version="0" * 12, seed=1
+        )
+        clock.lap(f"score {scores.height:,} customers by {method.name}; peak {peak_megabytes():,.0f} MB")
 
 
 class _Clock:
