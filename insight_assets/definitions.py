@@ -46,7 +46,9 @@ GROUPS: Mapping[str, ModuleType] = {
     "monitoring": monitoring,
 }
 
-COUNTING_PURCHASES = frozenset({"customer_features", "customer_labels", "churn_examples", "cohort_retention"})
+COUNTING_PURCHASES = frozenset(
+    {"customer_features", "customer_labels", "churn_examples", "cohort_retention", "propensity_models"}
+)
 HIDING_SMALL_GROUPS = frozenset(
     {
         "segment_transitions", "cohort_retention", "customer_clusters", "cluster_descriptions", "churn_slices",
