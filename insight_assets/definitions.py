@@ -48,7 +48,12 @@ GROUPS: Mapping[str, ModuleType] = {
     "monitoring": monitoring,
 }
 
-COUNTING_PURCHASES = frozenset({"customer_features", "customer_labels", "churn_examples", "intent_examples", "cohort_retention"})
+COUNTING_PURCHASES = frozenset(
+    {
+        "customer_features", "customer_labels", "churn_examples", "intent_examples", "propensity_models",
+        "cohort_retention",
+    }
+)  # fmt: skip
 HIDING_SMALL_GROUPS = frozenset(
     {
         "segment_transitions", "cohort_retention", "customer_clusters", "cluster_descriptions", "churn_slices",

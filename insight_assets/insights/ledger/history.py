@@ -14,7 +14,9 @@ from insight_assets.contracts.catalogue import contract
 if TYPE_CHECKING:
     import altair as alt
 
-WIDTH, HEIGHT = 300, 120
+WIDTH, HEIGHT = 220, 50
+ORIGINS = 26
+"""Origins drawn, the newest: half a year of weeks."""
 
 
 def champion_history(
@@ -61,24 +63,27 @@ def changes_of_champion(history: pl.DataFrame) -> pl.DataFrame:
 
 
 def history_chart(history: pl.DataFrame) -> "alt.Chart":
-    """Draw the deciding metric of every method over the origins, the champion's place marked.
+    """Draw the deciding metric of each task's champion over the origins, its interval, and who it was.
 
     Args:
-        history: rows of `champion_history`; of the last 26 origins a task, so that the picture stays small.
+        history: rows of `champion_history`; of the last `ORIGINS` origins a task, and of champions alone, so that the
+            picture stays small however many tasks and methods there are.
     """
     import altair as alt
 
-    recent = history.filter(pl.col("origin").rank("dense", descending=True).over("task") <= 26)
-    rows = recent.select("task", pl.col("origin").cast(pl.String), "method", "value", "is_champion")
-    base = alt.Chart(rows).encode(
-        x=alt.X("origin:O", axis=alt.Axis(labelAngle=-60, labelOverlap=True)),
-        y=alt.Y("value:Q", scale=alt.Scale(zero=False), title="deciding metric"),
-        color="method:N",
+    recent = pl.col("origin").rank("dense", descending=True).over("task") <= ORIGINS
+    rows = history.filter("is_champion").filter(recent).select(
+        "task", pl.col("origin").cast(pl.String), "method", "value", "low", "high"
     )
-    champions = base.transform_filter("datum.is_champion").mark_point(size=90, filled=True)
+    base = alt.Chart(rows).encode(
+        x=alt.X("origin:O", axis=alt.Axis(labels=False, ticks=False), title=None),
+        y=alt.Y("value:Q", scale=alt.Scale(zero=False), title=None, axis=alt.Axis(tickCount=3)),
+    )
+    spread = base.mark_rule(color="lightgrey").encode(y="low:Q", y2="high:Q")
+    champions = base.mark_point(size=40, filled=True).encode(color="method:N")
     return (
-        alt.layer(base.mark_line(point=True), champions)
+        alt.layer(spread, champions)
         .properties(width=WIDTH, height=HEIGHT)
-        .facet(row="task:N")
-        .resolve_scale(y="independent", x="independent", color="independent")
+        .facet(row=alt.Row("task:N", header=alt.Header(labelAngle=0, labelAlign="left"), title=None))
+        .resolve_scale(y="independent")
     )

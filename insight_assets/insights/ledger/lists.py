@@ -79,14 +79,14 @@ def grade_recorded_lists(
         promises: rows of scorecards of earlier origins, as `grades.promises_of` gives them.
         policy: the shop's rules for lists.
         as_of: the day on which the horizon closed.
-        smallest_group: smallest number of customers that a segment's figures may speak of.
+        smallest_group: smallest number of customers that figures may speak of.
         seed: seed of the bootstrap.
         resamples: bootstrap resamples.
 
     Returns:
-        Rows of the contract `ledger_grades`, sorted by its key. Graded are customers with a list who bought something,
-        and something new to them where lists hold only that; all they bought counts, also what came into the shop
-        later.
+        Rows of the contract `ledger_grades`, sorted by its key; none of fewer customers than `smallest_group`. Graded
+        are customers with a list who bought something, and something new to them where lists hold only that; all they
+        bought counts, also what came into the shop later.
     """
     right = bought if policy.repeat_purchases else bought.join(owned, on=["customer_key", "product_id"], how="anti")
     sizes = right.group_by("customer_key").agg(size=pl.len().cast(pl.Int64))
@@ -95,6 +95,9 @@ def grade_recorded_lists(
     how = {"as_of": as_of, "smallest_group": smallest_group, "seed": seed, "resamples": resamples}
     frames = [contract("ledger_grades").empty()]
     for task, some in ((RECOMMENDATION, told.filter(~newcomer)), (NEWCOMERS, told.filter(newcomer))):
+        # Figures of fewer would speak of single people.
+        if some.height < smallest_group:
+            continue
         found = {name: _hits(some, column, right, length=policy.length) for name, column in _LISTS.items()}
         for grading, measure in _gradings(policy):
             values = {name: pl.Series(name, measure(hits, some["size"].to_numpy())) for name, hits in found.items()}

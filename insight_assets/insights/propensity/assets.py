@@ -71,6 +71,7 @@ def _specs(asset: str, checks: Mapping[str, str], *, blocking: bool) -> list[dg.
     ),
     ins={
         "customer_days": dg.AssetIn(partition_mapping=HISTORY, metadata=LEFT_AS_DELIVERED),
+        "orders": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake", metadata=LEFT_AS_DELIVERED),
         "events": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake", metadata=LEFT_AS_DELIVERED),
         "identity_links": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake"),
     },
@@ -79,6 +80,7 @@ def _specs(asset: str, checks: Mapping[str, str], *, blocking: bool) -> list[dg.
 def propensity_models(
     context: dg.AssetExecutionContext,
     customer_days: pl.LazyFrame,
+    orders: pl.LazyFrame,
     events: pl.LazyFrame,
     identity_links: pl.LazyFrame,
     products: pl.LazyFrame,
@@ -94,6 +96,7 @@ def propensity_models(
         horizon_days=shop.horizon_days,
         spacing_days=shop.origin_spacing_days,
         min_history_days=shop.min_history_days,
+        orders=None if shop.refunded_orders_count else orders,
     )
     verdicts = judge_examples(
         examples,

@@ -45,6 +45,7 @@ def build_pair_examples(
     max_customers: int = MAX_CUSTOMERS,
     learnt_pairs: int = LEARNT_PAIRS,
     calibrating_pairs: int = CALIBRATING_PAIRS,
+    orders: pl.LazyFrame | None = None,
 ) -> Examples:
     """Put together what can be learnt from as of a day.
 
@@ -61,6 +62,8 @@ def build_pair_examples(
         max_customers: most customers used; above it a fixed part of them, drawn from the keys.
         learnt_pairs: see `LEARNT_PAIRS`.
         calibrating_pairs: most pairs that calibrate, of whole customers.
+        orders: rows of the contract `orders`, actors as delivered, where features of customers do not count an order
+            that was given back whole as a purchase; None where they do.
 
     Returns:
         By kind, the rows by origin, customer and target; without rows while no origin has a closed horizon and enough
@@ -81,7 +84,7 @@ def build_pair_examples(
     roles = customer_roles(keys, max_customers=max_customers)
     parts = [
         _examples_at(
-            origin, past, events, products, identities,
+            origin, past, events, products, identities, orders,
             roles if origin == newest else roles.filter(pl.col("role") != CALIBRATE),
             learnt_pairs=learnt_pairs // len(origins), calibrating_pairs=calibrating_pairs,
         )
@@ -102,6 +105,7 @@ def _examples_at(
     events: pl.LazyFrame,
     products: pl.LazyFrame,
     identities: Callable[[date], pl.LazyFrame],
+    orders: pl.LazyFrame | None,
     roles: pl.DataFrame,
     *,
     learnt_pairs: int,
@@ -109,7 +113,7 @@ def _examples_at(
 ) -> dict[str, pl.DataFrame]:
     day, horizon_days = origin.as_of, origin.horizon_days
     # What is popular is told by everybody, those without a role included.
-    history, horizon = label_view(past, identities, origin=day, horizon_days=horizon_days)
+    history, horizon = label_view(past, identities, origin=day, horizon_days=horizon_days, orders=orders)
     known = know(
         history,
         as_people(events.filter(pl.col("event_day") <= day), identities(day)),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from insight_assets.charts import chart_markdown
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import validate_frame
 from insight_assets.insights.ledger import assets
@@ -146,6 +147,18 @@ def test_history_shows_only_verdicts_known_by_the_day_and_when_the_champion_chan
     changes = changes_of_champion(history).select("origin", "champion", "before").rows()
     assert changes == [(ORIGIN, "recency", None), (ORIGIN + timedelta(days=14), "boosting", "recency")]
     assert history_chart(history).to_dict()["facet"]["row"]["field"] == "task"
+
+
+def test_a_year_of_champions_of_every_task_makes_a_small_picture():
+    drawn = np.random.default_rng(2)
+    cards = [
+        card(task, f"{task}_{week // 4 % 5}", metric, float(drawn.random()), origin=ORIGIN - timedelta(days=7 * week))
+        for task, metric in assets.DECIDING.items()
+        for week in range(5, 52)
+    ]
+    history = champion_history(pl.concat(cards).lazy(), deciding=assets.DECIDING, as_of=CLOSED, horizon_days=HORIZON)
+    assert history.height == 47 * len(assets.DECIDING)
+    assert chart_markdown(history_chart(history)).startswith("![chart](data:image/png;base64,")
 
 
 @pytest.mark.parametrize(("repeats", "metric"), [(False, "new_ndcg_at_10"), (True, "ndcg_at_10")])

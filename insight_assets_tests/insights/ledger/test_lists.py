@@ -129,6 +129,8 @@ def test_lists_of_newcomers_are_graded_apart_and_promise_nothing():
     found = row(grades, task=NEWCOMERS)
     assert (found["customers"], found["method"], found["kept"]) == (80, FOR_NEWCOMERS, None)
     assert found["gain_low"] > 0
+    few = graded(told.filter(~new | (pl.col("customer_key") < 129)), bought)
+    assert set(few["task"]) == {RECOMMENDATION}, "nine newcomers are too few to speak of"
 
 
 def test_neither_the_order_of_rows_nor_strangers_change_a_grade():
@@ -139,7 +141,7 @@ def test_neither_the_order_of_rows_nor_strangers_change_a_grade():
 
 
 def test_nothing_is_graded_before_something_was_bought():
-    lists, bought = recommended(10, hit=1.0)
+    lists, bought = recommended(20, hit=1.0)
     assert graded(lists, bought.clear()).is_empty()
     assert graded(lists.clear(), bought).is_empty()
 

@@ -9,6 +9,8 @@ from polars.testing import assert_frame_equal
 from insight_assets.insights.propensity.examples import build_pair_examples, empty_examples
 from insight_assets.insights.propensity.guards import APART, WINDOWS_OBSERVED, judge_examples
 from insight_assets.insights.propensity.targets import KINDS, PRODUCT
+from insight_assets_tests.features import test_given_back as given_back
+from insight_assets_tests.features.shop import actor_days
 from insight_assets_tests.insights.propensity import shop
 from insight_assets_tests.insights.propensity.conftest import HORIZON, ORIGIN, examples_of
 
@@ -77,3 +79,16 @@ def test_without_a_closed_origin_there_is_nothing_to_learn():
         as_of=ORIGIN, horizon_days=HORIZON, spacing_days=14, min_history_days=14,
     )  # fmt: skip
     assert all(rows.is_empty() for rows in nothing.values())
+
+
+@pytest.mark.parametrize(("counted", "purchases"), [(True, 1), (False, 0)])
+def test_an_order_that_was_given_back_counts_by_the_policy_and_its_goods_were_bought(counted, purchases):
+    day = given_back.AS_OF
+    rows = build_pair_examples(
+        actor_days(given_back.TWINS), given_back.TWINS.tables()["events"], shop.products_on(day), shop.nobody_linked,
+        as_of=day, horizon_days=given_back.HORIZON, spacing_days=7, min_history_days=14,
+        orders=given_back.orders_if(counted),
+    )[PRODUCT]  # fmt: skip
+    once = rows.filter(pl.col("customer_key") == given_back.ONCE).row(0, named=True)
+    assert once["purchase_days_lifetime"] == purchases
+    assert once["own_days_365d"] == 1
