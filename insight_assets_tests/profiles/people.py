@@ -101,7 +101,8 @@ def churn(*given: Mapping[str, object]) -> pl.LazyFrame:
 def intent(*given: Mapping[str, object]) -> pl.LazyFrame:
     """Rows of intent_scores, graded A."""
     usual = {"grade": "A", "graded_origin": date(2025, 1, 30), "model_version": VERSION, "purchase_decile": 5}
-    return rows("intent_scores", [{**usual, **row} for row in given]).lazy()
+    bounds = {"purchase_probability_low": 0.0, "purchase_probability_high": 1.0}
+    return rows("intent_scores", [{**usual, **bounds, **row} for row in given]).lazy()
 
 
 def value(*given: Mapping[str, object]) -> pl.LazyFrame:
