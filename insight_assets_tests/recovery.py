@@ -153,7 +153,9 @@ def value_recovery(origin: Origin, *, before: Origin | None = None, max_epochs: 
     forecasts = forecast_by_method(model, customers, days=origin.horizon, horizon_days=origin.horizon)
     known, outcomes = match_outcomes(customers, origin.labels.lazy())
     assert known.all()
-    at, with_model = (origin, model) if before is None else (before, lifetime_value_model(before, max_epochs=max_epochs))
+    at, with_model = origin, model
+    if before is not None:
+        at, with_model = before, lifetime_value_model(before, max_epochs=max_epochs)
     scorecard = value_grading.grade(
         with_model, buyers(at.features.lazy()), at.labels.lazy(), origin=at.day, horizon_days=at.horizon, seed=SEED,
         model_version=NO_VERSION, resamples=100,
@@ -168,14 +170,17 @@ def value_recovery(origin: Origin, *, before: Origin | None = None, max_epochs: 
     def measured(rows: np.ndarray) -> dict[str, float]:
         came, expected = truth[rows].sum(), values["past"][rows].sum()
         found = {f"rank {name}": spearman(truth[rows], of[rows]) for name, of in values.items()}
-        found |= {f"rank with oracle, {n}": spearman(values["past"][rows], values[n][rows]) for n in ("champion", "rule")}
         found |= {f"bias to came, {name}": of[rows].sum() / came - 1 for name, of in values.items()}
-        return found | {f"bias to oracle, {n}": values[n][rows].sum() / expected - 1 for n in ("champion", "rule")}
+        for name in ("champion", "rule"):
+            found[f"rank with oracle, {name}"] = spearman(values["past"][rows], values[name][rows])
+            found[f"bias to oracle, {name}"] = values[name][rows].sum() / expected - 1
+        return found
 
     reached = _resampled(measured, len(truth))
     return {
         "method": champion, "customers": len(truth), "methods": {
-            name: (of.value.sum() / values["past"].sum() - 1, spearman(truth, of.value)) for name, of in forecasts.items()
+            name: (round(of.value.sum() / values["past"].sum() - 1, 4), round(spearman(truth, of.value), 4))
+            for name, of in forecasts.items()
         },
         "scales": {name: of.value_scale for name, of in model.calibrations.items()},
         **{name: _figure(of) for name, of in reached.items()},

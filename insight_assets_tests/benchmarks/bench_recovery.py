@@ -51,7 +51,8 @@ def main() -> None:
             _segments("the simulator's own kinds", history)
             _segments("planted kinds", _history(arguments, seed, planted=True))
     for name, reached in shares.items():
-        print(f"{name}: {np.mean(reached):.4f} over {len(reached)} shops, from {min(reached):.4f} to {max(reached):.4f}")
+        ends = f"from {min(reached):.4f} to {max(reached):.4f}"
+        print(f"{name}: {np.mean(reached):.4f} over {len(reached)} shops, {ends}")
 
 
 def _history(arguments: argparse.Namespace, seed: int, *, planted: bool = False) -> History:

@@ -105,8 +105,8 @@ def test_value_is_foretold_without_bias_and_in_order(known):
         probabilistic_forecast(model, customers, name, days=HORIZON, horizon_days=HORIZON)
         for name in (BG_NBD.name, HISTORY.name)
     )
-    # In orders, for nothing comes back here and the oracle's money is net of what does. Nobody told the model that May is
-    # a quiet month; totals are calibrated on closed horizons, which takes no part here.
+    # In orders, for nothing comes back here and the oracle's money is net of what does. Nobody told the model that May
+    # is a quiet month; totals are calibrated on closed horizons, which takes no part here.
     assert expected.orders.sum() == pytest.approx(ahead.sum(), rel=0.25)
     assert rule.orders.sum() > 1.3 * ahead.sum()
     came = labels["net"].to_numpy()
