@@ -51,7 +51,7 @@ GROUPS: Mapping[str, ModuleType] = {
 COUNTING_PURCHASES = frozenset(
     {
         "customer_features", "customer_labels", "churn_examples", "intent_examples", "propensity_models",
-        "cohort_retention",
+        "cohort_retention", "ledger_grades",
     }
 )  # fmt: skip
 HIDING_SMALL_GROUPS = frozenset(

@@ -11,13 +11,14 @@ import polars as pl
 
 from insight_assets.charts import chart_markdown
 from insight_assets.contracts.catalogue import contract
+from insight_assets.features.labels import label_customers, label_view
 from insight_assets.insights.churn import grading as churn
 from insight_assets.insights.ledger.grades import broken_promises, grade_ledger, promises_of
 from insight_assets.insights.ledger.history import champion_history as history_of
 from insight_assets.insights.ledger.history import changes_of_champion, history_chart
 from insight_assets.insights.ledger.lists import NEWCOMERS, RECOMMENDATION, grade_recorded_lists, record_lists
 from insight_assets.insights.ledger.pictures import segment_table, verdict_table
-from insight_assets.insights.ledger.predictions import record_predictions
+from insight_assets.insights.ledger.predictions import PURCHASE, PURCHASE_DAYS, record_predictions
 from insight_assets.insights.lifetime_value import grading as lifetime_value
 from insight_assets.insights.propensity import grading as propensity
 from insight_assets.insights.recommendation import grading as recommendation
@@ -34,6 +35,7 @@ KEPT = "promises_are_kept"
 RETRAIN = {
     "churn": "retrain_churn", "value": "retrain_lifetime_value", "orders": "retrain_lifetime_value",
     RECOMMENDATION: "retrain_recommendation", NEWCOMERS: "retrain_recommendation",
+    **{PURCHASE.format(days): "retrain_intent" for days in PURCHASE_DAYS},
 }  # fmt: skip
 """Task of the ledger to the job that trains its models anew."""
 
@@ -54,18 +56,19 @@ jobs = [
         selection=dg.AssetSelection.assets(f"{group}_models").downstream(depth=2) & dg.AssetSelection.groups(group),
         description=f"Trains {group} models as of a day and grades or publishes with them",
     )
-    for group in ("churn", "lifetime_value", "recommendation", "propensity")
+    for group in ("churn", "intent", "lifetime_value", "recommendation", "propensity")
 ]
 
 
-@dg.asset(**table_asset("prediction_ledger", layer="insight", purpose="analytics"))
+@dg.asset(**table_asset("prediction_ledger", layer="insight", purpose="analytics", code_version="2"))
 def prediction_ledger(
     context: dg.AssetExecutionContext,
     churn_scores: pl.LazyFrame,
     lifetime_value_scores: pl.LazyFrame,
+    intent_scores: pl.LazyFrame,
     rfm_segments: pl.LazyFrame,
 ) -> pl.DataFrame:
-    ledger = record_predictions(churn_scores, lifetime_value_scores, rfm_segments).collect()
+    ledger = record_predictions(churn_scores, lifetime_value_scores, intent_scores, rfm_segments).collect()
     by_task = ledger.group_by("task", "method", "grade", "closes").len("predictions").sort("task")
     context.add_output_metadata({"told": dg.MetadataValue.md(markdown_table(by_task))})
     return ledger
@@ -82,13 +85,18 @@ def recommendation_ledger(
 
 
 @dg.asset(
-    **table_asset("ledger_grades", layer="insight", purpose="analytics", code_version="2"),
+    **table_asset("ledger_grades", layer="insight", purpose="analytics", code_version="3"),
     ins={
         "prediction_ledger": AT_THE_ORIGIN,
         "customer_labels": AT_THE_ORIGIN,
         "recommendation_ledger": AT_THE_ORIGIN,
         "order_lines": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake", metadata=LEFT_AS_DELIVERED),
         "identity_links": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake"),
+        "customer_days": dg.AssetIn(partition_mapping=HISTORY, metadata=LEFT_AS_DELIVERED),
+        "orders": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake", metadata=LEFT_AS_DELIVERED),
+        "intent_scorecard": dg.AssetIn(
+            partition_mapping=ONE_HORIZON_AGO, metadata={"allow_missing_partitions": True}
+        ),
         "churn_scorecard": PAST_SCORECARDS,
         "lifetime_value_scorecard": PAST_SCORECARDS,
         "recommendation_scorecard": PAST_SCORECARDS,
@@ -110,19 +118,28 @@ def ledger_grades(
     recommendation_ledger: pl.LazyFrame,
     order_lines: pl.LazyFrame,
     identity_links: pl.LazyFrame,
+    customer_days: pl.LazyFrame,
+    orders: pl.LazyFrame,
+    intent_scorecard: pl.LazyFrame,
     churn_scorecard: pl.LazyFrame,
     lifetime_value_scorecard: pl.LazyFrame,
     recommendation_scorecard: pl.LazyFrame,
 ) -> Iterator[dg.Output[pl.DataFrame] | dg.AssetCheckResult]:
     as_of, shop = date.fromisoformat(context.partition_key), settings()
-    promises = promises_of([churn_scorecard, lifetime_value_scorecard, recommendation_scorecard])
+    # What was promised of intent stands in the scorecard of the day on which it was told.
+    of_intent = intent_scorecard.with_columns(as_of="origin")
+    promises = promises_of([churn_scorecard, lifetime_value_scorecard, recommendation_scorecard, of_intent])
     how = {"as_of": as_of, "smallest_group": shop.k_anonymity, "seed": shop.seed}
     who = IdentityHistory(identity_links, identity_rules()).as_of
-    owned, bought = _bought(order_lines, who, origin=as_of - timedelta(days=shop.horizon_days), closes=as_of)
+    origin = as_of - timedelta(days=shop.horizon_days)
+    owned, bought = _bought(order_lines, who, origin=origin, closes=as_of)
+    came = _came_back(
+        customer_days, None if shop.refunded_orders_count else orders, who, origin=origin, horizon_days=shop.horizon_days
+    )
     of = contract("ledger_grades")
     grades = pl.concat(
         [
-            grade_ledger(prediction_ledger.collect(), customer_labels.collect(), promises, **how),
+            grade_ledger(prediction_ledger.collect(), customer_labels.collect(), promises, bought=came, **how),
             grade_recorded_lists(recommendation_ledger.collect(), bought, owned, promises, policy=POLICY, **how),
         ]
     ).sort(of.primary_key)
@@ -144,6 +161,24 @@ def _bought(
         purchases(past, after=date.min, until=origin).collect(engine="streaming"),
         purchases(later, after=origin, until=closes).collect(engine="streaming"),
     )
+
+
+def _came_back(
+    customer_days: pl.LazyFrame,
+    orders: pl.LazyFrame | None,
+    who: Callable[[date], pl.LazyFrame],
+    *,
+    origin: date,
+    horizon_days: int,
+) -> dict[str, pl.DataFrame]:
+    """Say of everybody known at an origin whether they bought within each horizon of intent that has closed."""
+    found = {}
+    for days in PURCHASE_DAYS:
+        if days <= horizon_days:
+            past, later = label_view(customer_days, who, origin=origin, horizon_days=days, orders=orders)
+            labels = label_customers(past, later, origin=origin, horizon_days=days, everybody=True)
+            found[PURCHASE.format(days)] = labels.collect()
+    return found
 
 
 def _kept(grades: pl.DataFrame) -> dg.AssetCheckResult:

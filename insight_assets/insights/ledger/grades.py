@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from insight_assets.contracts.catalogue import contract
-from insight_assets.insights.ledger.predictions import CHURN, ORDERS, VALUE
+from insight_assets.insights.ledger.predictions import CHURN, ORDERS, PURCHASE, PURCHASE_DAYS, VALUE
 from insight_assets.ml.metrics import (
     auc,
     average_precision,
@@ -58,16 +58,19 @@ def money_at_top_decile(truth: np.ndarray, prediction: np.ndarray) -> float:
     return captured_at_top_decile(np.ones(len(truth)), prediction, np.maximum(truth, 0))
 
 
+OF_CHANCES: Mapping[str, MetricFunction] = {
+    "auc": auc, "average_precision": average_precision, "brier": brier, "calibration_error": expected_calibration_error,
+    "lift_at_top_decile": lift_at_top_decile, "total_ratio": sum_ratio,
+}  # fmt: skip
+
 GRADINGS: Mapping[str, Grading] = {
-    CHURN: Grading(
-        "churned", "auc",
-        {
-            "auc": auc, "average_precision": average_precision, "brier": brier,
-            "calibration_error": expected_calibration_error, "lift_at_top_decile": lift_at_top_decile,
-            "total_ratio": sum_ratio,
-        },
-        frozenset({"brier", "calibration_error"}), ("churn", "auc"),
-    ),
+    CHURN: Grading("churned", "auc", OF_CHANCES, frozenset({"brier", "calibration_error"}), ("churn", "auc")),
+    **{
+        PURCHASE.format(days): Grading(
+            "returned", "auc", OF_CHANCES, frozenset({"brier", "calibration_error"}), (PURCHASE.format(days), "auc")
+        )
+        for days in PURCHASE_DAYS
+    },
     VALUE: Grading(
         "net", "normalised_gini",
         {
@@ -83,11 +86,16 @@ GRADINGS: Mapping[str, Grading] = {
 }  # fmt: skip
 
 
+OWN_HORIZONS = frozenset(PURCHASE.format(days) for days in PURCHASE_DAYS)
+"""Tasks that are graded by labels of their own: of everybody known at the origin, over a horizon of their own."""
+
+
 def grade_ledger(
     ledger: pl.DataFrame,
     labels: pl.DataFrame,
     promises: pl.DataFrame,
     *,
+    bought: Mapping[str, pl.DataFrame] | None = None,
     as_of: date,
     smallest_group: int,
     seed: int,
@@ -99,6 +107,7 @@ def grade_ledger(
         ledger: rows of `prediction_ledger` of the origin; may be empty.
         labels: rows of `customer_labels` of the origin; may be empty.
         promises: rows of scorecards of earlier origins, as `promises_of` gives them.
+        bought: labels of tasks with a horizon of their own, by task; a task without them is not graded.
         as_of: the day on which the horizon closed.
         smallest_group: smallest number of customers that a segment's figures may speak of.
         seed: seed of the bootstrap.
@@ -112,7 +121,8 @@ def grade_ledger(
     frames = []
     for task, grading in GRADINGS.items():
         told = ledger.filter(pl.col("task") == task)
-        graded = told.join(labels.select("customer_key", truth=grading.label), on="customer_key").sort("customer_key")
+        known = labels if task not in OWN_HORIZONS else (bought or {}).get(task, labels.clear())
+        graded = told.join(known.select("customer_key", truth=grading.label), on="customer_key").sort("customer_key")
         frames.append(grade_task(task, graded, grading, promises, **how))
     return pl.concat(frames).sort(contract("ledger_grades").primary_key)
 
@@ -261,7 +271,7 @@ def promises_of(scorecards: Sequence[pl.LazyFrame]) -> pl.DataFrame:
     """Put scorecards of several tasks together, as far as promises go.
 
     Args:
-        scorecards: rows of the scorecards of churn, lifetime value and recommendation.
+        scorecards: rows of scorecards; `as_of` is the origin that they grade.
 
     Returns:
         Columns `as_of`, `task`, `method`, `metric`, `value`, `low` and `high`.

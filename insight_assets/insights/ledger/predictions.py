@@ -11,6 +11,10 @@ import polars as pl
 from insight_assets.contracts.catalogue import contract
 
 CHURN, VALUE, ORDERS = "churn", "value", "orders"
+PURCHASE = "purchase_{}d"
+PURCHASE_DAYS = (7, 30)
+"""Horizons of purchase intent, each a task of its own."""
+
 NO_SEGMENT = "none"
 
 
@@ -48,18 +52,30 @@ OF_VALUE = (
 )  # fmt: skip
 
 
-def record_predictions(churn: pl.LazyFrame, value: pl.LazyFrame, segments: pl.LazyFrame) -> pl.LazyFrame:
+OF_INTENT = (
+    "purchase_probability", "purchase_probability_low", "purchase_probability_high", "rule_probability",
+)  # fmt: skip
+
+
+def record_predictions(
+    churn: pl.LazyFrame, value: pl.LazyFrame, intent: pl.LazyFrame, segments: pl.LazyFrame
+) -> pl.LazyFrame:
     """Put down the published predictions of one as-of day.
 
     Args:
         churn: rows of `churn_scores`.
         value: rows of `lifetime_value_scores`.
+        intent: rows of `intent_scores`.
         segments: rows of `rfm_segments` of the same day; a customer without one is of the segment `none`.
 
     Returns:
         Rows of the contract `prediction_ledger`, sorted by its key.
     """
     told = [_told(scores, task) for scores, tasks in ((churn, OF_CHURN), (value, OF_VALUE)) for task in tasks]
+    told += [
+        _told(intent.filter(pl.col("horizon_days") == days), Told(PURCHASE.format(days), *OF_INTENT))
+        for days in PURCHASE_DAYS
+    ]
     where = segments.select("customer_key", "segment")
     of = contract("prediction_ledger")
     return (

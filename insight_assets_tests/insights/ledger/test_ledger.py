@@ -20,7 +20,9 @@ from insight_assets.insights.ledger.predictions import NO_SEGMENT, record_predic
 from insight_assets.insights.propensity.grading import TASKS
 from insight_assets.insights.recommendation.assets import POLICY
 from insight_assets.insights.recommendation.grading import primary_metric
+from insight_assets.ml.metrics import auc
 from insight_assets.partitions import DAYS
+from insight_assets.settings import settings as shop
 from insight_assets_tests.insights.ledger.told import (
     BEFORE,
     CLOSED,
@@ -28,6 +30,7 @@ from insight_assets_tests.insights.ledger.told import (
     ORIGIN,
     SEGMENTS,
     card,
+    days_of,
     labels,
     lines_of,
     lists_of,
@@ -49,7 +52,7 @@ def graded(ledger: pl.DataFrame, promises: pl.DataFrame | None = None, truth: pl
     promises = card("churn", "boosting", "auc", 0.8) if promises is None else promises
     truth = labels(CUSTOMERS) if truth is None else truth
     return grade_ledger(
-        ledger, truth, promises, as_of=CLOSED, smallest_group=10, seed=3, resamples=60
+        ledger, truth, promises, bought={"purchase_7d": truth}, as_of=CLOSED, smallest_group=10, seed=3, resamples=60
     )
 
 
@@ -61,8 +64,9 @@ def row(grades: pl.DataFrame, task: str, metric: str, segment: str = EVERYBODY) 
 def test_every_published_number_is_put_down_with_the_rule_beside_it():
     ledger = ledger_of(CHANCE, rule=CHANCE / 2)
     validate_frame(contract("prediction_ledger"), ledger)
-    assert ledger.height == 3 * CUSTOMERS.height
-    assert set(ledger["closes"]) == {CLOSED}
+    assert ledger.height == 4 * CUSTOMERS.height
+    closes = dict(ledger.select("task", "closes").unique().rows())
+    assert closes == dict.fromkeys(("churn", "value", "orders"), CLOSED) | {"purchase_7d": ORIGIN + timedelta(days=7)}
     churn = ledger.filter(pl.col("task") == "churn")
     assert np.allclose(churn["prediction"], CHANCE)
     assert np.allclose(churn["rule_prediction"], CHANCE / 2)
@@ -97,7 +101,7 @@ def test_numbers_that_turned_out_to_be_noise_break_their_promise():
 
 def test_a_method_that_is_surely_worse_than_the_rule_is_named_though_nothing_was_promised():
     grades = graded(ledger_of(1 - CHANCE, rule=CHANCE), card("churn", "another", "auc", 0.8))
-    assert {"churn", "value", "orders"} == set(broken_promises(grades)["task"])
+    assert {"churn", "value", "orders", "purchase_7d"} == set(broken_promises(grades)["task"])
     assert grades["kept"].null_count() == grades.height
 
 
@@ -211,21 +215,27 @@ def test_a_broken_promise_names_the_job_that_trains_anew():
         "churn_scorecard": card("churn", "boosting", "auc", 0.8).lazy(), "lifetime_value_scorecard": value_card.lazy(),
         "recommendation_scorecard": card("recommendation", "ease", "new_ndcg_at_10", 0.5).lazy(),
         "recommendation_ledger": lists_of(few).lazy(), "order_lines": lines_of(few).lazy(),
-        "identity_links": contract("identity_links").empty().lazy(),
+        "identity_links": contract("identity_links").empty().lazy(), "orders": contract("orders").empty().lazy(),
+        "customer_days": days_of(CUSTOMERS),
+        "intent_scorecard": card("purchase_7d", "boosting", "auc", 0.8, origin=ORIGIN).with_columns(origin=BEFORE).lazy(),
     }  # fmt: skip
     lake = Frames(frames)
     specs = [dg.AssetSpec(name, partitions_def=DAYS).with_io_manager_key("lake") for name in (*frames, "identities", "consents")]
     result = dg.materialize(
-        [assets.ledger_grades, *specs], partition_key=CLOSED.isoformat(), resources={"lake": lake},
+        [assets.ledger_grades, *specs], partition_key=str(ORIGIN + timedelta(days=shop().horizon_days)), resources={"lake": lake},
         selection=[assets.ledger_grades],
     )  # fmt: skip
     (check,) = result.get_asset_check_evaluations()
     assert not check.passed
     assert check.metadata["next"].value.startswith(
-        "run the job retrain_churn and retrain_lifetime_value and retrain_recommendation"
+        "run the job retrain_churn and retrain_intent and retrain_lifetime_value and retrain_recommendation"
     )
     found = row(lake.written["ledger_grades"], "recommendation", "new_ndcg_at_10")
     assert (found["customers"], found["value"], found["kept"]) == (few.height, 0.0, False)
+    soon = row(lake.written["ledger_grades"], "purchase_7d", "auc")
+    assert (soon["customers"], soon["promised"], soon["kept"]) == (CUSTOMERS.height, 0.8, False)
+    told = 1 - noise
+    assert soon["value"] == pytest.approx(auc((CUSTOMERS["purchase_days"] > 0).to_numpy(), told), abs=1e-6)
     assert {job.name for job in assets.jobs} == {*assets.RETRAIN.values(), "retrain_propensity"}
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from insight_assets.contracts.catalogue import contract
+from insight_assets_tests.features.shop import table
 
 ORIGIN, HORIZON = date(2025, 3, 31), 30
 CLOSED = ORIGIN + timedelta(days=HORIZON)
@@ -35,8 +36,8 @@ def people(count: int, *, seed: int = 1) -> pl.DataFrame:
     )
 
 
-def scores(customers: pl.DataFrame, churn: np.ndarray, rule: np.ndarray) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """Give what was published: churn as told, and value that follows from it.
+def scores(customers: pl.DataFrame, churn: np.ndarray, rule: np.ndarray) -> tuple[pl.LazyFrame, ...]:
+    """Give what was published: churn as told, and value and purchases within 7 days that follow from it.
 
     Args:
         customers: as `people` gives them.
@@ -62,7 +63,12 @@ def scores(customers: pl.DataFrame, churn: np.ndarray, rule: np.ndarray) -> tupl
         }  # fmt: skip
     value = base.with_columns(**literals, method=pl.lit("ziln"), **{k: pl.Series(k, v) for k, v in columns.items()})
     assert told.height == value.height == n
-    return told.lazy(), value.lazy()
+    buying = told.select(
+        "customer_key", "as_of", "model_version", "grade", "graded_origin", "method", horizon_days=pl.lit(7, pl.Int32),
+        purchase_probability=1 - pl.col("churn_probability"), purchase_probability_low=pl.lit(0.0),
+        purchase_probability_high=pl.lit(1.0), rule_probability=1 - pl.col("rule_probability"),
+    )  # fmt: skip
+    return told.lazy(), value.lazy(), buying.lazy()
 
 
 def labels(customers: pl.DataFrame) -> pl.DataFrame:
@@ -72,6 +78,16 @@ def labels(customers: pl.DataFrame) -> pl.DataFrame:
         as_of=pl.lit(ORIGIN), horizon_days=HORIZON, purchases="purchase_days", gross="net", returned=~pl.col("churned")
     )
     return of.conform(rows.lazy()).collect()
+
+
+def days_of(customers: pl.DataFrame) -> pl.LazyFrame:
+    """Give rows of `customer_days`: all looked around before the origin, and who stays buys three days after it."""
+    rows = [{"actor_key": key, "customer_key": key, "event_day": BEFORE} for key in customers["customer_key"]]
+    rows += [
+        {"actor_key": key, "customer_key": key, "event_day": ORIGIN + timedelta(days=3), "orders": 1}
+        for key in customers.filter(pl.col("purchase_days") > 0)["customer_key"]
+    ]
+    return table("customer_days", rows)
 
 
 def lists_of(customers: pl.DataFrame) -> pl.DataFrame:
