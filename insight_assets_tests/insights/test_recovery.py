@@ -93,7 +93,7 @@ def test_churn_is_foretold_nearly_as_well_as_it_can_be(known):
     rule = auc(churned, recency_score(features["days_since_last_order"].to_numpy(), horizon_days=HORIZON))
     most = auc(churned, chance["past"])
     assert rule + 0.02 < reached < most < auc(churned, chance["state"])
-    assert reached >= 0.88 * most
+    assert reached >= 0.86 * most
 
 
 def test_value_is_foretold_without_bias_and_in_order(known):

@@ -268,7 +268,7 @@ def _materialize(server: Server, page, asset: str, day: str) -> dict[str, Any]:
 
 def test_the_lineage_shows_every_group_and_its_assets(server, page):
     # Boxes outside the window are not drawn.
-    page.set_viewport_size({"width": 3400, "height": 1500})
+    page.set_viewport_size({"width": 4800, "height": 2100})
     page.goto(f"{server.url}/asset-groups")
     for group in GROUPS:
         expect(_node(page, group)).to_be_visible()

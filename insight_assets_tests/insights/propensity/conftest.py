@@ -48,7 +48,7 @@ def known_of(lines: pl.DataFrame, *, as_of=ORIGIN) -> Known:
 @pytest.fixture(scope="package", autouse=True)
 def few_settings() -> Iterator[None]:
     """Let one setting a family be tried: which is chosen is tested with the families."""
-    tried = {LOGISTIC: {"penalty": 0.01}, BOOSTING: {"leaves": 4, "trees": 60, "rate": 0.1, "least_leaf": 20}}
+    tried = {LOGISTIC: {"penalty": 0.01}, BOOSTING: {"leaves": 4, "trees": 60, "rate": 0.1, "least_leaf": 20, "columns": 1.0}}
     with pytest.MonkeyPatch.context() as patched:
         for name, settings in tried.items():
             patched.setitem(FAMILIES, name, replace(FAMILIES[name], grid=(settings,), folds=1))
