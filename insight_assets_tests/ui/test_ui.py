@@ -50,7 +50,7 @@ LAST_BUILT, NOT_YET_COUNTED, SPOILT = "2025-01-06", "2025-01-07", "2025-01-08"
 ROWS = "group:raw or group:validated"
 GROUPS = (
     "landing", "raw", "validated", "monitoring", "people", "features", "segmentation", "churn", "intent",
-    "lifetime_value", "recommendation", "associations", "ledger", "profiles",
+    "lifetime_value", "recommendation", "propensity", "associations", "ledger", "profiles",
 )
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 SECONDS = 1000.0
@@ -268,7 +268,7 @@ def _materialize(server: Server, page, asset: str, day: str) -> dict[str, Any]:
 
 def test_the_lineage_shows_every_group_and_its_assets(server, page):
     # Boxes outside the window are not drawn.
-    page.set_viewport_size({"width": 4800, "height": 2100})
+    page.set_viewport_size({"width": 3400, "height": 4000})
     page.goto(f"{server.url}/asset-groups")
     for group in GROUPS:
         expect(_node(page, group)).to_be_visible()
