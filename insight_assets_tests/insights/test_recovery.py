@@ -1,7 +1,7 @@
 """Small shops whose truth is known: churn, value and kinds of customers are recovered, beside what could be known.
 
-The simulator's orders become rows of the contracts directly, without browsing, so that the tests are fast: what is
-asked is less than `benchmarks.bench_recovery` reaches on whole histories.
+The simulator's orders and days of visits become rows of the contracts directly, without what was looked at, so that the
+tests are fast: what is asked is less than `benchmarks.bench_recovery` reaches on whole histories.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -54,11 +54,43 @@ def simulated(plan, types=TYPES):
     return pl.concat(orders).filter(pl.col("value") > 0), visits
 
 
+def days_with_visits(orders: pl.DataFrame, visits: np.ndarray, plan: SimulationPlan) -> pl.LazyFrame:
+    """Rows of `customer_days` that tell of orders, and of the visits that the oracle sees as well."""
+    customer, day = np.nonzero(visits)
+    at = pl.lit(datetime(2025, 1, 1, 11, tzinfo=UTC)) + pl.duration(days="index")
+    seen = pl.DataFrame(
+        {"customer_key": customer + 1, "index": day, "page_views": visits[customer, day].astype(np.int64)}
+    ).select(
+        "customer_key", "page_views", event_day=pl.lit(plan.start) + pl.duration(days="index"), seen_at=at,
+    )  # fmt: skip
+    bought = shop.customer_days_of(orders).collect()
+    both = bought.drop("page_views").join(seen, on=["customer_key", "event_day"], how="full", coalesce=True)
+    views = pl.col("page_views").fill_null(0)
+    known = both.select(
+        pl.col("customer_key", "event_day", "page_views"),
+        actor_key="customer_key",
+        events=pl.col("events").fill_null(0) + views,
+        events_morning=pl.col("events_morning").fill_null(0) + views,
+        events_web=pl.col("events_web").fill_null(0) + views,
+        sessions=pl.lit(1),
+        first_event_at=pl.min_horizontal("first_event_at", "seen_at"),
+        last_event_at=pl.max_horizontal("last_event_at", "seen_at"),
+        **{
+            name: pl.col(name).fill_null(0)
+            for name in ("orders", "order_lines", "units", "gross", "net")
+        },
+        **{name: pl.col(name).fill_null([]) for name in ("bought_products", "currencies")},
+        max_order_value="max_order_value",
+        last_order_at="last_order_at",
+    )
+    return shop._filled(known.with_columns(pl.col("page_views").fill_null(0)), "customer_days").lazy()
+
+
 @pytest.fixture(scope="module")
 def known():
-    """Orders, features, labels and oracles of a shop at its origin; arrays in the order of the labels."""
+    """Orders, customer days, features, labels and oracles of a shop at its origin; arrays in the order of the labels."""
     orders, visits = simulated(PLAN)
-    days = shop.customer_days_of(orders)
+    days = days_with_visits(orders, visits, PLAN)
     features = build_customer_features(days.filter(pl.col("event_day") <= ORIGIN), as_of=ORIGIN).collect()
     labels = label_customers(days, days, origin=ORIGIN, horizon_days=HORIZON).collect().sort("customer_key")
     opened, place = open_shop(PLAN), labels["customer_key"].to_numpy() - 1
@@ -68,13 +100,14 @@ def known():
     }
     chance = {name: of.no_order[place] for name, of in told.items()}
     ahead = told["past"].orders[place]
-    return orders, features.sort("customer_key"), labels, chance, (ahead, ahead * expected_order_net(opened)[place])
+    features = features.join(labels, on="customer_key", how="semi").sort("customer_key")
+    return orders, days, features, labels, chance, (ahead, ahead * expected_order_net(opened)[place])
 
 
 def test_churn_is_foretold_nearly_as_well_as_it_can_be(known):
-    orders, features, labels, chance, _ = known
+    orders, days, features, labels, chance, _ = known
     examples = build_examples(
-        shop.customer_days_of(orders), shop.events_of(orders), shop.nobody_linked, as_of=ORIGIN, horizon_days=HORIZON,
+        days, shop.events_of(orders), shop.nobody_linked, as_of=ORIGIN, horizon_days=HORIZON,
         spacing_days=14, min_history_days=30,
     )  # fmt: skip
     # No label of what is learnt lies after the origin that is graded.
@@ -93,11 +126,11 @@ def test_churn_is_foretold_nearly_as_well_as_it_can_be(known):
     rule = auc(churned, recency_score(features["days_since_last_order"].to_numpy(), horizon_days=HORIZON))
     most = auc(churned, chance["past"])
     assert rule + 0.02 < reached < most < auc(churned, chance["state"])
-    assert reached >= 0.86 * most
+    assert reached >= 0.88 * most
 
 
 def test_value_is_foretold_without_bias_and_in_order(known):
-    _, features, labels, _, (ahead, worth) = known
+    _, _, features, labels, _, (ahead, worth) = known
     customers = buyers(features.lazy())
     assert customers.keys.tolist() == labels["customer_key"].to_list()
     model = fit_probabilistic(customers, with_rival=False)
