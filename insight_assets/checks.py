@@ -60,17 +60,37 @@ def refuse_unless_passed(table: str, results: Sequence[dg.AssetCheckResult]) -> 
         )
 
 
-def guard_specs(asset: str, guards: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
-    """Declare guards as checks of an asset that is not published unless they pass.
+def guard_specs(asset: str, guards: Mapping[str, str], *, blocking: bool = True) -> list[dg.AssetCheckSpec]:
+    """Declare guards as checks of an asset.
 
     Args:
         asset: name of the asset.
         guards: name of each guard to what it says.
+        blocking: whether the asset is not published unless they pass.
     """
     return [
-        dg.AssetCheckSpec(name, asset=asset, blocking=True, description=description)
+        dg.AssetCheckSpec(name, asset=asset, blocking=blocking, description=description)
         for name, description in guards.items()
     ]
+
+
+def guard_results(
+    asset: str, verdicts: Sequence[Verdict], *, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+) -> list[dg.AssetCheckResult]:
+    """Give verdicts as results of checks.
+
+    Args:
+        asset: name of the asset.
+        verdicts: one for each of its guards.
+        severity: of those that did not pass.
+    """
+    return [
+        dg.AssetCheckResult(
+            check_name=verdict.guard, asset_key=asset, passed=verdict.passed, severity=severity,
+            metadata=dict(verdict.figures),
+        )
+        for verdict in verdicts
+    ]  # fmt: skip
 
 
 def report_guards(asset: str, verdicts: Sequence[Verdict]) -> Iterator[dg.AssetCheckResult]:
@@ -83,11 +103,6 @@ def report_guards(asset: str, verdicts: Sequence[Verdict]) -> Iterator[dg.AssetC
     Raises:
         dagster.Failure: if a guard did not pass.
     """
-    results = [
-        dg.AssetCheckResult(
-            check_name=verdict.guard, asset_key=asset, passed=verdict.passed, metadata=dict(verdict.figures)
-        )
-        for verdict in verdicts
-    ]
+    results = guard_results(asset, verdicts)
     yield from results
     refuse_unless_passed(asset, results)

@@ -127,6 +127,32 @@ def judge_learning(
     ]
 
 
+def over_models(judged: Mapping[str, Sequence[Verdict]]) -> list[Verdict]:
+    """Put the verdicts on several models together.
+
+    Args:
+        judged: Name of a model to its verdicts, as `judge_learning` gives them.
+
+    Returns:
+        A verdict for each of `MODEL_GUARDS`: passed where it is for every model, with the figures of all by their
+        models' names.
+    """
+    return [
+        Verdict(
+            guard,
+            all(verdict.passed for verdicts in judged.values() for verdict in verdicts if verdict.guard == guard),
+            {
+                f"{model}_{name}": figure
+                for model, verdicts in judged.items()
+                for verdict in verdicts
+                if verdict.guard == guard
+                for name, figure in verdict.figures.items()
+            },
+        )
+        for guard in MODEL_GUARDS
+    ]
+
+
 def shuffled_control(
     keys: np.ndarray, raw: np.ndarray, *, apart: np.ndarray, share: float, seed: int
 ) -> dict[str, float | None]:

@@ -9,6 +9,8 @@ resample without a positive does not stop a grading.
 Ranking measures of recommendations do not belong here: they score lists, not numbers.
 """
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
 TOP_SHARE = 0.1
@@ -238,3 +240,16 @@ def average_ranks(values: np.ndarray) -> np.ndarray:
 
 def _as_float(values: np.ndarray) -> np.ndarray:
     return np.asarray(values, dtype=np.float64)
+
+
+METRICS_OF_CHANCES: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "auc": auc,
+    "average_precision": average_precision,
+    "brier": brier,
+    "calibration_error": expected_calibration_error,
+    "lift_at_top_decile": lift_at_top_decile,
+}
+"""What every task that foretells a chance is graded by."""
+
+ERRORS_OF_CHANCES = frozenset({"brier", "calibration_error"})
+"""Those of them of which less is better."""

@@ -173,12 +173,12 @@ def grade_methods(
                     "kind": method.kind,
                     "complexity": method.complexity,
                     "metric": metric,
-                    "value": _stored(result.value),
-                    "low": _stored(low),
-                    "high": _stored(high),
-                    "gain": _stored(gain[0]),
-                    "gain_low": _stored(gain[1]),
-                    "gain_high": _stored(gain[2]),
+                    "value": stored(result.value),
+                    "low": stored(low),
+                    "high": stored(high),
+                    "gain": stored(gain[0]),
+                    "gain_low": stored(gain[1]),
+                    "gain_high": stored(gain[2]),
                     "customers": len(truth),
                     "is_champion": method is champion_method,
                     "grade": grades[method.name],
@@ -365,7 +365,8 @@ def _grade(gain: tuple[float, float, float]) -> str:
     return "B" if gain[0] > 0 else "C"
 
 
-def _stored(value: float) -> float | None:
+def stored(value: float) -> float | None:
+    """Give a figure as tables hold it: rounded, and null where it is undefined."""
     return round(float(value), _DIGITS) if np.isfinite(value) else None
 
 

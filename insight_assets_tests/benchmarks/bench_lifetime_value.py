@@ -34,11 +34,12 @@ from insight_assets.ingestion.raw import raw_contract, stamp_rows
 from insight_assets.ingestion.readers import read_delivery, read_rows
 from insight_assets.insights.lifetime_value import bg_nbd, pareto_nbd
 from insight_assets.insights.lifetime_value.customers import Buyers, buyers
-from insight_assets.insights.lifetime_value.grading import Publication, grade, spearman
+from insight_assets.insights.lifetime_value.grading import grade, spearman
 from insight_assets.insights.lifetime_value.model import forecast_by_method, train
 from insight_assets.insights.lifetime_value.purchase_histories import PurchaseHistories
 from insight_assets.insights.lifetime_value.scoring import score
 from insight_assets.ml.metrics import mean_absolute_error
+from insight_assets.ml.publication import Publication
 from insight_assets.ml.referee import scorecard_markdown
 from insight_assets.purposes import as_people
 from insight_assets.simulator.plan import SimulationPlan

@@ -88,7 +88,7 @@ def days_with_visits(orders: pl.DataFrame, visits: np.ndarray, plan: SimulationP
 
 @pytest.fixture(scope="module")
 def known():
-    """Orders, customer days, features, labels and oracles of a shop at its origin; arrays in the order of the labels."""
+    """Orders, days, features, labels and oracles of a shop at its origin; arrays in the order of the labels."""
     orders, visits = simulated(PLAN)
     days = days_with_visits(orders, visits, PLAN)
     features = build_customer_features(days.filter(pl.col("event_day") <= ORIGIN), as_of=ORIGIN).collect()

@@ -5,7 +5,6 @@ import pytest
 
 from insight_assets.ml.costs import measured
 
-
 MEASURED = """
 import numpy as np
 from insight_assets.ml.costs import measured

@@ -12,39 +12,18 @@ import numpy as np
 import polars as pl
 
 from insight_assets.insights.churn.models import ChurnModels
-from insight_assets.ml.metrics import (
-    auc,
-    average_precision,
-    brier,
-    captured_at_top_decile,
-    expected_calibration_error,
-    lift_at_top_decile,
-)
+from insight_assets.ml.metrics import ERRORS_OF_CHANCES, METRICS_OF_CHANCES, captured_at_top_decile
 from insight_assets.ml.referee import SCORECARD_SCHEMA, champion, grade_methods
 
 TASK = "churn"
 PRIMARY = "auc"
-METRICS = {
-    "auc": auc,
-    "average_precision": average_precision,
-    "brier": brier,
-    "calibration_error": expected_calibration_error,
-    "lift_at_top_decile": lift_at_top_decile,
-}
 WEIGHT = "net_365d"
 MONEY = "money_at_top_decile"
 WEIGHTED_METRICS = {MONEY: captured_at_top_decile}
 """Of the net value that churned customers brought in the year before the origin, the share that a campaign to the tenth
 most likely to be gone would have reached."""
 
-HIGHER_IS_BETTER = {
-    "auc": True,
-    "average_precision": True,
-    "brier": False,
-    "calibration_error": False,
-    "lift_at_top_decile": True,
-    MONEY: True,
-}
+HIGHER_IS_BETTER = {name: name not in ERRORS_OF_CHANCES for name in (*METRICS_OF_CHANCES, MONEY)}
 
 TOO_GOOD = 0.90
 """AUC above which a leak is likelier than a good model: honest ones reach .74 to .80 on shops."""
@@ -122,7 +101,7 @@ def grade_churn(
         methods=models.methods,
         truth=truth,
         predictions=predictions,
-        metrics=METRICS,
+        metrics=METRICS_OF_CHANCES,
         primary=PRIMARY,
         higher_is_better=HIGHER_IS_BETTER,
         resamples=resamples,

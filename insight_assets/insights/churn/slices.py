@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from insight_assets.ml.metrics import auc
+from insight_assets.ml.referee import stored
 
 EVERYBODY = "everybody"
 CHANNELS = ("web", "app", "mini_program", "store", "phone", "email", "other")
@@ -120,12 +121,12 @@ def _figures(truth: np.ndarray, told: np.ndarray) -> dict[str, float | int | Non
     low, high = _auc_interval(reached, int(truth.sum()), int((1 - truth).sum()))
     return {
         "customers": len(truth),
-        "churn_rate": _stored(float(truth.mean())),
-        "predicted_rate": _stored(float(told.mean())),
-        "auc": _stored(reached),
-        "auc_low": _stored(low),
-        "auc_high": _stored(high),
-        "brier": _stored(float(np.mean(np.square(told - truth)))),
+        "churn_rate": stored(float(truth.mean())),
+        "predicted_rate": stored(float(told.mean())),
+        "auc": stored(reached),
+        "auc_low": stored(low),
+        "auc_high": stored(high),
+        "brier": stored(float(np.mean(np.square(told - truth)))),
     }
 
 
@@ -139,7 +140,3 @@ def _auc_interval(reached: float, ones: int, zeros: int) -> tuple[float, float]:
     ) / (ones * zeros)
     half = NORMAL_95 * float(np.sqrt(max(variance, 0.0)))
     return max(0.0, reached - half), min(1.0, reached + half)
-
-
-def _stored(value: float) -> float | None:
-    return round(value, 6) if np.isfinite(value) else None

@@ -12,18 +12,11 @@ import numpy as np
 import polars as pl
 
 from insight_assets.ml.binary_models import BinaryModels
-from insight_assets.ml.metrics import auc, average_precision, brier, expected_calibration_error, lift_at_top_decile
+from insight_assets.ml.metrics import ERRORS_OF_CHANCES, METRICS_OF_CHANCES
 from insight_assets.ml.referee import SCORECARD_SCHEMA, grade_methods
 
 PRIMARY = "auc"
-METRICS = {
-    "auc": auc,
-    "average_precision": average_precision,
-    "brier": brier,
-    "calibration_error": expected_calibration_error,
-    "lift_at_top_decile": lift_at_top_decile,
-}
-HIGHER_IS_BETTER = {name: name not in {"brier", "calibration_error"} for name in METRICS}
+HIGHER_IS_BETTER = {name: name not in ERRORS_OF_CHANCES for name in METRICS_OF_CHANCES}
 
 INTENT_SCORECARD_SCHEMA = pl.Schema({"as_of": pl.Date, "origin": pl.Date, **{
     name: kind for name, kind in SCORECARD_SCHEMA.items() if name != "as_of"
@@ -78,7 +71,7 @@ def grade_intent(
         return GradedIntent(pl.DataFrame(schema=INTENT_SCORECARD_SCHEMA), np.empty(0), {})
     predictions = models.predict(rows)
     card = grade_methods(
-        task=task, origin=origin, methods=models.methods, truth=truth, predictions=predictions, metrics=METRICS,
+        task=task, origin=origin, methods=models.methods, truth=truth, predictions=predictions, metrics=METRICS_OF_CHANCES,
         primary=PRIMARY, higher_is_better=HIGHER_IS_BETTER, resamples=resamples, seed=seed, model_version=model_version,
     )  # fmt: skip
     card = card.rename({"as_of": "origin"}).with_columns(as_of=pl.lit(as_of))

@@ -5,7 +5,6 @@ followed. The published ones are the same methods with the same settings, taught
 in one directory. What is learnt of visits is in `visit_models`.
 """
 
-
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -26,7 +25,7 @@ from insight_assets.ml.binary_models import (
     train_binary_models,
     write_binary_models,
 )
-from insight_assets.ml.guards import Verdict, judge_learning
+from insight_assets.ml.guards import Verdict, judge_learning, over_models
 from insight_assets.ml.origins import Origin
 
 GRADED, PUBLISHED = "graded", "published"
@@ -153,19 +152,9 @@ def judge_pairs(pairs: Mapping[str, Pair]) -> list[Verdict]:
         pairs: Models by the name of their question.
 
     Returns:
-        A verdict for each of `MODEL_GUARDS`: the first that failed of a question, else that of the last.
+        A verdict for each of `MODEL_GUARDS`, over all questions together.
     """
-    worst: dict[str, Verdict] = {}
-    judged = [(None, judge_learning([], {}, {}, apart=None))]
-    judged += [(task, _judged(pair.published.config)) for task, pair in pairs.items()]
-    for task, verdicts in judged:
-        for verdict in verdicts:
-            if worst.get(verdict.guard) is None or worst[verdict.guard].passed:
-                told = {} if task is None else {"task": task}
-                worst[verdict.guard] = Verdict(verdict.guard, verdict.passed, {**told, **verdict.figures})
-    return list(worst.values())
-
-
+    return over_models({task: _judged(pair.published.config) for task, pair in pairs.items()})
 
 
 def _judged(config: Mapping[str, Any]) -> list[Verdict]:

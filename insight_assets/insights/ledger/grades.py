@@ -15,17 +15,14 @@ import polars as pl
 from insight_assets.contracts.catalogue import contract
 from insight_assets.insights.ledger.predictions import CHURN, ORDERS, PURCHASE, PURCHASE_DAYS, VALUE
 from insight_assets.ml.metrics import (
-    auc,
-    average_precision,
-    brier,
+    ERRORS_OF_CHANCES,
+    METRICS_OF_CHANCES,
     captured_at_top_decile,
-    expected_calibration_error,
-    lift_at_top_decile,
     mean_absolute_error,
     normalised_gini,
     sum_ratio,
 )
-from insight_assets.ml.referee import Method, MetricFunction, grade_methods
+from insight_assets.ml.referee import Method, MetricFunction, grade_methods, stored
 
 EVERYBODY = "all"
 COVERAGE = "interval_coverage"
@@ -58,16 +55,13 @@ def money_at_top_decile(truth: np.ndarray, prediction: np.ndarray) -> float:
     return captured_at_top_decile(np.ones(len(truth)), prediction, np.maximum(truth, 0))
 
 
-OF_CHANCES: Mapping[str, MetricFunction] = {
-    "auc": auc, "average_precision": average_precision, "brier": brier, "calibration_error": expected_calibration_error,
-    "lift_at_top_decile": lift_at_top_decile, "total_ratio": sum_ratio,
-}  # fmt: skip
+OF_CHANCES: Mapping[str, MetricFunction] = {**METRICS_OF_CHANCES, "total_ratio": sum_ratio}
 
 GRADINGS: Mapping[str, Grading] = {
-    CHURN: Grading("churned", "auc", OF_CHANCES, frozenset({"brier", "calibration_error"}), ("churn", "auc")),
+    CHURN: Grading("churned", "auc", OF_CHANCES, ERRORS_OF_CHANCES, ("churn", "auc")),
     **{
         PURCHASE.format(days): Grading(
-            "returned", "auc", OF_CHANCES, frozenset({"brier", "calibration_error"}), (PURCHASE.format(days), "auc")
+            "returned", "auc", OF_CHANCES, ERRORS_OF_CHANCES, (PURCHASE.format(days), "auc")
         )
         for days in PURCHASE_DAYS
     },
@@ -210,7 +204,7 @@ def _segments(graded: pl.DataFrame, grading: Grading, *, smallest_group: int) ->
             continue
         truth, predictions = _arrays(members)
         for metric, function in grading.metrics.items():
-            value, of_rule = (_stored(function(truth, predictions[name])) for name in (PUBLISHED, RULE))
+            value, of_rule = (stored(function(truth, predictions[name])) for name in (PUBLISHED, RULE))
             yield {
                 "segment": segment, "metric": metric, "customers": members.height, "value": value,
                 "rule_value": of_rule,
@@ -229,7 +223,7 @@ def _coverage(graded: pl.DataFrame) -> float | None:
     known = graded.filter(pl.col("low").is_not_null() & pl.col("high").is_not_null())
     if graded.schema["truth"] == pl.Boolean or known.is_empty():
         return None
-    return _stored(float(known.select(pl.col("truth").is_between("low", "high").mean()).item()))
+    return stored(float(known.select(pl.col("truth").is_between("low", "high").mean()).item()))
 
 
 def _promise(
@@ -261,10 +255,6 @@ def _kept(
         return {"promised": promised, "promised_at_worst": at_worst, "kept": None}
     broken = best > at_worst if lower_is_better else best < at_worst
     return {"promised": promised, "promised_at_worst": at_worst, "kept": not broken}
-
-
-def _stored(value: float) -> float | None:
-    return round(float(value), 6) if np.isfinite(value) else None
 
 
 def promises_of(scorecards: Sequence[pl.LazyFrame]) -> pl.DataFrame:

@@ -16,8 +16,9 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.insights.ledger.grades import Grading, grade_task
 from insight_assets.insights.ledger.predictions import NO_SEGMENT
 from insight_assets.insights.recommendation.grading import TASK, ndcg, primary_metric, recall
-from insight_assets.insights.recommendation.publishing import FOR_NEWCOMERS, UNGRADED
+from insight_assets.insights.recommendation.publishing import FOR_NEWCOMERS
 from insight_assets.insights.recommendation.ranking import Policy
+from insight_assets.ml.publication import UNGRADED
 
 RECOMMENDATION, NEWCOMERS = TASK, f"{TASK}_newcomers"
 """Lists by the published method; those of customers without a history, of which no scorecard promises anything."""

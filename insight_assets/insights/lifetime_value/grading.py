@@ -18,31 +18,14 @@ from insight_assets.insights.lifetime_value.intervals import Interval, predict_i
 from insight_assets.insights.lifetime_value.learning import INTERVAL_LEVEL
 from insight_assets.insights.lifetime_value.model import LifetimeValueModel, forecast_by_method
 from insight_assets.ml.metrics import average_ranks, mean_absolute_error, normalised_gini, sum_ratio
+from insight_assets.ml.publication import Publication, publishable
 from insight_assets.ml.referee import (
     SCORECARD_SCHEMA,
-    champion,
-    champion_grade,
     grade_methods,
 )
 
 TASK = "lifetime_value"
 PRIMARY = "normalised_gini"
-UNGRADED = "ungraded"
-
-
-@dataclass(frozen=True)
-class Publication:
-    """What may be published.
-
-    Attributes:
-        method: method whose expected orders and values are published.
-        grade: its grade, or `ungraded` when no horizon has closed yet.
-        origin: origin of the scorecard that said so; None when there is none.
-    """
-
-    method: str
-    grade: str
-    origin: date | None
 
 
 @dataclass(frozen=True)
@@ -216,13 +199,7 @@ def publication(scorecard: pl.DataFrame, *, available: Collection[str]) -> Publi
     Returns:
         The champion; the history rule, ungraded, when nothing was graded or the champion could not be trained.
     """
-    if scorecard.is_empty() or champion(scorecard) not in available:
-        return Publication(method=HISTORY.name, grade=UNGRADED, origin=None)
-    return Publication(
-        method=champion(scorecard),
-        grade=champion_grade(scorecard),
-        origin=scorecard["as_of"][0],
-    )
+    return publishable(scorecard, known=available, rule=HISTORY.name)
 
 
 def _inside(truth: np.ndarray, interval: Interval, known: np.ndarray) -> np.ndarray:

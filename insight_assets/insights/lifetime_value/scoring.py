@@ -13,9 +13,9 @@ from insight_assets.insights.lifetime_value.bg_nbd import probability_alive
 from insight_assets.insights.lifetime_value.calibrated_intervals import published_intervals
 from insight_assets.insights.lifetime_value.customers import Buyers
 from insight_assets.insights.lifetime_value.forecasts import HISTORY
-from insight_assets.insights.lifetime_value.grading import Publication
 from insight_assets.insights.lifetime_value.model import LifetimeValueModel, forecast_method
 from insight_assets.ml.metrics import average_ranks
+from insight_assets.ml.publication import Publication
 
 WINDOWS = (90, 365)
 _DECILES = 10

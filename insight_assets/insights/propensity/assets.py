@@ -3,14 +3,14 @@
 What each computes is in the pure modules beside this one; here they are wired to partitions.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from datetime import date
 
 import dagster as dg
 import polars as pl
 
 from insight_assets.charts import chart_markdown
-from insight_assets.checks import refuse_unless_passed
+from insight_assets.checks import guard_results, guard_specs, report_guards
 from insight_assets.features.labels import HorizonOpenError, horizon_of, label_view
 from insight_assets.insights.propensity import pictures
 from insight_assets.insights.propensity.examples import build_pair_examples
@@ -32,7 +32,6 @@ from insight_assets.insights.propensity.pairs import know
 from insight_assets.insights.propensity.scoring import choose_methods, score_propensity
 from insight_assets.insights.propensity.targets import bought_within
 from insight_assets.metadata import markdown_table, model_asset, published_days, table_asset
-from insight_assets.ml.guards import Verdict
 from insight_assets.ml.referee import champion, scorecard_markdown
 from insight_assets.partitions import CLOSED_HORIZON, HISTORY, ONE_HORIZON_AGO, YEAR
 from insight_assets.people.assets import identity_rules
@@ -48,13 +47,6 @@ HISTORY_AND_HORIZON = dg.TimeWindowPartitionMapping(
     start_offset=HISTORY.start_offset, end_offset=CLOSED_HORIZON.end_offset
 )
 """Every day up to the end of the horizon: an asset cannot read one table under two mappings."""
-
-
-def _specs(asset: str, checks: Mapping[str, str], *, blocking: bool) -> list[dg.AssetCheckSpec]:
-    return [
-        dg.AssetCheckSpec(name, asset=asset, blocking=blocking, description=description)
-        for name, description in checks.items()
-    ]
 
 
 @dg.asset(
@@ -75,7 +67,7 @@ def _specs(asset: str, checks: Mapping[str, str], *, blocking: bool) -> list[dg.
         "events": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake", metadata=LEFT_AS_DELIVERED),
         "identity_links": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake"),
     },
-    check_specs=_specs(MODELS, MODEL_GUARDS, blocking=True),
+    check_specs=guard_specs(MODELS, MODEL_GUARDS),
 )
 def propensity_models(
     context: dg.AssetExecutionContext,
@@ -114,9 +106,7 @@ def propensity_models(
             log=context.log.info,
         )
         card = (writing.directory / CARD_FILE).read_text(encoding="utf-8")
-        results = list(_results(MODELS, [*verdicts, *judge_models(trained)], dg.AssetCheckSeverity.ERROR))
-        yield from results
-        refuse_unless_passed(MODELS, results)
+        yield from report_guards(MODELS, [*verdicts, *judge_models(trained)])
     yield dg.MaterializeResult(
         metadata=_training_metadata(trained) | {"model_card": dg.MetadataValue.md(card)},
         data_version=dg.DataVersion(writing.manifest.content_hash),
@@ -130,7 +120,7 @@ def propensity_models(
         "events": dg.AssetIn(partition_mapping=YEAR, input_manager_key="lake"),
         "identity_links": dg.AssetIn(partition_mapping=HISTORY_AND_HORIZON, input_manager_key="lake"),
     },
-    check_specs=_specs(SCORECARD, SCORECARD_CHECKS, blocking=False),
+    check_specs=guard_specs(SCORECARD, SCORECARD_CHECKS, blocking=False),
 )
 def propensity_scorecard(
     context: dg.AssetExecutionContext,
@@ -156,7 +146,7 @@ def propensity_scorecard(
         model_version=models.version(MODELS, origin),
     )
     yield dg.Output(graded.scorecard, metadata=_grading_metadata(graded))
-    yield from _results(SCORECARD, judge_scorecard(graded), dg.AssetCheckSeverity.WARN)
+    yield from guard_results(SCORECARD, judge_scorecard(graded), severity=dg.AssetCheckSeverity.WARN)
 
 
 @dg.asset(
@@ -200,16 +190,6 @@ def propensity_scores(
         metadata["reasons"] = dg.MetadataValue.md(chart_markdown(pictures.evidence_chart(shares)))
     context.add_output_metadata(metadata)
     return scores
-
-
-def _results(
-    asset: str, verdicts: Sequence[Verdict], severity: dg.AssetCheckSeverity
-) -> Iterator[dg.AssetCheckResult]:
-    for verdict in verdicts:
-        yield dg.AssetCheckResult(
-            check_name=verdict.guard, asset_key=asset, passed=verdict.passed, severity=severity,
-            metadata=dict(verdict.figures),
-        )  # fmt: skip
 
 
 def _training_metadata(trained: PropensityModels) -> dict[str, object]:

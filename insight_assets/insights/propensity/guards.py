@@ -13,7 +13,7 @@ from insight_assets.insights.propensity.examples import Examples
 from insight_assets.insights.propensity.grading import PRIMARY, GradedPropensity
 from insight_assets.insights.propensity.models import PropensityModels
 from insight_assets.ml.guards import MODEL_GUARDS as GUARDS_OF_A_MODEL
-from insight_assets.ml.guards import WINDOWS_OBSERVED, Verdict, judge_learning, judge_windows
+from insight_assets.ml.guards import WINDOWS_OBSERVED, Verdict, judge_learning, judge_windows, over_models
 from insight_assets.ml.origins import Origin
 
 APART = "nobody_teaches_and_calibrates"
@@ -73,18 +73,7 @@ def judge_models(models: PropensityModels) -> list[Verdict]:
     Returns:
         A verdict for each of the model guards, over all kinds together.
     """
-    by_guard: dict[str, list[tuple[str, Verdict]]] = {guard: [] for guard in GUARDS_OF_A_MODEL}
-    for kind, each in models.kinds.items():
-        for verdict in _judged(each.config):
-            by_guard[verdict.guard].append((kind, verdict))
-    return [
-        Verdict(
-            guard,
-            all(verdict.passed for _, verdict in found),
-            {f"{kind}_{name}": figure for kind, verdict in found for name, figure in verdict.figures.items()},
-        )
-        for guard, found in by_guard.items()
-    ]
+    return over_models({kind: _judged(each.config) for kind, each in models.kinds.items()})
 
 
 def _judged(config: Mapping[str, Any]) -> list[Verdict]:

@@ -56,8 +56,6 @@ MIN_LEARNT = 1_000
 MIN_BOUGHT = 200
 """Pairs, and pairs with a purchase, to learn from below which only the rules are kept: there are sixty features."""
 
-CONTROL_SALT = 13
-
 _log = logging.getLogger(__name__)
 
 

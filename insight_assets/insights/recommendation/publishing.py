@@ -4,7 +4,6 @@ The reasons are stated in English and Chinese here and nowhere else.
 """
 
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 import polars as pl
@@ -18,10 +17,7 @@ from insight_assets.insights.recommendation.interactions import (
 )
 from insight_assets.insights.recommendation.methods import METHODS, Fitted, available_products
 from insight_assets.insights.recommendation.ranking import NOBODY, Ground, Policy, rank
-from insight_assets.ml.referee import champion, champion_grade
-
-UNGRADED = "ungraded"
-"""Grade of lists made by a method that no scorecard has judged yet."""
+from insight_assets.ml.publication import UNGRADED, Publication, publishable
 
 FOR_NEWCOMERS = "popularity_segment"
 """Method of the lists of customers who had to do with no product yet. No scorecard judges it: nobody without a history
@@ -100,21 +96,6 @@ WORDS = {
 }
 
 
-@dataclass(frozen=True)
-class Publication:
-    """What may be published.
-
-    Attributes:
-        method: Name of the method.
-        grade: Its grade against the naive rule, or `UNGRADED`.
-        origin: Origin of the scorecard that gave the grade; None when ungraded.
-    """
-
-    method: str
-    grade: str
-    origin: date | None
-
-
 def publication(scorecard: pl.DataFrame) -> Publication:
     """Say what the newest closed scorecard allows to be published.
 
@@ -124,13 +105,7 @@ def publication(scorecard: pl.DataFrame) -> Publication:
     Returns:
         The champion; the naive rule, ungraded, when nothing was graded.
     """
-    if scorecard.is_empty():
-        return Publication(method=METHODS[0].name, grade=UNGRADED, origin=None)
-    return Publication(
-        method=champion(scorecard),
-        grade=champion_grade(scorecard),
-        origin=scorecard["as_of"][0],
-    )
+    return publishable(scorecard, known=[method.name for method in METHODS], rule=METHODS[0].name)
 
 
 def recommend(

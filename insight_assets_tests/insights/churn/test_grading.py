@@ -7,7 +7,6 @@ import pytest
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import validate_frame
 from insight_assets.insights.churn.grading import (
-    METRICS,
     WEIGHTED_METRICS,
     GradedChurn,
     grade_churn,
@@ -15,6 +14,7 @@ from insight_assets.insights.churn.grading import (
     shuffled_at_half,
     too_good,
 )
+from insight_assets.ml.metrics import METRICS_OF_CHANCES
 from insight_assets_tests.insights.churn.conftest import ORIGIN, SEED
 
 
@@ -43,7 +43,7 @@ def test_the_scorecard_follows_its_contract_and_grades_every_method(graded, trai
     table = contract("churn_scorecard")
     validate_frame(table, table.conform(graded.scorecard.lazy()).collect())
     assert set(graded.scorecard["method"]) == {method.name for method in trained.models.methods}
-    assert set(graded.scorecard["metric"]) == {*METRICS, *WEIGHTED_METRICS}
+    assert set(graded.scorecard["metric"]) == {*METRICS_OF_CHANCES, *WEIGHTED_METRICS}
     assert graded.scorecard["customers"].unique().to_list() == [trained.labels.height]
 
 

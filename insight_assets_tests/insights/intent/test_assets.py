@@ -161,7 +161,7 @@ def test_a_leaking_feature_keeps_models_from_being_published(built, monkeypatch)
     assert not result.success
     failed = {check.check_name: check for check in result.get_asset_check_evaluations() if not check.passed}
     assert set(failed) == {NO_GIVEAWAY}
-    assert failed[NO_GIVEAWAY].metadata["features"].value == "tickets_90d (0.999)"
+    assert failed[NO_GIVEAWAY].metadata["purchase_30d_features"].value == "tickets_90d (0.999)"
     assert built.models.version(assets.MODELS, built.as_of) == version
 
 

@@ -10,12 +10,12 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import validate_frame
 from insight_assets.insights.lifetime_value.forecasts import BG_NBD, HISTORY, PARETO_NBD, UNTAUGHT
 from insight_assets.insights.lifetime_value.grading import (
-    UNGRADED,
     grade,
     publication,
     spearman,
 )
 from insight_assets.insights.lifetime_value.model import train
+from insight_assets.ml.publication import UNGRADED
 from insight_assets.ml.referee import SCORECARD_SCHEMA, scorecard_markdown
 from insight_assets_tests.insights.lifetime_value.simulated_customers import simulate_customers
 

@@ -17,7 +17,7 @@ from insight_assets.insights.lifetime_value.calibrated_intervals import (
 )
 from insight_assets.insights.lifetime_value.customers import buyers
 from insight_assets.insights.lifetime_value.forecasts import BG_NBD, BOOSTED, HISTORY, TAUGHT, UNTAUGHT, ZILN, forecast
-from insight_assets.insights.lifetime_value.grading import Publication, grade
+from insight_assets.insights.lifetime_value.grading import grade
 from insight_assets.insights.lifetime_value.learning import LEARNT_FILE, _scale, learn
 from insight_assets.insights.lifetime_value.model import (
     LifetimeValueModel,
@@ -28,6 +28,7 @@ from insight_assets.insights.lifetime_value.model import (
     train,
 )
 from insight_assets.insights.lifetime_value.scoring import score
+from insight_assets.ml.publication import Publication
 from insight_assets_tests.insights.churn import shop
 from insight_assets_tests.insights.churn.conftest import ORIGIN, examples_of
 

@@ -9,9 +9,9 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import validate_frame
 from insight_assets.insights.lifetime_value.customers import Buyers, buyers
 from insight_assets.insights.lifetime_value.forecasts import BG_NBD, HISTORY, forecast, history_forecast
-from insight_assets.insights.lifetime_value.grading import UNGRADED, Publication
 from insight_assets.insights.lifetime_value.model import train
 from insight_assets.insights.lifetime_value.scoring import score
+from insight_assets.ml.publication import UNGRADED, Publication
 from insight_assets_tests.insights.lifetime_value.simulated_customers import simulate_customers
 
 AS_OF = date(2026, 3, 1)
