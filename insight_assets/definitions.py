@@ -58,6 +58,9 @@ HIDING_SMALL_GROUPS = frozenset(
     {
         "segment_transitions", "cohort_retention", "customer_clusters", "cluster_descriptions", "churn_slices",
         "product_associations", "ledger_grades", "segment_summary",
+        # Their cards lie among their files.
+        churn.MODELS, intent.MODELS, intent.VISIT_MODELS, lifetime_value.MODELS, propensity.MODELS,
+        recommendation.MODELS,
     }
 )  # fmt: skip
 LEARNING = frozenset(
@@ -72,7 +75,9 @@ EXECUTOR = dg.in_process_executor
 def configured(shop: Settings) -> dict[str, object]:
     """Give the resources that follow from the settings."""
     return {
-        "lake": LakeIOManager(root=str(shop.lake), consent_without_record=shop.consent_without_record),
+        "lake": LakeIOManager(
+            root=str(shop.lake), consent_without_record=shop.consent_without_record, smallest_group=shop.k_anonymity
+        ),
         "tables": LakeFolder(root=str(shop.lake)),
         "docs": DataDocsFolder(root=str(shop.data_docs)),
         "models": ModelStore(root=str(shop.models)),

@@ -15,23 +15,42 @@ import polars as pl
 from pydantic import Field, PrivateAttr
 
 from insight_assets.contracts.catalogue import contract
+from insight_assets.contracts.data_cards import partition_card, people_left_out
 from insight_assets.contracts.pandera_schemas import validate_frame
 from insight_assets.contracts.types import Contract
 from insight_assets.lake import DailyFrames, Lake, Partition
-from insight_assets.metadata import HASH_KEY, PEOPLE, READ_KEY, ROWS_KEY, SINCE_KEY, PartitionState, partition_states
+from insight_assets.metadata import (
+    HASH_KEY,
+    PARTITION_CARD_KEY,
+    PEOPLE,
+    READ_KEY,
+    ROWS_KEY,
+    SINCE_KEY,
+    PartitionState,
+    partition_states,
+)
 from insight_assets.purposes import LEFT_AS_DELIVERED, OPERATIONS, WITHOUT_RECORD, View
+
+SMALLEST_GROUP = 10
+"""Fewest rows or people that a data card counts, where the shop's setting `k_anonymity` is not handed on."""
 
 
 class TableWriter:
     """Writes partitions of tables within one run and tells what to record of them."""
 
-    def __init__(self, lake: Lake, instance: dg.DagsterInstance) -> None:
+    def __init__(self, lake: Lake, instance: dg.DagsterInstance, *, smallest_group: int = SMALLEST_GROUP) -> None:
         """Take the lake written to and the instance that knows what it held before.
 
         What is written counts as read when the writer was made, so it is made before the first table is read.
+
+        Args:
+            lake: where tables lie.
+            instance: what knows of earlier runs.
+            smallest_group: fewest rows or people that a data card counts.
         """
         self.lake = lake
         self.instance = instance
+        self.smallest_group = smallest_group
         self.read_at = time.time()
 
     def write(
@@ -41,6 +60,7 @@ class TableWriter:
         frames: DailyFrames,
         *,
         meaning: Callable[[date], str] = lambda _: "",
+        left_out: str = "",
     ) -> dict[str, dict[str, object]]:
         """Replace partitions and give the metadata of each.
 
@@ -50,6 +70,7 @@ class TableWriter:
             frames: gives the rows of each partition.
             meaning: names what decides how the rows of a day are to be read, if they do not say it themselves; rows
                 of another meaning count as other content.
+            left_out: who is not in the rows, as a sentence for the data card.
 
         Returns:
             Partition key to the metadata that its materialization carries.
@@ -63,7 +84,19 @@ class TableWriter:
             return state is not None and state.content_hash == _told_hash(part, meaning(part.key))
 
         written = self.lake.write(of, keys, frames, audit=lambda frame: validate_frame(of, frame), unchanged=unchanged)
-        return {part.key.isoformat(): self._recorded(part, meaning(part.key), known) for part in written}
+        return {
+            part.key.isoformat(): self._recorded(part, meaning(part.key), known)
+            | {PARTITION_CARD_KEY: self._card(of, part, left_out)}
+            for part in written
+        }
+
+    def _card(self, of: Contract, part: Partition, left_out: str) -> dg.MarkdownMetadataValue:
+        return dg.MetadataValue.md(
+            partition_card(
+                of, partition=part.key.isoformat(), rows=part.rows, nulls=part.nulls,
+                smallest_group=self.smallest_group, left_out=left_out,
+            )
+        )  # fmt: skip
 
     def _recorded(self, part: Partition, meaning: str, before: Mapping[str, PartitionState]) -> dict[str, object]:
         state, told = before.get(part.key.isoformat()), _told_hash(part, meaning)
@@ -87,11 +120,14 @@ class LakeIOManager(dg.ConfigurableIOManager):
         root: folder of the lake.
         consent_without_record: by purpose, whether people who never said anything are taken to agree, where that
             differs from `purposes.WITHOUT_RECORD`.
+        smallest_group: fewest rows or people that a data card counts.
     """
 
     root: str
     consent_without_record: dict[str, bool] = Field(default_factory=dict)
+    smallest_group: int = SMALLEST_GROUP
     _views: dict[str, View] = PrivateAttr(default_factory=dict)
+    _left_out: dict[str, str] = PrivateAttr(default_factory=dict)
     _writers: dict[str, TableWriter] = PrivateAttr(default_factory=dict)
 
     def handle_output(self, context: dg.OutputContext, obj: pl.LazyFrame | pl.DataFrame | DailyFrames) -> None:
@@ -99,7 +135,8 @@ class LakeIOManager(dg.ConfigurableIOManager):
         of = contract(context.asset_key.path[-1])
         keys = [date.fromisoformat(key) for key in context.asset_partition_keys]
         frames = obj if isinstance(obj, DailyFrames) else _split(obj, of)
-        recorded = self._writer(context.step_context).write(of, keys, frames)
+        left_out = self._left_out.get(_step(context.step_context), "")
+        recorded = self._writer(context.step_context).write(of, keys, frames, left_out=left_out)
         for key, metadata in recorded.items():
             context.step_context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=key)
 
@@ -121,7 +158,7 @@ class LakeIOManager(dg.ConfigurableIOManager):
 
     def _view(self, step: Any) -> View:
         """Give what a step may see of people, and record how many it may not see."""
-        name = f"{step.run_id} {step.step.key}"
+        name = _step(step)
         if name not in self._views:
             lake, as_of = Lake(Path(self.root)), date.fromisoformat(step.partition_key)
             for table in PEOPLE if lake.exists("identity_links") else ():
@@ -133,6 +170,8 @@ class LakeIOManager(dg.ConfigurableIOManager):
             self._views.clear()
             self._views[name] = view
             left_out = view.without_consent()
+            self._left_out.clear()
+            self._left_out[name] = people_left_out(left_out, view.purpose, self.smallest_group)
             told = {"people_without_consent": left_out}
             for key in step.assets_def.keys if left_out is not None else ():
                 step.add_asset_metadata(told, asset_key=key, partition_key=step.partition_key)
@@ -140,10 +179,16 @@ class LakeIOManager(dg.ConfigurableIOManager):
 
     def _writer(self, step: Any) -> TableWriter:
         """Give the writer of a step, which is made when the step's first input is read."""
-        name = f"{step.run_id} {step.step.key}"
+        name = _step(step)
         if name not in self._writers:
-            self._writers[name] = TableWriter(Lake(Path(self.root)), step.instance)
+            self._writers[name] = TableWriter(
+                Lake(Path(self.root)), step.instance, smallest_group=self.smallest_group
+            )
         return self._writers[name]
+
+
+def _step(step: Any) -> str:
+    return f"{step.run_id} {step.step.key}"
 
 
 def _purpose(step: Any) -> str:

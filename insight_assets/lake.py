@@ -4,8 +4,8 @@ Knows contracts and files, not assets: no Dagster, no clock. How a run records w
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -51,11 +51,19 @@ class DailyFrames:
 
 @dataclass(frozen=True)
 class Partition:
-    """One written partition: its key, rows and content hash."""
+    """One written partition.
+
+    Attributes:
+        key: its key.
+        rows: number of its rows.
+        content_hash: hash of them.
+        nulls: column to the number of rows without a value, columns without any left out.
+    """
 
     key: date
     rows: int
     content_hash: str
+    nulls: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 def hash_frame(frame: pl.DataFrame, contract: Contract) -> str:
@@ -107,6 +115,12 @@ def _hash_values(frame: pl.DataFrame, digest: "hashlib._Hash") -> None:
 def sort_rows(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """Order rows by the primary key, so that equal content has equal bytes."""
     return frame.sort(contract.primary_key, maintain_order=True)
+
+
+def _nulls(frame: pl.DataFrame) -> dict[str, int]:
+    # Arrow counts them in its masks, without a look at the values.
+    counts = zip(frame.columns, frame.null_count().row(0), strict=True)
+    return {name: count for name, count in counts if count}
 
 
 def _version_at(table: DeltaTable, moment: datetime) -> int | None:
@@ -219,7 +233,7 @@ class Lake:
             if strangers:
                 message = f"{contract.name}: {strangers} rows do not belong to partition {key}"
                 raise ValueError(message)
-            pending.append((Partition(key, frame.height, hash_frame(frame, contract)), frame))
+            pending.append((Partition(key, frame.height, hash_frame(frame, contract), _nulls(frame)), frame))
             held += bytes_of(frame)
             if held >= BYTES_PER_COMMIT:
                 yield from self._commit(contract, pending, audit, unchanged)

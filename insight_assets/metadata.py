@@ -13,9 +13,12 @@ import dagster as dg
 import polars as pl
 
 from insight_assets.contracts.catalogue import contract
-from insight_assets.contracts.types import Contract
+from insight_assets.contracts.data_cards import table_card
+from insight_assets.contracts.types import Contract, ContractError
+from insight_assets.ml.model_card import Making
 from insight_assets.partitions import DAYS
-from insight_assets.purposes import CONSENTED_PURPOSES
+from insight_assets.purposes import CONSENTED_PURPOSES, WITHOUT_RECORD
+from insight_assets.settings import Settings
 
 OWNER = "team:insight"
 PEOPLE = ("identities", "consents")
@@ -24,6 +27,8 @@ HASH_KEY = "content_hash"
 SINCE_KEY = "content_since"
 ROWS_KEY = "dagster/partition_row_count"
 READ_KEY = "content_read"
+CARD_KEY = "data_card"
+PARTITION_CARD_KEY = "partition_card"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 
@@ -105,13 +110,19 @@ def table_asset(
         "partitions_def": DAYS,
         "code_version": f"{code_version}-{table.version}",
         "io_manager_key": "lake",
-        "metadata": table_metadata(table) | ({"needs_closed_origin": True} if needs_closed_origin else {}),
+        "metadata": table_metadata(table, purpose) | ({"needs_closed_origin": True} if needs_closed_origin else {}),
     }
 
 
-def table_metadata(table: Contract) -> dict[str, Any]:
-    """Give the definition metadata of a table: columns, names and the contract's version."""
+def table_metadata(table: Contract, purpose: str) -> dict[str, Any]:
+    """Give the definition metadata of a table: columns, names, the contract's version, and what holds on every day.
+
+    The data card is in two halves. This one follows from the contract alone: it stands on the asset, where Dagster
+    shows it whichever partition is looked at, and is not stored again with each of thousands of days. What a run knew
+    of one partition stands on its materialization (see `io_managers`).
+    """
     return {
+        CARD_KEY: dg.MetadataValue.md(table_card(table, purpose)),
         "dagster/column_schema": table_schema(table),
         "dagster/table_name": f"lake.{table.name}",
         "dagster/storage_kind": "deltalake",
@@ -166,6 +177,39 @@ def model_asset(
         "partitions_def": DAYS,
         "code_version": code_version,
     }
+
+
+def making_of(context: dg.AssetExecutionContext, name: str, shop: Settings) -> Making:
+    """Tell what a running step knows of the model that it makes, for the model's card.
+
+    Args:
+        context: the step.
+        name: the asset whose card is written.
+        shop: the settings that hold.
+    """
+    spec = context.assets_def.get_asset_spec(dg.AssetKey(name))
+    purpose = spec.tags["purpose"]
+    consents = dict(WITHOUT_RECORD) | shop.consent_without_record
+    return Making(
+        asset=name,
+        as_of=date.fromisoformat(context.partition_key),
+        owners=tuple(spec.owners),
+        purpose=purpose,
+        silence_is_consent=consents.get(purpose),
+        # What `definitions.versioned` adds to it are settings and keys: a card that named them would give a model that
+        # learnt the same another hash.
+        code_version=str(spec.code_version).partition("-")[0],
+        reads=tuple(sorted(filter(None, (_under_contract(dep.asset_key.path[-1]) for dep in spec.deps)))),
+        seed=shop.seed,
+        smallest_group=shop.k_anonymity,
+    )
+
+
+def _under_contract(name: str) -> str | None:
+    try:
+        return f"{name} {contract(name).version}"
+    except ContractError:
+        return None
 
 
 def partition_states(

@@ -13,7 +13,7 @@ from insight_assets.contracts.catalogue import contracts
 from insight_assets.definitions import GROUPS, build_defs, versioned
 from insight_assets.ingestion.assets import LANDING_PREFIX, SOURCES
 from insight_assets.ingestion.raw import PREFIX
-from insight_assets.metadata import PEOPLE
+from insight_assets.metadata import CARD_KEY, PEOPLE
 from insight_assets.purposes import CONSENTED_PURPOSES, PURPOSES
 from insight_assets.settings import Settings, settings
 
@@ -84,6 +84,13 @@ def test_tables_and_contracts_match_one_to_one(defs):
     assert tables == set(contracts())
     raw = {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs() if spec.group_name == "raw"}
     assert raw == {PREFIX + name for name in SOURCES}
+
+
+def test_every_table_has_a_data_card_of_its_contract(defs):
+    specs = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+    for name, of in contracts().items():
+        assert f"| contract | {name} {of.version}, {of.stage} |" in specs[name].metadata[CARD_KEY].value
+        assert f"| purpose | {specs[name].tags['purpose']}" in specs[name].metadata[CARD_KEY].value
 
 
 def test_column_schemas_carry_descriptions_and_privacy_tags(defs):

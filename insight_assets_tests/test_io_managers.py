@@ -11,7 +11,16 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import ContractViolation
 from insight_assets.io_managers import LakeIOManager, TableWriter
 from insight_assets.lake import DailyFrames, Lake
-from insight_assets.metadata import HASH_KEY, ROWS_KEY, SINCE_KEY, partition_states, published_days, table_asset
+from insight_assets.metadata import (
+    CARD_KEY,
+    HASH_KEY,
+    PARTITION_CARD_KEY,
+    ROWS_KEY,
+    SINCE_KEY,
+    partition_states,
+    published_days,
+    table_asset,
+)
 from insight_assets.partitions import DAYS, HISTORY, WITH_DAY_BEFORE
 
 HISTORY_TABLE, PRODUCTS = contract("product_history"), contract("products")
@@ -175,7 +184,40 @@ def test_what_is_recorded_of_a_partition(shop):
     recorded = writer.write(HISTORY_TABLE, [day(1), day(0)], DailyFrames(seen))
     assert list(recorded) == [day(0).isoformat(), day(1).isoformat()]
     assert {each[ROWS_KEY] for each in recorded.values()} == {2}
+    for key, each in recorded.items():
+        card = each[PARTITION_CARD_KEY].value
+        assert card.startswith(f"2 rows of {key}; all keep the {len(HISTORY_TABLE.rules)} rules of product_history")
+        empty = len(HISTORY_TABLE.columns) - seen(day(0)).width
+        assert card.count(" all") == 1 + min(empty, 8)
+        assert f"{seen(day(0)).width} columns are full." in card
     assert len({each[HASH_KEY] for each in recorded.values()}) == 2
+
+
+def test_gaps_are_counted_a_day_and_told_by_their_share(shop):
+    writer = TableWriter(shop.lake, shop.instance, smallest_group=5)
+
+    def gaps(key: date) -> pl.DataFrame:
+        without = 10 * key.day if key.day < 3 else 4
+        price = pl.when(pl.col("product_id").str.slice(1).cast(pl.Int64) >= without).then("price")
+        return seen(key, count=40).with_columns(price)
+
+    recorded = writer.write(HISTORY_TABLE, [day(n) for n in range(3)], DailyFrames(gaps))
+    told = [each[PARTITION_CARD_KEY].value for each in recorded.values()]
+    assert ["`price` 25.0%" in told[0], "`price` 50.0%" in told[1], "`price` in few rows" in told[2]] == [True] * 3
+    again = writer.write(HISTORY_TABLE, [day(1)], DailyFrames(gaps))
+    assert again[day(1).isoformat()][PARTITION_CARD_KEY].value == told[1]
+
+
+def test_what_holds_on_every_day_stands_on_the_asset_and_not_on_its_partitions(shop):
+    (table, *_), rules = shop.assets(), len(HISTORY_TABLE.rules)
+    card = table.metadata_by_key[table.key][CARD_KEY].value
+    assert card.startswith(HISTORY_TABLE.description)
+    result = shop.run("product_history", 0, 2)
+    events = result.asset_materializations_for_node("product_history")
+    assert len(events) == 3
+    for event in events:
+        assert CARD_KEY not in event.metadata
+        assert f"all keep the {rules} rules" in event.metadata[PARTITION_CARD_KEY].value
 
 
 def test_rows_of_another_meaning_are_other_content(shop):

@@ -85,7 +85,7 @@ def raw_asset(source: SourceContract) -> dg.AssetsDefinition:
         days = [date.fromisoformat(key) for key in context.partition_keys]
         demand_room(store.root, loader.bytes_to_load(days))
         with without_values(f"loading {source.name}"):
-            writer = TableWriter(store, context.instance)
+            writer = TableWriter(store, context.instance, smallest_group=settings().k_anonymity)
             files = inventory.files(source.name)
             recorded = writer.write(
                 of, days, DailyFrames(loader.rows_of), meaning=lambda day: name_meaning(source, files, day)

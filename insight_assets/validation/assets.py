@@ -171,7 +171,7 @@ class _Publisher:
         self.giving_back: list[pl.DataFrame] = [contract("orders").empty().select(ORDER)]
         self.context = context
         self.keyed = keyed
-        self.writer = TableWriter(store, context.instance)
+        self.writer = TableWriter(store, context.instance, smallest_group=settings().k_anonymity)
         self.recorded: dict[str, dict[str, dict[str, object]]] = {name: {} for name in PUBLISHED}
 
     def publish(self, batch: dict[date, ValidatedDay]) -> None:

@@ -69,6 +69,7 @@ def test_browsing_joins_the_customer_once_known_and_a_withdrawal_counts_from_its
     assert sequences.select("customer_key", "events").rows() == [(ann, 3)]
     told = results[SECOND].asset_materializations_for_node("customer_features")[0].metadata
     assert told["people_without_consent"].value == 1
+    assert told["partition_card"].value.endswith("Fewer than 10 people had refused analytics; they are not in it.")
     who = home.table("identities", SECOND).filter(pl.col("identifier_type") == "visitor")
     assert dict(who.select("identifier_key", "customer_key").rows())[pseudonym(VISITOR, "v1")] == ann
 

@@ -24,7 +24,7 @@ from insight_assets.insights.churn.grading import (
 )
 from insight_assets.insights.churn.guards import LABEL_GUARDS, judge_labels, judge_training
 from insight_assets.insights.churn.horizons import grade_horizons
-from insight_assets.insights.churn.model_card import CARD_FILE
+from insight_assets.insights.churn.model_card import model_card
 from insight_assets.insights.churn.models import (
     RECENCY,
     ChurnModels,
@@ -34,9 +34,10 @@ from insight_assets.insights.churn.models import (
 )
 from insight_assets.insights.churn.scoring import choose_method, score_churn
 from insight_assets.insights.churn.slices import SLICES_SCHEMA, grade_slices
-from insight_assets.metadata import markdown_table, model_asset, published_days, table_asset
+from insight_assets.metadata import making_of, markdown_table, model_asset, published_days, table_asset
 from insight_assets.ml.feature_selection import grade_options, judge_features
 from insight_assets.ml.guards import MODEL_GUARDS
+from insight_assets.ml.model_card import card_text, write_card
 from insight_assets.ml.origins import Origin
 from insight_assets.ml.pictures import reliability_chart, reliability_table
 from insight_assets.ml.referee import SCORECARD_SCHEMA, champion, scorecard_markdown
@@ -141,7 +142,7 @@ def churn_feature_selection(context: dg.AssetExecutionContext, churn_examples: p
             "whose horizon had closed by the as-of day, and calibrated on customers that none of them "
             "learnt from"
         ),
-        code_version="2",
+        code_version="3",
     ),
     check_specs=guard_specs(MODELS, MODEL_GUARDS),
 )
@@ -162,8 +163,11 @@ def churn_models(
             with_lightgbm=shop.lightgbm,
             log=context.log.info,
         )
-        card = (writing.directory / CARD_FILE).read_text(encoding="utf-8")
-        yield from report_guards(MODELS, judge_training(trained.config))
+        verdicts = judge_training(trained.config)
+        told = model_card(trained, smallest_group=shop.k_anonymity)
+        card = card_text(told, making_of(context, MODELS, shop), verdicts)
+        write_card(card, writing.directory)
+        yield from report_guards(MODELS, verdicts)
     shutil.rmtree(work)
     yield dg.MaterializeResult(
         metadata=_training_metadata(trained) | {"model_card": dg.MetadataValue.md(card)},

@@ -1,99 +1,113 @@
-"""The model card: what churn models were made from, how, how good they are, and what they cannot do.
-
-Written from what training noted down, in Markdown, so that a person can read it beside the model's files.
-"""
+"""What the card of churn models says beside what all cards say (see `ml.model_card`)."""
 
 from collections.abc import Mapping
 from typing import Any
 
-CARD_FILE = "MODEL_CARD.md"
+from insight_assets.insights.churn.models import BLEND, NETWORK, RECENCY, ChurnModels
+from insight_assets.ml.model_card import (
+    ModelCard,
+    calibration_table,
+    reached_told,
+    settings_told,
+    shuffled_told,
+    table,
+    taught_table,
+    total_told,
+)
 
 
-def model_card(config: Mapping[str, Any]) -> str:
-    """Write the card of trained models.
+def model_card(models: ChurnModels, *, smallest_group: int) -> ModelCard:
+    """Tell of trained models.
 
     Args:
-        config: The config of `ChurnModels`.
-
-    Returns:
-        Markdown; equal configs give equal cards.
+        models: The models.
+        smallest_group: Fewest customers that a number may speak of.
     """
-    return "\n".join([*_purpose(config), *_data(config), *_methods(config), *_limits(config)]) + "\n"
+    config, days = models.config, models.horizon_days
+    return ModelCard(
+        title="Churn models",
+        says=f"They foretell whether a customer who has bought before buys nothing in the {days} days after the as-of "
+        "day.",
+        horizon=f"{days} days after the as-of day",
+        meant_for=(
+            "choosing whom to win back, as far as a campaign reaches, and saying why a score is high",
+            "expecting how many customers of a group will come back",
+        ),
+        not_for=(
+            "a verdict on one person: a refusal, a price, a credit, a service withheld",
+            "naming causes: reasons are reasons of the score",
+            "visitors who never bought, who have no churn to foretell",
+        ),
+        taught_by=_taught_by(config, smallest_group),
+        methods=_methods(models),
+        calibration=_calibration(models),
+        scorecards={
+            "churn_scorecard": "every method out of time, on the horizon after this as-of day once it has closed; it "
+            "names the one to publish",
+            "churn_horizon_scorecard": "the same of the shorter horizons",
+            "churn_slices": "the champion by groups of customers",
+            "ledger_grades": "published scores, held against what customers then did",
+        },
+        limits=(
+            "A churned customer is one who did not order in the window; who comes back later counts as churned too.",
+            "Probabilities hold on average over customers who score alike, as the interval beside each says.",
+            "A change of the shop after the newest origin (prices, season, a new channel) is not known to the models.",
+        ),
+        facts={
+            "training code version": str(config["code_version"]),
+            "hash of the examples": f"`{config['data_hash']}`",
+        },
+    )
 
 
-def _purpose(config: Mapping[str, Any]) -> list[str]:
-    days = config["horizon_days"]
-    return [
-        "# Churn models",
-        "",
-        f"They foretell whether a customer who has bought before buys nothing in the {days} days after the as-of day.",
-        f"Code version {config['code_version']}, data hash `{config['data_hash']}`"
-        + (f", seed {config['seed']}." if "seed" in config else "."),
-        "",
-    ]
-
-
-def _data(config: Mapping[str, Any]) -> list[str]:
-    lines = ["## Data", ""]
-    if not config["examples"]:
-        return [*lines, "No origin had a closed label window: the recency rule alone is kept.", ""]
-    lines += ["| origin | role | rows | churned |", "| --- | --- | --- | --- |"]
-    lines += [
-        f"| {count['origin']} | {count['role']} | {count['rows']:,} | {count['churned']:.3f} |"
-        for count in config["examples"]
-    ]
-    lines += [
-        "",
-        "Rows with role `fit` and `stop` are learnt from; those with role `calibrate` are of other customers, at the "
-        "newest origin alone, and turn scores into probabilities. No label window reaches beyond the as-of day.",
-        "",
+def _taught_by(config: Mapping[str, Any], smallest_group: int) -> list[str]:
+    examples = config["examples"]
+    if not examples:
+        return ["No origin had a closed label window: the recency rule alone is kept."]
+    told = [
+        taught_table(examples, share="churned", smallest_group=smallest_group),
+        f"Together {total_told(examples, smallest_group)}. Rows with role `fit` and `stop` are learnt from; those with "
+        "role `calibrate` are of other customers, at the newest origin alone. No label window reaches beyond the as-of "
+        "day.",
     ]
     if features := config.get("features"):
-        lines += [f"{len(features)} features: {', '.join(features)}.", ""]
-    return lines
+        told.append(f"{len(features)} features: {', '.join(features)}.")
+    return told
 
 
-def _methods(config: Mapping[str, Any]) -> list[str]:
-    lines = ["## Methods", ""]
-    apart = config.get("kept_apart")
+def _methods(models: ChurnModels) -> list[str]:
+    apart = models.config.get("kept_apart")
     if apart is None:
-        return [*lines, "recency: the longer ago the last purchase, the likelier gone.", ""]
-    lines += ["| method | settings | AUC on customers kept apart |", "| --- | --- | --- |"]
-    for name in config["methods"]:
-        reached = apart.get(name)
-        lines.append(f"| {name} | {_settings(config, name)} | {'undefined' if reached is None else f'{reached:.4f}'} |")
+        return ["Too little to learn from. recency: the longer ago the last purchase, the likelier gone."]
+    rows = [
+        {
+            "method": method.name,
+            "settings": _settings(models, method.name),
+            "AUC on customers kept apart": reached_told(apart.get(method.name)),
+        }
+        for method in models.methods
+    ]
     return [
-        *lines,
-        "",
-        "Settings were chosen by cross-validation among the customers that are learnt from, by mean AUC. What counts "
-        "is the scorecard of this as-of day, `churn_scorecard`: it grades every method out of time, on the horizon "
-        "that follows, once that has closed, and names the one that may be published.",
-        "",
+        table(rows),
+        "Settings were chosen by cross-validation among the customers that are learnt from, by mean AUC.",
+        *shuffled_told(models.config.get("shuffled_labels")),
     ]
 
 
-def _settings(config: Mapping[str, Any], name: str) -> str:
-    if name in config["classifiers"]:
-        return ", ".join(f"{key} {value}" for key, value in config["classifiers"][name]["settings"].items())
-    if name == "blend":
-        return ", ".join(f"{part} {weight}" for part, weight in config["blend"]["weights"].items())
-    if name == "network":
-        kept = min(config["epochs"], key=lambda epoch: epoch[2])
-        return f"width {config['network']['width']}, {int(kept[0]) + 1} epochs"
-    return "days since the last order"
+def _settings(models: ChurnModels, name: str) -> str:
+    if name == RECENCY.name:
+        return "days since the last order"
+    if name == BLEND.name:
+        return settings_told(models.blend.weights)
+    if name == NETWORK.name:
+        kept = min(models.config["epochs"], key=lambda epoch: epoch[2])
+        return f"{settings_told(models.config['network'])}, {int(kept[0]) + 1} epochs"
+    return settings_told(models.classifiers[name].settings)
 
 
-def _limits(config: Mapping[str, Any]) -> list[str]:
-    control = (config.get("shuffled_labels") or {}).get("auc")
-    lines = [
-        "## Limits",
-        "",
-        "- A churned customer is one who did not order in the window; who comes back later counts as churned too.",
-        "- Only customers who have bought before are scored. Visitors who never did have no churn to foretell.",
-        "- Probabilities hold on average over customers who score alike, as the interval beside each says; they are no "
-        "verdict on one person, and reasons are reasons of the score, not causes of the churn.",
-        "- A change of the shop after the newest origin (prices, season, a new channel) is not known to the models.",
+def _calibration(models: ChurnModels) -> list[str]:
+    return [
+        "On the rows with role `calibrate`; of the blend on one half of these customers, since its weights are learnt "
+        "from the other.",
+        calibration_table(models.calibrators, [method.name for method in models.methods]),
     ]
-    if control is not None:
-        lines.append(f"- Control: trained on shuffled labels, the AUC on customers kept apart is {control:.3f}.")
-    return lines

@@ -1,7 +1,7 @@
 """Churn models as a whole: trained from examples, stored in a directory, loaded, asked for scores.
 
 One directory holds all methods of one as-of day, rule and rivals beside the network, so that the
-scorecard grades and the scores publish exactly what was trained together. Files are JSON, Markdown,
+scorecard grades and the scores publish exactly what was trained together. Files are JSON,
 safetensors, skops and LightGBM's text; opening one runs no code. Which method is published is not
 decided here.
 """
@@ -20,7 +20,6 @@ import polars as pl
 from insight_assets.contracts.catalogue import contract
 from insight_assets.features.examples import CALIBRATE, FIT, STOP, feature_names
 from insight_assets.features.vocabulary import event_kinds
-from insight_assets.insights.churn.model_card import CARD_FILE, model_card
 from insight_assets.insights.churn.rivals import recency_score
 from insight_assets.insights.churn.survival import ReturnModel, asked_horizons, fit_returns
 from insight_assets.lake import hash_frame, sort_rows
@@ -520,7 +519,6 @@ def _write(models: ChurnModels, directory: Path) -> None:
         directory / CALIBRATORS_FILE,
         {name: calibrator.to_json() for name, calibrator in models.calibrators.items()},
     )
-    (directory / CARD_FILE).write_text(model_card(models.config), encoding="utf-8")
     if models.matrix is None:
         return
     from insight_assets.ml.training import write_weights

@@ -24,6 +24,7 @@ from insight_assets.insights.intent.examples import (
     judge_labels,
 )
 from insight_assets.insights.intent.grading import GradedIntent, grade_intent
+from insight_assets.insights.intent.model_card import customers_card, visits_card
 from insight_assets.insights.intent.models import (
     GRADED,
     PUBLISHED,
@@ -32,14 +33,16 @@ from insight_assets.insights.intent.models import (
     graded_origin,
     judge_pairs,
     load_models,
+    teaching_rows,
     train_intent_models,
     write_pair,
 )
 from insight_assets.insights.intent.rules import OF_CUSTOMERS, OF_VISITS
 from insight_assets.insights.intent.scoring import in_contract, score_customers, score_visits
-from insight_assets.metadata import markdown_table, model_asset, published_days, table_asset
+from insight_assets.metadata import making_of, markdown_table, model_asset, published_days, table_asset
 from insight_assets.ml.binary_models import RULE, BinaryModels, Rule
 from insight_assets.ml.guards import MODEL_GUARDS
+from insight_assets.ml.model_card import ModelCard, card_text, write_card
 from insight_assets.ml.pictures import lift_chart, lift_table, reliability_chart, reliability_table
 from insight_assets.ml.publication import Publication, publishable
 from insight_assets.ml.referee import scorecard_markdown
@@ -106,6 +109,7 @@ def intent_examples(
     **model_asset(
         MODELS,
         purpose="analytics",
+        code_version="2",
         kinds=MODEL_KINDS,
         description=(
             "Rule, logistic regression, random forest, gradient boosting and their blend for a purchase within 7 and "
@@ -118,11 +122,12 @@ def intent_examples(
 def intent_models(
     context: dg.AssetExecutionContext, intent_examples: pl.LazyFrame, models: ModelStore
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    shop = settings()
-    trained = train_intent_models(
-        intent_examples.collect(), seed=shop.seed, with_lightgbm=shop.lightgbm, log=context.log.info
-    )
-    yield from _stored(MODELS, context, models, {TASK.format(days): pair for days, pair in trained.items()})
+    shop, examples = settings(), intent_examples.collect()
+    trained = train_intent_models(examples, seed=shop.seed, with_lightgbm=shop.lightgbm, log=context.log.info)
+    pairs = {TASK.format(days): pair for days, pair in trained.items()}
+    taught = {TASK.format(days): teaching_rows(examples, days) for days in trained}
+    card = customers_card(pairs, taught, smallest_group=shop.k_anonymity)
+    yield from _stored(MODELS, context, models, pairs, card)
 
 
 @dg.asset(**table_asset(SCORECARD, layer="insight", purpose="analytics", deps=[MODELS]))
@@ -209,6 +214,7 @@ def session_intent_examples(context: dg.AssetExecutionContext, events: pl.LazyFr
     **model_asset(
         VISIT_MODELS,
         purpose="analytics",
+        code_version="2",
         kinds=MODEL_KINDS,
         description=(
             "Rule, logistic regression, random forest, gradient boosting and their blend for an order later in a "
@@ -222,15 +228,18 @@ def session_intent_examples(context: dg.AssetExecutionContext, events: pl.LazyFr
 def session_intent_models(
     context: dg.AssetExecutionContext, session_intent_examples: pl.LazyFrame, models: ModelStore
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    as_of, shop = date.fromisoformat(context.partition_key), settings()
+    as_of, shop, examples = date.fromisoformat(context.partition_key), settings(), session_intent_examples.collect()
     pair = visit_models.train_visit_models(
-        session_intent_examples.collect(),
+        examples,
         as_of=as_of,
         seed=shop.seed,
         with_lightgbm=shop.lightgbm,
         log=context.log.info,
     )
-    yield from _stored(VISIT_MODELS, context, models, {} if pair is None else {visit_models.QUESTION: pair})
+    pairs = {} if pair is None else {visit_models.QUESTION: pair}
+    taught = {question: visit_models.teaching_rows(examples, as_of=as_of) for question in pairs}
+    card = visits_card(pairs, taught, as_of=as_of, smallest_group=shop.k_anonymity)
+    yield from _stored(VISIT_MODELS, context, models, pairs, card)
 
 
 @dg.asset(
@@ -314,15 +323,19 @@ def _known_at_an_origin(customer_days: pl.LazyFrame, as_of: date) -> int:
 
 
 def _stored(
-    name: str, context: dg.AssetExecutionContext, models: ModelStore, pairs: Mapping[str, Pair]
+    name: str, context: dg.AssetExecutionContext, models: ModelStore, pairs: Mapping[str, Pair], told: ModelCard
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Store models, unless a guard fails: then the models of before, if any, stay where they are."""
     with models.writing(name, date.fromisoformat(context.partition_key)) as writing:
         for task, pair in pairs.items():
             write_pair(pair, writing.directory, task=task)
-        yield from report_guards(name, judge_pairs(pairs))
+        verdicts = judge_pairs(pairs)
+        card = card_text(told, making_of(context, name, settings()), verdicts)
+        write_card(card, writing.directory)
+        yield from report_guards(name, verdicts)
     yield dg.MaterializeResult(
-        metadata=_training_metadata(pairs), data_version=dg.DataVersion(writing.manifest.content_hash)
+        metadata=_training_metadata(pairs) | {"model_card": dg.MetadataValue.md(card)},
+        data_version=dg.DataVersion(writing.manifest.content_hash)
     )
 
 

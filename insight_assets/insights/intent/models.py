@@ -84,21 +84,36 @@ def train_intent_models(
     """
     pairs = {}
     for days in HORIZONS:
-        newest = graded_origin(examples, days)
-        if newest is None:
+        taught = teaching_rows(examples, days)
+        if not taught:
             log(f"{TASK.format(days)}: no horizon has closed")
             continue
-        labelled = examples.filter(pl.col(LABEL.format(days)).is_not_null()).sort("origin", "customer_key")
-        before = [
-            origin for origin in labelled["origin"].unique() if Origin(origin, days).may_teach(newest)
-        ]
-        known = labelled.filter(pl.col("origin").is_in(before))
         pairs[days] = train_pair(
-            _rows(labelled, days), _rows(known, days) if before else None, OF_CUSTOMERS, origin=newest.as_of, seed=seed,
+            taught[PUBLISHED], taught.get(GRADED), OF_CUSTOMERS, origin=graded_origin(examples, days).as_of, seed=seed,
             with_lightgbm=with_lightgbm,
         )  # fmt: skip
         log(f"{TASK.format(days)}: {', '.join(method.name for method in pairs[days].published.methods)}")
     return pairs
+
+
+def teaching_rows(examples: pl.DataFrame, horizon_days: int) -> dict[str, Rows]:
+    """Give the rows that teach the models of a horizon.
+
+    Args:
+        examples: Rows of the contract `intent_examples`; may be empty.
+        horizon_days: The horizon.
+
+    Returns:
+        `PUBLISHED` and `GRADED` to their rows; without the latter where nothing was known at the graded origin, and
+        nothing at all where the horizon never closed.
+    """
+    newest = graded_origin(examples, horizon_days)
+    if newest is None:
+        return {}
+    labelled = examples.filter(pl.col(LABEL.format(horizon_days)).is_not_null()).sort("origin", "customer_key")
+    before = [origin for origin in labelled["origin"].unique() if Origin(origin, horizon_days).may_teach(newest)]
+    known = labelled.filter(pl.col("origin").is_in(before))
+    return {PUBLISHED: _rows(labelled, horizon_days)} | ({GRADED: _rows(known, horizon_days)} if before else {})
 
 
 def train_pair(

@@ -8,7 +8,7 @@ import polars as pl
 
 from insight_assets.features.examples import CALIBRATE
 from insight_assets.insights.intent.grading import GradedIntent, grade_intent
-from insight_assets.insights.intent.models import Pair, train_pair
+from insight_assets.insights.intent.models import GRADED, PUBLISHED, Pair, train_pair
 from insight_assets.insights.intent.rules import OF_VISITS
 from insight_assets.insights.intent.visits import GRADED_DAYS, SEEN, visit_feature_names
 from insight_assets.ml.binary_models import BinaryModels, Rows
@@ -43,18 +43,36 @@ def train_visit_models(
     Returns:
         The models; None where no visit of an earlier day is known.
     """
-    origin = last_learnt_day(as_of)
-    labelled = examples.filter(pl.col("role").is_not_null() & (pl.col("session_day") < as_of))
-    labelled = labelled.sort("session_id", "events_seen")
-    if labelled.filter(pl.col("role") != CALIBRATE).is_empty():
+    taught = teaching_rows(examples, as_of=as_of)
+    if not taught:
         return None
-    before = labelled.filter(pl.col("ended_day") <= origin)
     pair = train_pair(
-        _rows(labelled), _rows(before) if before.filter(pl.col("role") != CALIBRATE).height else None, OF_VISITS,
-        origin=origin, seed=seed, with_lightgbm=with_lightgbm,
+        taught[PUBLISHED], taught.get(GRADED), OF_VISITS, origin=last_learnt_day(as_of), seed=seed,
+        with_lightgbm=with_lightgbm,
     )  # fmt: skip
     log(f"{QUESTION}: {', '.join(method.name for method in pair.published.methods)}")
     return pair
+
+
+def teaching_rows(examples: pl.DataFrame, *, as_of: date) -> dict[str, Rows]:
+    """Give the rows that teach the models.
+
+    Args:
+        examples: Rows of the contract `session_intent_examples`; may be empty.
+        as_of: As-of day.
+
+    Returns:
+        `PUBLISHED` and `GRADED` to their rows; without the latter where no visit is older than the graded days, and
+        nothing at all where no visit of an earlier day is known.
+    """
+    labelled = examples.filter(pl.col("role").is_not_null() & (pl.col("session_day") < as_of))
+    labelled = labelled.sort("session_id", "events_seen")
+    before = labelled.filter(pl.col("ended_day") <= last_learnt_day(as_of))
+    return {
+        which: _rows(rows)
+        for which, rows in ((PUBLISHED, labelled), (GRADED, before))
+        if rows.filter(pl.col("role") != CALIBRATE).height
+    }
 
 
 def grade_visits(

@@ -10,11 +10,15 @@ import dagster as dg
 import polars as pl
 
 from insight_assets.charts import chart_markdown
+from insight_assets.checks import guard_results
 from insight_assets.insights.lifetime_value import grading, pictures, scoring
 from insight_assets.insights.lifetime_value.bg_nbd import expected_repeats
 from insight_assets.insights.lifetime_value.customers import Buyers, buyers
 from insight_assets.insights.lifetime_value.model import LifetimeValueModel, load, save, train
-from insight_assets.metadata import model_asset, table_asset
+from insight_assets.insights.lifetime_value.model_card import model_card
+from insight_assets.metadata import making_of, model_asset, table_asset
+from insight_assets.ml.guards import Verdict
+from insight_assets.ml.model_card import card_text, write_card
 from insight_assets.ml.referee import scorecard_markdown
 from insight_assets.partitions import ONE_HORIZON_AGO
 from insight_assets.resources import ModelStore
@@ -29,7 +33,7 @@ _REPEATS_TOLERANCE = 0.2
     **model_asset(
         MODELS,
         purpose="analytics",
-        code_version="2",
+        code_version="3",
         kinds={"scipy", "scikitlearn", "pytorch"},
         description=(
             "BG/NBD, Pareto/NBD and Gamma-Gamma as fitted on all purchases up to the as-of day, by maximum a "
@@ -53,20 +57,26 @@ def lifetime_value_models(
 ) -> dg.MaterializeResult:
     as_of, shop = date.fromisoformat(context.partition_key), settings()
     customers, work = buyers(customer_features), models.work_folder(MODELS, as_of)
+    examples = churn_examples.collect()
     model = train(
         customers,
-        churn_examples.collect(),
+        examples,
         horizon_days=shop.horizon_days,
         work_directory=work,
         seed=shop.seed,
         max_epochs=shop.max_epochs,
         log=context.log.info,
     )
+    verdicts = [_repeats_as_observed(model, customers)]
+    told = model_card(model, examples, horizon_days=shop.horizon_days, smallest_group=shop.k_anonymity)
+    card = card_text(told, making_of(context, MODELS, shop), verdicts)
     with models.writing(MODELS, as_of) as writing:
         save(model, writing.directory)
+        write_card(card, writing.directory)
     shutil.rmtree(work)
     purchase, value = model.purchase, model.value
     metadata: dict[str, object] = {
+        "model_card": dg.MetadataValue.md(card),
         "customers": purchase.customers,
         "repeat_customers": purchase.repeat_customers,
         "customers_with_value": value.customers,
@@ -91,21 +101,17 @@ def lifetime_value_models(
     return dg.MaterializeResult(
         metadata=metadata,
         data_version=dg.DataVersion(writing.manifest.content_hash),
-        check_results=[_repeats_as_observed(model, customers)],
+        check_results=guard_results(MODELS, verdicts, severity=dg.AssetCheckSeverity.WARN),
     )
 
 
-def _repeats_as_observed(model: LifetimeValueModel, customers: Buyers) -> dg.AssetCheckResult:
+def _repeats_as_observed(model: LifetimeValueModel, customers: Buyers) -> Verdict:
     observed = float(customers.histories.repeats.sum())
     expected = float(expected_repeats(model.purchase.model, customers.histories.age).sum())
     # A handful of purchases says nothing about a fit, whatever their ratio.
     enough = observed >= settings().k_anonymity
-    return dg.AssetCheckResult(
-        check_name=REPEATS_CHECK,
-        passed=not enough or abs(expected / observed - 1) <= _REPEATS_TOLERANCE,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"observed": observed, "expected": round(expected, 4)},
-    )
+    passed = not enough or abs(expected / observed - 1) <= _REPEATS_TOLERANCE
+    return Verdict(REPEATS_CHECK, passed, {"observed": observed, "expected": round(expected, 4)} if enough else {})
 
 
 @dg.asset(

@@ -22,7 +22,7 @@ from insight_assets.insights.propensity.guards import (
     judge_models,
     judge_scorecard,
 )
-from insight_assets.insights.propensity.model_card import CARD_FILE
+from insight_assets.insights.propensity.model_card import model_card
 from insight_assets.insights.propensity.models import (
     PropensityModels,
     load_propensity_models,
@@ -31,7 +31,8 @@ from insight_assets.insights.propensity.models import (
 from insight_assets.insights.propensity.pairs import know
 from insight_assets.insights.propensity.scoring import choose_methods, score_propensity
 from insight_assets.insights.propensity.targets import bought_within
-from insight_assets.metadata import markdown_table, model_asset, published_days, table_asset
+from insight_assets.metadata import making_of, markdown_table, model_asset, published_days, table_asset
+from insight_assets.ml.model_card import card_text, write_card
 from insight_assets.ml.referee import champion, scorecard_markdown
 from insight_assets.partitions import CLOSED_HORIZON, HISTORY, ONE_HORIZON_AGO, YEAR
 from insight_assets.people.assets import identity_rules
@@ -52,6 +53,7 @@ HISTORY_AND_HORIZON = dg.TimeWindowPartitionMapping(
 @dg.asset(
     **model_asset(
         MODELS,
+        code_version="2",
         purpose="personalise",
         kinds={"scikitlearn"},
         description=(
@@ -105,8 +107,11 @@ def propensity_models(
             seed=shop.seed,
             log=context.log.info,
         )
-        card = (writing.directory / CARD_FILE).read_text(encoding="utf-8")
-        yield from report_guards(MODELS, [*verdicts, *judge_models(trained)])
+        verdicts += judge_models(trained)
+        told = model_card(trained, smallest_group=shop.k_anonymity)
+        card = card_text(told, making_of(context, MODELS, shop), verdicts)
+        write_card(card, writing.directory)
+        yield from report_guards(MODELS, verdicts)
     yield dg.MaterializeResult(
         metadata=_training_metadata(trained) | {"model_card": dg.MetadataValue.md(card)},
         data_version=dg.DataVersion(writing.manifest.content_hash),

@@ -1,74 +1,94 @@
-"""The model card: what propensity models were made from, how, how good they are, and what they cannot do.
+"""What the card of propensity models says beside what all cards say (see `ml.model_card`)."""
 
-Written from what training stored, in Markdown, so that a person can read it beside the model's files.
-"""
+from collections.abc import Iterator
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from insight_assets.insights.propensity.models import RULES, KindModels, PropensityModels
+from insight_assets.ml.model_card import (
+    ModelCard,
+    calibration_table,
+    reached_told,
+    settings_told,
+    shuffled_told,
+    table,
+    taught_table,
+    total_told,
+)
 
-CARD_FILE = "MODEL_CARD.md"
 
-
-def model_card(stored: Mapping[str, Any]) -> str:
-    """Write the card of trained models.
+def model_card(models: PropensityModels, *, smallest_group: int) -> ModelCard:
+    """Tell of trained models.
 
     Args:
-        stored: What `models` writes to its config file.
-
-    Returns:
-        Markdown; equal configs give equal cards.
+        models: The models.
+        smallest_group: Fewest customers that a number may speak of.
     """
-    lines = [
-        "# Propensity models",
-        "",
-        "They foretell whether a customer buys something of a category, of a band of price, or a product, in the "
-        f"{stored['horizon_days']} days after the as-of day. A kind has one model for all its targets. "
-        f"Code version {stored['code_version']}.",
-        "",
-    ]
-    for kind, each in stored["kinds"].items():
-        lines += [f"## {kind}", "", *_data(each["config"]["examples"]), *_methods(each)]
-    return "\n".join([*lines, *_limits()]) + "\n"
-
-
-def _data(counts: list[Mapping[str, Any]]) -> Iterator[str]:
-    if not counts:
-        yield from ("No origin had a closed label window, or too few customers bought any one target.", "")
-        return
-    yield from ("| origin | role | customers | pairs | bought |", "| --- | --- | --- | --- | --- |")
-    for count in counts:
-        size = f"{count['customers']:,} | {count['rows']:,} | {count['bought']:.4f}"
-        yield f"| {count['origin']} | {count['role']} | {size} |"
-    yield from (
-        "",
-        "Of the pairs that are learnt from (`fit`, `stop`) those without a purchase are a sample. Pairs with role "
-        "`calibrate` are of other customers, all of theirs, and turn scores into probabilities.",
-        "",
+    days = models.horizon_days
+    return ModelCard(
+        title="Propensity models",
+        says="They foretell whether a customer buys something of a category, of a band of price, or a product, in the "
+        f"{days} days after the as-of day. A kind has one model for all its targets.",
+        horizon=f"{days} days after the as-of day",
+        meant_for=(
+            "choosing what a message or a page is about for a customer",
+            "expecting how many customers will buy of a target",
+        ),
+        not_for=(
+            "a verdict on one person: a price, a credit, a service withheld",
+            "naming causes: reasons are reasons of the score, not of a purchase",
+            "rare targets: only those with most buyers are asked for, the others are left to recommendations",
+        ),
+        taught_by=[told for each in models.kinds.values() for told in _taught_by(each, smallest_group)],
+        methods=[told for each in models.kinds.values() for told in _methods(each)],
+        calibration=[
+            "Pairs with role `calibrate` make probabilities of scores, each kind and method by itself.",
+            *(told for each in models.kinds.values() for told in _calibration(each)),
+        ],
+        scorecards={
+            "propensity_scorecard": "every method of every kind out of time, on the horizon after this as-of day once "
+            "it has closed; it names the one to publish",
+        },
+        limits=(
+            "A purchase counts, also where it was given back later, unless the shop says that it does not.",
+            "Probabilities hold on average over pairs that score alike.",
+            "A change of the shop after the newest origin (prices, season, new products) is not known to the models.",
+        ),
     )
 
 
-def _methods(each: Mapping[str, Any]) -> Iterator[str]:
-    config = each["config"]
-    if "kept_apart" not in config:
-        yield from ("Too little to learn from: the rules alone are kept.", "")
+def _taught_by(each: KindModels, smallest_group: int) -> Iterator[str]:
+    yield f"### {each.kind}"
+    examples = each.config["examples"]
+    if not examples:
+        yield "No origin had a closed label window, or too few customers bought any one target."
         return
-    yield from ("| method | settings | mean AUC within a target, customers kept apart |", "| --- | --- | --- |")
-    for name in each["methods"]:
-        fitted, reached = each["classifiers"].get(name), config["kept_apart"].get(name)
-        told = "a rule" if fitted is None else ", ".join(f"{key} {value}" for key, value in fitted["settings"].items())
-        yield f"| {name} | {told} | {'undefined' if reached is None else f'{reached:.4f}'} |"
-    if (control := config["shuffled_labels"]["auc"]) is not None:
-        yield from ("", f"Control: trained on shuffled labels, the AUC on customers kept apart is {control:.3f}.")
-    yield ""
-
-
-def _limits() -> tuple[str, ...]:
-    return (
-        "## Limits",
-        "",
-        "- What counts is `propensity_scorecard`: it grades every method out of time and names the one to publish.",
-        "- Only the targets with most buyers are asked for; rarer ones are left to recommendations.",
-        "- A purchase counts, also where it was given back later.",
-        "- Probabilities hold on average over pairs that score alike; they are no verdict on one person, and reasons "
-        "are reasons of the score, not causes of a purchase.",
+    yield taught_table(examples, share="bought", smallest_group=smallest_group)
+    yield (
+        f"Together {total_told(examples, smallest_group)}, each a customer and a target. Of those that are learnt from "
+        "(`fit`, `stop`) the ones without a purchase are a sample; those with role `calibrate` are of other customers, "
+        "all of theirs."
     )
+
+
+def _methods(each: KindModels) -> Iterator[str]:
+    yield f"### {each.kind}"
+    apart = each.config.get("kept_apart")
+    if apart is None:
+        kept = ", ".join(method.name for method in each.methods)
+        yield f"Too little to learn from: the rules alone are kept ({kept})."
+        return
+    yield table(
+        [
+            {
+                "method": method.name,
+                "settings": "a rule" if method.name in RULES else settings_told(each.classifiers[method.name].settings),
+                "mean AUC within a target, customers kept apart": reached_told(apart.get(method.name)),
+            }
+            for method in each.methods
+        ]
+    )
+    yield from shuffled_told(each.config["shuffled_labels"])
+
+
+def _calibration(each: KindModels) -> Iterator[str]:
+    yield f"### {each.kind}"
+    yield calibration_table(each.calibrators, [method.name for method in each.methods])

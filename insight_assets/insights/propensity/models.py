@@ -2,7 +2,7 @@
 
 One directory holds the methods of all kinds of one as-of day, rules and rivals beside each other, so that the scorecard
 grades and the scores publish exactly what was trained together. A kind has one model for all its targets. Files are
-JSON, Markdown and skops; opening one runs no code. Which method is published is not decided here.
+JSON and skops; opening one runs no code. Which method is published is not decided here.
 """
 
 import json
@@ -18,7 +18,6 @@ import polars as pl
 from insight_assets.features.examples import CALIBRATE
 from insight_assets.insights.propensity.examples import LABEL, Examples
 from insight_assets.insights.propensity.measures import mean_auc
-from insight_assets.insights.propensity.model_card import CARD_FILE, model_card
 from insight_assets.insights.propensity.pairs import FEATURES
 from insight_assets.insights.propensity.rivals import habit_score, popularity_score
 from insight_assets.insights.propensity.targets import KINDS
@@ -285,7 +284,6 @@ def _write(models: PropensityModels, directory: Path) -> None:
         },
     }
     (directory / CONFIG_FILE).write_text(json.dumps(stored, indent=1, sort_keys=True), encoding="utf-8")
-    (directory / CARD_FILE).write_text(model_card(stored), encoding="utf-8")
     for kind, each in models.kinds.items():
         for classifier in each.classifiers.values():
             write_classifier(classifier, directory, prefix=f"{kind}.")

@@ -18,6 +18,7 @@ from insight_assets.insights.recommendation.interactions import (
     interactions,
     purchases,
 )
+from insight_assets.insights.recommendation.model_card import model_card
 from insight_assets.insights.recommendation.order_rules import ORDER_DAYS
 from insight_assets.insights.recommendation.publishing import (
     publication,
@@ -25,7 +26,8 @@ from insight_assets.insights.recommendation.publishing import (
     recommend,
 )
 from insight_assets.insights.recommendation.ranking import Policy
-from insight_assets.metadata import markdown_table, model_asset, published_days, table_asset
+from insight_assets.metadata import making_of, markdown_table, model_asset, published_days, table_asset
+from insight_assets.ml.model_card import card_text, write_card
 from insight_assets.ml.referee import scorecard_markdown
 from insight_assets.partitions import CLOSED_HORIZON, HISTORY, ONE_HORIZON_AGO
 from insight_assets.people.assets import identity_rules
@@ -66,7 +68,7 @@ DESCRIBED = ("product_id", "category", "brand", "price", "currency", "first_seen
 @dg.asset(
     **model_asset(
         MODELS,
-        code_version="2",
+        code_version="3",
         purpose="personalise",
         kinds={"numpy", "scipy"},
         description=(
@@ -89,14 +91,15 @@ def recommendation_models(
     products: pl.LazyFrame,
     models: ModelStore,
 ) -> dg.MaterializeResult:
-    as_of = date.fromisoformat(context.partition_key)
-    before = as_of - timedelta(days=settings().horizon_days)
+    as_of, shop = date.fromisoformat(context.partition_key), settings()
+    before = as_of - timedelta(days=shop.horizon_days)
     who = IdentityHistory(identity_links, identity_rules()).as_of
-    bought = as_people_before(as_people(order_lines, who(as_of)), before=who(before), now=who(as_of))
+    lines = as_people_before(as_people(order_lines, who(as_of)), before=who(before), now=who(as_of))
+    bought = purchases(lines, after=before, until=as_of).collect(engine="streaming")
     described = products.select(DESCRIBED).collect()
     tunings = methods.tune(
         _contacts(order_lines, events, who(before), as_of=before),
-        purchases(bought, after=before, until=as_of).collect(engine="streaming"),
+        bought,
         as_of=before,
         policy=POLICY,
         products=described.filter(pl.col("first_seen") <= before).with_columns(
@@ -112,10 +115,14 @@ def recommendation_models(
         products=described,
         orders=_orders(order_lines, who(as_of), as_of=as_of),
     )
+    told = model_card(fitted, contacts, bought, before=before, policy=POLICY, smallest_group=shop.k_anonymity)
+    card = card_text(told, making_of(context, MODELS, shop))
     with models.writing(MODELS, as_of) as writing:
         model_files.save(fitted, writing.directory)
+        write_card(card, writing.directory)
     return dg.MaterializeResult(
         metadata={
+            "model_card": dg.MetadataValue.md(card),
             "products": len(fitted.catalogue),
             "products_without_contact": fitted.catalogue.cold,
             "customers": contacts["customer_key"].n_unique(),

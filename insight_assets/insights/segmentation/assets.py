@@ -23,7 +23,9 @@ from insight_assets.insights.segmentation import (
     rfm,
     scaling,
 )
-from insight_assets.metadata import managed_table_out, markdown_table, reads, table_asset
+from insight_assets.insights.segmentation.model_card import model_card
+from insight_assets.metadata import making_of, managed_table_out, markdown_table, reads, table_asset
+from insight_assets.ml.model_card import card_text
 from insight_assets.ml.referee import scorecard_markdown
 from insight_assets.partitions import DAYS, HISTORY, MIGRATION_AGO, ONE_HORIZON_AGO
 from insight_assets.settings import settings
@@ -94,7 +96,9 @@ def customer_clusters(
         found, customers, as_of=as_of, smallest_group=chosen.k_anonymity
     )
     trials = clusters.trials_table(found)
+    card = model_card(found, publish, smallest_group=chosen.k_anonymity)
     metadata: dict[str, object] = {
+        "model_card": dg.MetadataValue.md(card_text(card, making_of(context, "customer_clusters", chosen))),
         "trials": dg.MetadataValue.md(markdown_table(trials)),
         "method": publish.method.name,
         "graded_origin": str(publish.origin),

@@ -13,11 +13,13 @@ from insight_assets.features.sequences import build_event_sequences
 from insight_assets.insights.churn import assets
 from insight_assets.insights.churn.guards import LABEL_GUARDS, LABELS_OBEY
 from insight_assets.ml.guards import BASE_RATE, MODEL_GUARDS, NO_GIVEAWAY, WINDOWS_OBSERVED
+from insight_assets.ml.model_card import CARD_FILE
 from insight_assets.partitions import DAYS
 from insight_assets.resources import ModelStore
 from insight_assets.settings import settings
 from insight_assets_tests.insights.churn import shop
 from insight_assets_tests.kept_frames import KeptFrames
+from insight_assets_tests.model_cards import demand_sound, facts
 
 HORIZON = settings().horizon_days
 AS_OF = shop.FIRST_DAY + timedelta(days=50 + 2 * HORIZON)
@@ -119,9 +121,19 @@ def test_every_check_is_reported_once(built):
 
 
 def test_the_model_card_and_the_costs_are_shown(built):
-    _, _, results = built
+    lake, models, results = built
     told = metadata_of(results[ORIGIN], "churn_models")
-    assert told["model_card"].value.startswith("# Churn models")
+    card = told["model_card"].value
+    assert card == (models.reading(assets.MODELS, ORIGIN) / CARD_FILE).read_text(encoding="utf-8")
+    demand_sound(
+        card, lake.frames["churn_examples", ORIGIN.isoformat()]["customer_key"], asset="churn_models",
+        told={
+            "as of": str(ORIGIN), "horizon": f"{HORIZON} days after the as-of day", "owner": "team:insight",
+            "code version": "3", "seed": str(settings().seed),
+        },
+    )  # fmt: skip
+    assert "churn_examples" in facts(card)["reads"]
+    assert facts(card)["purpose"].startswith("analytics: without the people who refused it")
     assert "| network |" in told["costs"].value
 
 

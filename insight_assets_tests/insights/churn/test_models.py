@@ -9,6 +9,8 @@ import pytest
 from safetensors import SafetensorError
 
 from insight_assets.features.examples import feature_names
+from insight_assets.insights.churn.guards import judge_training
+from insight_assets.insights.churn.model_card import model_card
 from insight_assets.insights.churn.models import (
     CONFIG_FILE,
     LIGHTGBM,
@@ -18,13 +20,15 @@ from insight_assets.insights.churn.models import (
     load_churn_models,
     train_churn_models,
 )
-from insight_assets.ml.guards import shuffled_control
+from insight_assets.ml.guards import MODEL_GUARDS, shuffled_control
 from insight_assets.ml.metrics import auc
+from insight_assets.ml.model_card import card_text
 from insight_assets.ml.model_store import open_model, write_model
 from insight_assets.ml.sklearn_files import UntrustedFileError
 from insight_assets.ml.tabular import fit_feature_matrix
 from insight_assets_tests.insights.churn import shop
 from insight_assets_tests.insights.churn.conftest import SEED
+from insight_assets_tests.model_cards import MAKING, demand_sound, in_one_line, section, tables
 
 
 class Evil:
@@ -78,12 +82,50 @@ def test_one_method_is_loaded_with_its_parts_alone(trained, name):
     assert np.array_equal(alone.predict(trained.features, trained.sequences)[name], whole)
 
 
-def test_the_card_names_data_methods_and_limits_and_no_customer(trained):
-    card = (trained.directory / "MODEL_CARD.md").read_text(encoding="utf-8")
-    for method in trained.models.methods:
-        assert f"| {method.name} |" in card
-    assert trained.models.config["data_hash"] in card
-    assert not any(str(key) in card for key in trained.examples["customer_key"].unique())
+def card_of(models, **changed) -> str:
+    return card_text(model_card(models, smallest_group=10), replace(MAKING, **changed), judge_training(models.config))
+
+
+def test_the_card_tells_what_taught_the_models_with_which_settings(trained):
+    card, models = card_of(trained.models), trained.models
+    demand_sound(
+        card, trained.examples["customer_key"], asset="churn_models",
+        told={"hash of the examples": f"`{models.config['data_hash']}`", "seed": "11"},
+    )  # fmt: skip
+    (groups,) = tables(section(card, "Taught by"))
+    counted = trained.examples.group_by("origin", "role").agg(pl.len(), pl.col("churned").sum())
+    told = {(row["origin"], row["role"]): row for row in groups}
+    assert set(told) == {(str(origin), role) for origin, role, *_ in counted.rows()}
+    for origin, role, rows, churned in counted.rows():
+        row = told[str(origin), role]
+        assert row["customers"] == (str(rows) if rows >= 10 else "fewer than 10")
+        if rows >= 10 and min(churned, rows - churned) >= 10:
+            assert float(row["churned"]) == pytest.approx(churned / rows, abs=1e-4)
+    (methods,) = tables(section(card, "Methods"))
+    assert [row["method"] for row in methods] == [method.name for method in models.methods]
+    for row in methods:
+        reached = models.config["kept_apart"][row["method"]]
+        assert float(row["AUC on customers kept apart"]) == pytest.approx(reached, abs=1e-4)
+    forest = next(row["settings"] for row in methods if row["method"] == "forest")
+    assert forest == in_one_line(models.classifiers["forest"].settings)
+    (guards,) = tables(section(card, "Guards"))
+    assert {row["guard"]: row["verdict"] for row in guards} == dict.fromkeys(MODEL_GUARDS, "passed")
+    (calibrated,) = tables(section(card, "Calibration"))
+    for row in calibrated:
+        assert f" {len(models.calibrators[row['method']].scores)} knots" in row["probability"]
+
+
+def test_another_seed_horizon_or_rows_is_another_card_and_the_same_is_the_same(trained):
+    card = card_of(trained.models)
+    assert card == card_of(load_churn_models(trained.directory))
+    fewer = [{**count, "rows": count["rows"] + 10} for count in trained.models.config["examples"]]
+    others = [
+        card_of(trained.models, seed=12),
+        card_of(replace(trained.models, horizon_days=60)),
+        card_of(replace(trained.models, config={**trained.models.config, "examples": fewer})),
+    ]
+    assert len({card, *others}) == 4
+    assert "in the 60 days after" in others[1]
 
 
 def test_training_again_gives_the_same_files(trained, tmp_path):
@@ -118,12 +160,12 @@ def test_with_too_little_to_learn_from_the_rule_alone_is_kept(trained, tmp_path,
     train(examples, tmp_path)
     models = load_churn_models(tmp_path / "models")
     assert models.methods == (RECENCY,)
+    assert "recency: the longer ago" in section(card_of(models), "Methods")
     predictions = models.predict(trained.features, trained.sequences)
     recency = trained.features["days_since_last_order"].to_numpy()
     order = np.argsort(recency, kind="stable")
     assert (np.diff(predictions["recency"][order]) >= 0).all()
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == [
-        "MODEL_CARD.md",
         "calibrators.json",
         "config.json",
     ]

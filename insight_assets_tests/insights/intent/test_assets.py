@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 from insight_assets.contracts.catalogue import contract
 from insight_assets.insights.intent import assets
 from insight_assets.insights.intent.examples import HORIZONS, LABEL, LABEL_GUARDS
+from insight_assets.insights.intent.model_card import customers_card
 from insight_assets.insights.intent.models import (
     GRADED,
     PUBLISHED,
@@ -18,13 +19,16 @@ from insight_assets.insights.intent.models import (
     Pair,
     load_models,
     prefix_of,
+    teaching_rows,
     train_intent_models,
     write_pair,
 )
-from insight_assets.insights.intent.rules import OF_CUSTOMERS
+from insight_assets.insights.intent.rules import OF_CUSTOMERS, OF_VISITS
+from insight_assets.insights.intent.visit_models import QUESTION
 from insight_assets.insights.intent.visits import SEEN
 from insight_assets.ml.guards import MODEL_GUARDS, NO_GIVEAWAY
 from insight_assets.ml.metrics import auc
+from insight_assets.ml.model_card import CARD_FILE, card_text
 from insight_assets.resources import ModelStore
 from insight_assets.simulator.customers import FIRST_CUSTOMER_NUMBER, expected_order_days
 from insight_assets.simulator.plan import SimulationPlan
@@ -37,6 +41,7 @@ from insight_assets_tests.insights.intent.conftest import (
     SEED,
     materialize,
 )
+from insight_assets_tests.model_cards import MAKING, demand_sound, in_one_line, number, section, tables
 from insight_assets_tests.monitoring.simulated_shop import FIRST_DAY
 from insight_assets_tests.validation.judging import PSEUDONYM
 
@@ -129,6 +134,56 @@ def test_scorecards_and_pictures_are_in_the_metadata(built):
     assert "| purchase_7d | graded |" in told(assets.MODELS)["learnt_from"].value
 
 
+def card_of(built, name: str) -> str:
+    return built.result.asset_materializations_for_node(name)[0].metadata["model_card"].value
+
+
+def test_cards_tell_the_rows_that_taught_and_the_settings_that_were_chosen(built):
+    for name, rule, questions in (
+        (assets.MODELS, OF_CUSTOMERS, [TASK.format(days) for days in HORIZONS]),
+        (assets.VISIT_MODELS, OF_VISITS, [QUESTION]),
+    ):
+        card, folder = card_of(built, name), built.models.reading(name, built.as_of)
+        assert card == (folder / CARD_FILE).read_text(encoding="utf-8")
+        examples = built.table(name.replace("models", "examples"))
+        columns = [name for name in ("customer_key", "actor_key") if name in examples.columns]
+        keys = pl.concat([examples[column].drop_nulls() for column in columns])
+        demand_sound(card, keys, asset=name, told={"as of": str(built.as_of), "code version": "2"})
+        for question in questions:
+            for which in (GRADED, PUBLISHED):
+                models = load_models(folder, rule, task=question, which=which)
+                (groups,) = tables(section(card, "Taught by", f"{question}, {which}"))
+                for role, counted in (("learnt from", "learnt"), ("calibrates", "apart")):
+                    shown = [row.get("rows", row.get("customers")) for row in groups if row["role"] == role]
+                    told = [number(rows) for rows in shown if rows.replace(",", "").isdigit()]
+                    # What is missing is hidden with its group.
+                    assert models.config["rows"][counted] >= sum(told)
+                    if len(told) == len(shown):
+                        assert models.config["rows"][counted] == sum(told)
+                (methods,) = tables(section(card, "Methods", f"{question}, {which}"))
+                assert [row["method"] for row in methods] == models.config["methods"]
+                for row in methods:
+                    if row["method"] in models.classifiers:
+                        assert row["settings"] == in_one_line(models.classifiers[row["method"]].settings)
+        assert {row["guard"] for row in tables(section(card, "Guards"))[0]} == set(MODEL_GUARDS)
+
+
+def test_a_card_of_other_rows_or_a_larger_smallest_group_is_another(built):
+    examples = built.table("intent_examples")
+    folder = built.models.reading(assets.MODELS, built.as_of)
+    pair = Pair(load_models(folder, OF_CUSTOMERS, task="purchase_30d", which=PUBLISHED), None, None)
+
+    def card(rows: pl.DataFrame, smallest_group: int) -> str:
+        taught = {"purchase_30d": teaching_rows(rows, 30)}
+        return card_text(customers_card({"purchase_30d": pair}, taught, smallest_group=smallest_group), MAKING)
+
+    whole = card(examples, 10)
+    assert whole == card(examples.sample(fraction=1, shuffle=True, seed=4), 10)
+    assert whole != card(examples.filter(pl.col("customer_key") != examples["customer_key"].min()), 10)
+    hidden = section(card(examples, 1_000_000), "Taught by", f"purchase_30d, {PUBLISHED}")
+    assert {row["customers"] for row in tables(hidden)[0]} == {"fewer than 1000000"}
+
+
 def test_scoring_again_from_shuffled_rows_gives_the_same(built):
     before = {name: built.table(name) for name in ("intent_scorecard", "intent_scores")}
     for name in ("intent_examples", "customer_features"):
@@ -174,6 +229,8 @@ def test_a_shop_without_a_closed_horizon_scores_nobody(built, tmp_path):
     assert result.success
     for name in ("intent_examples", "intent_scorecard", "intent_scores"):
         assert built.lake.frames[name, young.isoformat()].equals(contract(name).empty())
+    card = (models.reading(assets.MODELS, young) / CARD_FILE).read_text(encoding="utf-8")
+    assert "there is no model" in section(card, "Taught by")
 
 
 @pytest.fixture(scope="module")

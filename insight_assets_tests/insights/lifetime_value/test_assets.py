@@ -17,10 +17,12 @@ from insight_assets.insights.lifetime_value.assets import (
     lifetime_value_scores,
 )
 from insight_assets.insights.lifetime_value.model import load
+from insight_assets.ml.model_card import CARD_FILE
 from insight_assets.partitions import DAYS
 from insight_assets.resources import ModelStore
 from insight_assets.settings import settings
 from insight_assets_tests.insights.lifetime_value.simulated_customers import simulate_customers
+from insight_assets_tests.model_cards import demand_sound, section, tables
 
 HORIZON = timedelta(days=settings().horizon_days)
 ORIGIN = date.fromisoformat(DAYS.get_first_partition_key()) + timedelta(days=30)
@@ -114,6 +116,17 @@ def test_model_is_checked_pictured_and_the_same_twice(shop):
     metadata = again.asset_materializations_for_node(MODELS)[0].metadata
     assert metadata["repeat_purchases"].value.startswith("![chart](data:image/png")
     assert metadata["customers"].value == 900
+    card = metadata["model_card"].value
+    assert card == (models.reading(MODELS, ORIGIN) / CARD_FILE).read_text(encoding="utf-8")
+    demand_sound(
+        card, shop[0].frames["customer_features", ORIGIN.isoformat()]["customer_key"], asset=MODELS,
+        told={"as of": str(ORIGIN), "code version": "3", "seed": str(settings().seed)},
+    )  # fmt: skip
+    fitted = {row["fitted on"]: row["customers"] for row in tables(section(card, "Taught by"))[0]}
+    assert fitted["customers who have bought (purchase models)"] == "900"
+    assert fitted["of them with a repeat purchase"] == str(metadata["repeat_customers"].value)
+    assert "nothing calibrated" in section(card, "Taught by")
+    assert tables(section(card, "Guards"))[0][0]["guard"] == REPEATS_CHECK
 
 
 def test_a_shop_before_its_first_sale_has_model_and_no_scores(shop):

@@ -1,5 +1,7 @@
 """What is learnt from closed horizons: learned methods, totals, bounds, files, and scores by them."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -27,10 +29,13 @@ from insight_assets.insights.lifetime_value.model import (
     save,
     train,
 )
+from insight_assets.insights.lifetime_value.model_card import model_card
 from insight_assets.insights.lifetime_value.scoring import score
+from insight_assets.ml.model_card import card_text
 from insight_assets.ml.publication import Publication
 from insight_assets_tests.insights.churn import shop
 from insight_assets_tests.insights.churn.conftest import ORIGIN, examples_of
+from insight_assets_tests.model_cards import MAKING, demand_sound, section, tables
 
 HORIZON = shop.HORIZON
 CUSTOMERS = 500
@@ -58,6 +63,43 @@ def model(customers, examples):
 
 def expected(model, customers, days: int = HORIZON):
     return forecast_by_method(model, customers, days=days, horizon_days=HORIZON)
+
+
+def card_of(model, rows: pl.DataFrame, *, days: int = HORIZON, smallest_group: int = 10, seed: int = 3) -> str:
+    making = replace(MAKING, asset="lifetime_value_models", seed=seed)
+    return card_text(model_card(model, rows, horizon_days=days, smallest_group=smallest_group), making)
+
+
+def test_the_card_tells_examples_settings_and_what_calibrates(model, examples):
+    told = card_of(model, examples)
+    demand_sound(told, examples["customer_key"], asset="lifetime_value_models", told={"seed": "3"})
+    fitted, groups = tables(section(told, "Taught by"))
+    assert fitted[0]["customers"] == str(model.purchase.customers)
+    brought_value = (pl.col("horizon_net") > 0).sum()
+    counted = examples.group_by("origin", "role").agg(pl.len(), brought_value).sort("origin", "role")
+    for row, (origin, role, customers, brought) in zip(groups, counted.rows(), strict=True):
+        assert (row["origin"], row["role"]) == (str(origin), role)
+        assert row["customers"] == (str(customers) if customers >= 10 else "fewer than 10")
+        if customers >= 10 and min(brought, customers - brought) >= 10:
+            assert float(row["brought value"]) == pytest.approx(brought / customers, abs=1e-4)
+    settings = {row["method"]: row["settings"] for row in tables(section(told, "Methods"))[0]}
+    assert list(settings) == [method.name for method in model.methods]
+    assert f"alpha {model.purchase.model.alpha:.4g}" in settings["bg_nbd_gamma_gamma"]
+    assert f"width {model.learnt.settings.width}" in settings["ziln"]
+    assert f"max_iter {model.learnt.orders.max_iter}" in settings["boosting"]
+    for row in tables(section(told, "Calibration"))[0]:
+        assert row["value times"] == f"{model.calibrations[row['method']].value_scale:.4f}"
+        assert row["purchase days times"] == f"{model.calibrations[row['method']].orders_scale:.4f}"
+
+
+def test_other_rows_seeds_and_horizons_are_other_cards(model, examples):
+    told = card_of(model, examples)
+    assert told == card_of(model, examples.sample(fraction=1, shuffle=True, seed=1))
+    others = [
+        card_of(model, examples, days=60), card_of(model, examples.head(300)), card_of(model, examples, seed=4),
+        card_of(model, examples, smallest_group=10_000),
+    ]  # fmt: skip
+    assert len({told, *others}) == 5
 
 
 def test_all_methods_foretell_and_learned_ones_foretell_something_else(model, customers):

@@ -14,10 +14,12 @@ from insight_assets.insights.propensity import assets
 from insight_assets.insights.propensity.grading import TASKS
 from insight_assets.insights.propensity.guards import MODEL_GUARDS, SCORECARD_CHECKS, WINDOWS_OBSERVED
 from insight_assets.insights.propensity.targets import KINDS
+from insight_assets.ml.model_card import CARD_FILE
 from insight_assets.partitions import DAYS
 from insight_assets.resources import ModelStore
 from insight_assets.settings import settings
 from insight_assets_tests.insights.propensity import shop
+from insight_assets_tests.model_cards import facts, section, tables
 
 HORIZON = settings().horizon_days
 LENGTH = 40 + 2 * HORIZON
@@ -119,7 +121,10 @@ def test_pictures_and_tables_are_in_the_metadata(built):
     for picture in (card["methods"], card["reliability"], scores["reasons"]):
         assert picture.value.startswith("![chart](data:image/png;base64,")
     assert "(champion)" in card["category_propensity"].value
-    assert models["model_card"].value.startswith("# Propensity models")
+    told = models["model_card"].value
+    assert told == (built[0].models.reading(assets.MODELS, ORIGIN) / CARD_FILE).read_text(encoding="utf-8")
+    assert facts(told)["purpose"].startswith("personalise: ")
+    assert {row["guard"] for row in tables(section(told, "Guards"))[0]} == set(MODEL_GUARDS)
     assert "| category |" in scores["published"].value
     assert len(str(models) + str(card) + str(scores)) < 200_000
 

@@ -1,5 +1,7 @@
 """Models that are trained, stored, graded and asked; what is published follows from the grades."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -16,6 +18,7 @@ from insight_assets.insights.propensity.guards import (
     judge_models,
     judge_scorecard,
 )
+from insight_assets.insights.propensity.model_card import model_card
 from insight_assets.insights.propensity.models import (
     BOOSTING,
     HABIT,
@@ -31,8 +34,10 @@ from insight_assets.insights.propensity.scoring import TOP, choose_methods, scor
 from insight_assets.insights.propensity.targets import CATEGORY, KINDS, PRICE_BAND, PRODUCT
 from insight_assets.ml.guards import MODEL_GUARDS, NO_GIVEAWAY
 from insight_assets.ml.metrics import brier
+from insight_assets.ml.model_card import card_text
 from insight_assets_tests.insights.propensity import shop
 from insight_assets_tests.insights.propensity.conftest import HORIZON, ORIGIN, SEED, known_of
+from insight_assets_tests.model_cards import MAKING, demand_sound, in_one_line, section, tables
 
 VERSION = "0123456789ab"
 NAMES = shop.products_on(ORIGIN).select("product_id", "product_name").collect()
@@ -89,7 +94,34 @@ def test_loaded_models_tell_the_same(trained):
     for name, told in trained.models.kinds[PRODUCT].predict(pairs).items():
         assert np.array_equal(told, loaded.kinds[PRODUCT].predict(pairs, only=[name])[name])
         assert np.all((told >= 0) & (told <= 1))
-    assert "| boosting |" in (trained.directory / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert card_of(loaded) == card_of(trained.models)
+
+
+def card_of(models, **changed) -> str:
+    making = replace(MAKING, asset="propensity_models", **changed)
+    return card_text(model_card(models, smallest_group=10), making, judge_models(models))
+
+
+def test_the_card_tells_pairs_and_methods_of_each_kind(trained):
+    card = card_of(trained.models)
+    keys = pl.concat([rows["customer_key"] for rows in trained.examples.values()])
+    demand_sound(card, keys, asset="propensity_models", told={"horizon": f"{HORIZON} days after the as-of day"})
+    for kind, rows in trained.examples.items():
+        (groups,) = tables(section(card, "Taught by", kind))
+        counted = rows.group_by("origin", "role").agg(pl.col("customer_key").n_unique(), pl.len())
+        told = {(row["origin"], row["role"]): (row["customers"], row["rows"]) for row in groups}
+        assert len(told) == counted.height
+        for origin, role, customers, pairs in counted.rows():
+            if customers >= 10:
+                assert told[str(origin), role] == (f"{customers:,}", f"{pairs:,}")
+            else:
+                assert told[str(origin), role][0] == "fewer than 10"
+        (methods,) = tables(section(card, "Methods", kind))
+        assert [row["method"] for row in methods] == [method.name for method in METHODS]
+        fitted = trained.models.kinds[kind].classifiers
+        for row in methods[2:]:
+            assert row["settings"] == in_one_line(fitted[row["method"]].settings)
+    assert len({card, card_of(trained.models, seed=6), card_of(replace(trained.models, horizon_days=7))}) == 3
 
 
 def test_training_passes_its_guards_and_a_leak_does_not(trained, tmp_path):

@@ -9,12 +9,15 @@ import pytest
 from insight_assets.contracts.catalogue import contract
 from insight_assets.features.labels import HorizonOpenError
 from insight_assets.insights.recommendation import assets
+from insight_assets.insights.recommendation.model_files import load
 from insight_assets.insights.recommendation.ranking import Policy
 from insight_assets.io_managers import LakeIOManager
 from insight_assets.lake import Lake
 from insight_assets.metadata import HASH_KEY, table_asset
+from insight_assets.ml.model_card import CARD_FILE
 from insight_assets.resources import ModelStore
 from insight_assets.settings import settings
+from insight_assets_tests.model_cards import demand_sound, facts, in_one_line, number, section, tables
 
 HORIZON = settings().horizon_days
 START = settings().start_date
@@ -248,6 +251,26 @@ def test_metadata_of_lists_names_no_customer(published):
     assert "customer_key" not in metadata["evidence"].value
 
 
+def test_the_card_tells_contacts_settings_and_rules_of_lists(shop, graded):
+    metadata = graded.asset_materializations_for_node("recommendation_models")[0].metadata
+    card, folder = metadata["model_card"].value, shop.resources["models"].reading(assets.MODELS, ORIGIN)
+    assert card == (folder / CARD_FILE).read_text(encoding="utf-8")
+    seen = {"as of": str(ORIGIN), "code version": "3"}
+    demand_sound(card, range(150), asset=assets.MODELS, told=seen)
+    assert facts(card)["seed"].startswith("none of the settings")
+    learnt = {row["learnt from"]: row["number"] for row in tables(section(card, "Taught by"))[0]}
+    assert number(learnt["customers"]) == metadata["customers"].value == 150
+    assert number(learnt["contacts of a customer and a product"]) == metadata["contacts"].value
+    assert number(learnt["products"]) == metadata["products"].value
+    lines = lines_of_a_shop().filter(pl.col("event_day").is_between(ORIGIN - timedelta(days=HORIZON - 1), ORIGIN))
+    assert number(learnt["customers who bought in the closed horizon"]) == lines["customer_key"].n_unique()
+    settings_of = {row["method"]: row["settings"] for row in tables(section(card, "Methods"))[0]}
+    fitted = load(folder)
+    assert settings_of["ease"] == in_one_line(vars(fitted.tunings.methods["ease"]))
+    assert settings_of["blend"] == in_one_line(fitted.tunings.blend)
+    assert "repeat_purchases True" in section(card, "Methods")
+
+
 def test_without_a_closed_horizon_the_naive_rule_is_published(shop):
     early = START + timedelta(days=40)
     shop.run(
@@ -257,6 +280,8 @@ def test_without_a_closed_horizon_the_naive_rule_is_published(shop):
     assert lists["method"].unique().to_list() == ["popularity_recent"]
     assert lists["grade"].unique().to_list() == ["ungraded"]
     assert lists["model_version"].null_count() == lists.height
+    card = shop.resources["models"].reading(assets.MODELS, early) / CARD_FILE
+    assert "Settings are the usual ones" in card.read_text(encoding="utf-8")
 
 
 def test_an_open_horizon_is_not_graded(shop):

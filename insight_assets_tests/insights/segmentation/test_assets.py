@@ -12,6 +12,7 @@ from insight_assets.insights.segmentation import assets
 from insight_assets.partitions import DAYS
 from insight_assets.settings import settings
 from insight_assets_tests.insights.segmentation.planted_customers import planted_customers
+from insight_assets_tests.model_cards import demand_sound, number, section, tables
 from insight_assets_tests.profiles.people import days, rows
 
 THEN = date.fromisoformat(DAYS.get_first_partition_key())
@@ -137,6 +138,32 @@ def test_states_that_miss_a_customer_are_not_published(monkeypatch):
     )
     with pytest.raises(dg.Failure, match="one_state_per_customer"):
         materialized(12)
+
+
+def card_of(built) -> str:
+    events = built[1][1].asset_materializations_for_node("clusters")
+    return next(each for each in events if each.asset_key.path[-1] == "customer_clusters").metadata["model_card"].value
+
+
+def test_the_card_tells_clusters_their_method_and_how_sound_they_are(built):
+    card, found = card_of(built), built[0]["customer_clusters"].filter(pl.col("as_of") == NOW)
+    demand_sound(card, found["customer_key"], asset="customer_clusters", told={"as of": str(NOW), "code version": "2"})
+    told = {row["cluster"]: row["customers"] for row in tables(section(card, "Taught by"))[0]}
+    assert told.pop("all customers") == "150"
+    sizes = dict(found.group_by("cluster").len().rows())
+    assert {int(cluster): number(size) for cluster, size in told.items()} == sizes
+    methods = tables(section(card, "Methods"))[0]
+    (asked,) = [row for row in methods if row["tries"] != "not asked"]
+    assert asked["method"] == found["method"].unique().item()
+    assert asked["chosen"] == f"k={len(sizes)}"
+    assert card == card_of(materialized(120))
+    assert card != card_of(materialized(116))
+
+
+def test_a_card_of_three_customers_counts_none_of_them():
+    card = card_of(materialized(3))
+    assert {row["customers"] for row in tables(section(card, "Taught by"))[0]} == {"fewer than 10"}
+    assert "one single cluster" in section(card, "Methods")
 
 
 def test_metadata_shows_pictures_and_tables_but_no_customer(built):
