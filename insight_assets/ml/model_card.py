@@ -199,10 +199,10 @@ def taught_table(
 
 
 def total_told(groups: Sequence[Mapping[str, Any]], smallest_group: int, *, people: str = "customers") -> str:
-    """Add up rows, unless the sum would tell the size of a group that is hidden."""
+    """Add up rows in a sentence, unless the sum would tell the size of a group that is hidden."""
     if any(0 < group.get(people, group["rows"]) < smallest_group for group in groups):
-        return f"with groups of fewer than {smallest_group} {people}, so that no sum is told"
-    return f"{sum(group['rows'] for group in groups):,} rows"
+        return f"Some groups are of fewer than {smallest_group} {people}, so no sum is told."
+    return f"Together {sum(group['rows'] for group in groups):,} rows."
 
 
 def calibration_table(calibrators: Mapping[str, Calibrator], methods: Collection[str]) -> str:

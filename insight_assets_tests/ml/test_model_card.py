@@ -86,7 +86,7 @@ def test_groups_are_counted_and_small_ones_not_told():
 
 
 def test_no_sum_tells_the_size_of_a_hidden_group():
-    assert total_told(groups(), 4) == "64 rows"
+    assert total_told(groups(), 4) == "Together 64 rows."
     assert "64" not in total_told(groups(), 10)
     assert groups_of(EXAMPLES.clear(), ["origin"], label=pl.col("bought"), named="bought") == []
 

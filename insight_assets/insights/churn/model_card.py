@@ -66,7 +66,7 @@ def _taught_by(config: Mapping[str, Any], smallest_group: int) -> list[str]:
         return ["No origin had a closed label window: the recency rule alone is kept."]
     told = [
         taught_table(examples, share="churned", smallest_group=smallest_group),
-        f"Together {total_told(examples, smallest_group)}. Rows with role `fit` and `stop` are learnt from; those with "
+        f"{total_told(examples, smallest_group)} Rows with role `fit` and `stop` are learnt from; those with "
         "role `calibrate` are of other customers, at the newest origin alone. No label window reaches beyond the as-of "
         "day.",
     ]
@@ -106,8 +106,12 @@ def _settings(models: ChurnModels, name: str) -> str:
 
 
 def _calibration(models: ChurnModels) -> list[str]:
+    halved = (
+        " Of these customers one half calibrates the blend, since its weights are learnt from the other."
+        if BLEND in models.methods
+        else ""
+    )
     return [
-        "On the rows with role `calibrate`; of the blend on one half of these customers, since its weights are learnt "
-        "from the other.",
+        f"On the rows with role `calibrate`.{halved}",
         calibration_table(models.calibrators, [method.name for method in models.methods]),
     ]

@@ -127,7 +127,7 @@ def _taught_by(taught: Taught, *, by: str, people: str, smallest_group: int) -> 
         groups = [{people if name == "customers" else name: value for name, value in row.items()} for row in groups]
         yield f"### {task}, {which}"
         yield taught_table(groups, share="bought", smallest_group=smallest_group, people=people)
-        yield f"Together {total_told(groups, smallest_group, people=people)}; {len(rows.names)} features."
+        yield f"{total_told(groups, smallest_group, people=people)} {len(rows.names)} features."
 
 
 def _methods(pairs: Mapping[str, Pair]) -> Iterator[str]:

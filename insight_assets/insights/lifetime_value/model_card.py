@@ -80,7 +80,7 @@ def _taught_by(model: LifetimeValueModel, examples: pl.DataFrame, smallest_group
     return [
         *told,
         taught_table(groups, share="brought value", smallest_group=smallest_group),
-        f"Closed origins, together {total_told(groups, smallest_group)}: those with role `fit` and `stop` {learnt} the "
+        f"{total_told(groups, smallest_group)} At closed origins, those with role `fit` and `stop` {learnt} the "
         "learned methods; those with role `calibrate` are of other customers, at the newest origin alone.",
     ]
 

@@ -63,8 +63,8 @@ def _taught_by(each: KindModels, smallest_group: int) -> Iterator[str]:
         return
     yield taught_table(examples, share="bought", smallest_group=smallest_group)
     yield (
-        f"Together {total_told(examples, smallest_group)}, each a customer and a target. Of those that are learnt from "
-        "(`fit`, `stop`) the ones without a purchase are a sample; those with role `calibrate` are of other customers, "
+        f"{total_told(examples, smallest_group)} A row is a customer and a target. Of the rows that are learnt from "
+        "(`fit`, `stop`) those without a purchase are a sample; those with role `calibrate` are of other customers, "
         "all of theirs."
     )
 
