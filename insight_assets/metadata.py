@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import dagster as dg
 import polars as pl
+from dagster._core.storage.event_log.base import EventLogStorage
 
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.data_cards import table_card
@@ -212,6 +214,10 @@ def _under_contract(name: str) -> str | None:
         return None
 
 
+# What was recorded stays as it was: reading years of history anew at each tick of a daemon would cost seconds.
+_READ: WeakKeyDictionary[EventLogStorage, dict[str, dict[int, PartitionState]]] = WeakKeyDictionary()
+
+
 def partition_states(
     instance: dg.DagsterInstance, key: str, keys: Iterable[str] | None = None
 ) -> dict[str, PartitionState]:
@@ -225,31 +231,35 @@ def partition_states(
     Returns:
         Partition key to its state; partitions that were never published are absent.
     """
-    latest = instance.event_log_storage.get_latest_storage_id_by_partition(
+    storage = instance.event_log_storage
+    latest = storage.get_latest_storage_id_by_partition(
         dg.AssetKey(key), dg.DagsterEventType.ASSET_MATERIALIZATION, set(keys) if keys is not None else None
     )
-    states: dict[str, PartitionState] = {}
-    ids = sorted(latest.values())
-    for start in range(0, len(ids), 500):
+    read = _READ.setdefault(storage, {})
+    held = read.get(key, {})
+    known = {number: held[number] for number in latest.values() if number in held}
+    unread = sorted(set(latest.values()) - known.keys())
+    for start in range(0, len(unread), 500):
         records = instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key=dg.AssetKey(key), storage_ids=ids[start : start + 500]), limit=500
+            dg.AssetRecordsFilter(asset_key=dg.AssetKey(key), storage_ids=unread[start : start + 500]), limit=500
         ).records
-        for record in records:
-            event = record.asset_materialization
-            if event is None or event.partition is None:
-                continue
-            found = _plain(event.metadata)
-            tags = event.tags or {}
-            content = found.get(HASH_KEY) or tags.get("dagster/data_version", "")
-            states[event.partition] = PartitionState(
-                content_hash=str(content),
-                rows=int(found.get(ROWS_KEY, 0)),
-                since=float(found.get(SINCE_KEY, record.timestamp)),
-                at=record.timestamp,
-                read_at=float(found.get(READ_KEY, record.timestamp)),
-                code_version=tags.get(CODE_VERSION_TAG),
-            )
-    return states
+        known |= {record.storage_id: _state(record) for record in records}
+    # Another thread may be reading the same: what it holds is replaced, never changed.
+    read[key] = known if keys is None else held | known
+    return {partition: known[number] for partition, number in latest.items() if number in known}
+
+
+def _state(record: dg.EventLogRecord) -> PartitionState:
+    event = record.asset_materialization
+    found, tags = _plain(event.metadata), event.tags or {}
+    return PartitionState(
+        content_hash=str(found.get(HASH_KEY) or tags.get("dagster/data_version", "")),
+        rows=int(found.get(ROWS_KEY, 0)),
+        since=float(found.get(SINCE_KEY, record.timestamp)),
+        at=record.timestamp,
+        read_at=float(found.get(READ_KEY, record.timestamp)),
+        code_version=tags.get(CODE_VERSION_TAG),
+    )
 
 
 def published_days(instance: dg.DagsterInstance, key: str) -> set[date]:

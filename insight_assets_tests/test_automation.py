@@ -1,8 +1,9 @@
 """The conditions under which Dagster's daemon makes as-of tables, tick by tick over the real asset graph."""
 
+import shutil
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -84,6 +85,24 @@ def daemon() -> Daemon:
         yield Daemon(instance)
 
 
+@pytest.fixture(scope="module")
+def newest_day_made(tmp_path_factory) -> Iterator[tuple[Daemon, list[dict[str, set[date]]]]]:
+    """A daemon that has made all that follows from the rows of some days, and what each of its ticks asked for."""
+    with dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("settled"))) as instance:
+        daemon = Daemon(instance)
+        daemon.make_rows(DAYS)
+        yield daemon, daemon.settle()
+
+
+@pytest.fixture
+def settled(newest_day_made, tmp_path) -> Iterator[Daemon]:
+    """That daemon with an instance of the test's own."""
+    made, _ = newest_day_made
+    shutil.copytree(made.instance.root_directory, tmp_path / "instance")
+    with dg.DagsterInstance.local_temp(str(tmp_path / "instance")) as instance:
+        yield replace(made, instance=instance, contents=dict(made.contents), since=dict(made.since))
+
+
 def asked_of(ticks: list[dict[str, set[date]]]) -> list[tuple[str, date]]:
     return [(name, day) for asked in ticks for name, days in asked.items() for day in days]
 
@@ -92,16 +111,15 @@ def test_nothing_is_asked_for_before_a_day_is_published(daemon):
     assert daemon.tick() == {}
 
 
-def test_the_newest_whole_day_is_made_once_and_in_order(daemon):
-    daemon.make_rows(DAYS)
-    ticks = daemon.settle()
+def test_the_newest_whole_day_is_made_once_and_in_order(newest_day_made, settled):
+    _, ticks = newest_day_made
     asked = asked_of(ticks)
     assert len(asked) == len(set(asked))
     assert {day for _, day in asked} == {NEWEST}
     assert {"customer_features", "rfm_segments", "customer_profiles", "segment_summary", "products"} <= dict(asked).keys()
     place = {name: tick for tick, wanted in enumerate(ticks) for name in wanted}
     assert place["identities"] < place["consents"] < place["customer_features"] < place["rfm_segments"] < place["customer_profiles"] < place["segment_summary"]
-    assert daemon.tick() == {}
+    assert settled.tick() == {}
 
 
 def test_a_day_that_is_not_over_is_left_alone(daemon):
@@ -111,69 +129,59 @@ def test_a_day_that_is_not_over_is_left_alone(daemon):
     assert NEWEST not in {day for _, day in asked_of([daemon.tick(noon)])}
 
 
-def test_what_needs_a_closed_horizon_waits_for_it(daemon):
-    daemon.make_rows(DAYS)
-    assert "customer_labels" not in dict(asked_of(daemon.settle()))
+def test_what_needs_a_closed_horizon_waits_for_it(newest_day_made):
+    _, ticks = newest_day_made
+    assert "customer_labels" not in dict(asked_of(ticks))
 
 
-def test_a_late_row_remakes_exactly_the_days_after_it_all_the_way_to_the_profile(daemon):
-    daemon.make_rows(DAYS)
-    daemon.settle()
+def test_a_late_row_remakes_exactly_the_days_after_it_all_the_way_to_the_profile(settled):
     for day in DAYS[:-1]:
         for name, node in NODES.items():
-            if not node.by_event_day and ((name, NEWEST) in daemon.contents):
-                daemon.make(name, [day])
-    assert daemon.tick() == {}
-    daemon.make_rows([DAYS[1]], content="with a late row")
+            if not node.by_event_day and ((name, NEWEST) in settled.contents):
+                settled.make(name, [day])
+    assert settled.tick() == {}
+    settled.make_rows([DAYS[1]], content="with a late row")
     # Later days look back for repeats and over midnight; they come out as they were.
-    daemon.make_rows(DAYS[2:])
-    asked = asked_of(daemon.settle(content="other"))
+    settled.make_rows(DAYS[2:])
+    asked = asked_of(settled.settle(content="other"))
     assert {day for _, day in asked} == {DAYS[1], DAYS[2], DAYS[3]}
     assert {day for name, day in asked if name == "customer_profiles"} == {DAYS[1], DAYS[2], DAYS[3]}
     assert len(asked) == len(set(asked))
 
 
-def test_rows_made_again_with_the_same_content_ask_for_nothing(daemon):
-    daemon.make_rows(DAYS)
-    daemon.settle()
-    daemon.make_rows(DAYS)
-    assert daemon.tick() == {}
+def test_rows_made_again_with_the_same_content_ask_for_nothing(settled):
+    settled.make_rows(DAYS)
+    assert settled.tick() == {}
 
 
-def test_what_comes_out_the_same_stops_there(daemon):
-    daemon.make_rows(DAYS)
-    daemon.settle()
-    daemon.make("product_history", [DAYS[1]], content="with a late row")
-    assert asked_of(daemon.settle()) == [("products", NEWEST)]
-    daemon.make("product_history", [DAYS[1]], content="with another")
-    asked = dict(asked_of(daemon.settle(content="other")))
+def test_what_comes_out_the_same_stops_there(settled):
+    settled.make("product_history", [DAYS[1]], content="with a late row")
+    assert asked_of(settled.settle()) == [("products", NEWEST)]
+    settled.make("product_history", [DAYS[1]], content="with another")
+    asked = dict(asked_of(settled.settle(content="other")))
     assert {"products", "recommendations", "customer_profiles"} <= asked.keys()
 
 
-def test_a_daemon_that_lost_its_place_decides_the_same(daemon):
-    daemon.make_rows(DAYS)
-    daemon.settle()
-    daemon.make_rows([DAYS[0]], content="with a late row")
-    seen = daemon.tick()
-    daemon.cursor = None
-    assert daemon.tick() == seen
+def test_a_daemon_that_lost_its_place_decides_the_same(settled):
+    settled.make_rows([DAYS[0]], content="with a late row")
+    seen = settled.tick()
+    settled.cursor = None
+    assert settled.tick() == seen
 
 
-def test_what_reads_an_unsettled_partition_waits(daemon):
-    daemon.make_rows(DAYS)
-    daemon.settle()
+def test_what_reads_an_unsettled_partition_waits(settled):
     # The features hold other content, and are themselves to be made again: their readers would be made twice.
-    daemon.make("customer_features", [NEWEST], content="other")
-    daemon.make("customer_days", [NEWEST], content="with a late row")
-    asked = daemon.tick()
+    settled.make("customer_features", [NEWEST], content="other")
+    settled.make("customer_days", [NEWEST], content="with a late row")
+    asked = settled.tick()
     assert asked["customer_state"] == {NEWEST}
     assert not {"customer_features", "rfm_segments"} & asked.keys()
-    daemon.make("customer_state", [NEWEST], content="with a late row")
-    asked = daemon.tick()
+    settled.make("customer_state", [NEWEST], content="with a late row")
+    asked = settled.tick()
     assert asked["customer_features"] == {NEWEST}
     assert "rfm_segments" not in asked
-    daemon.make("customer_features", [NEWEST], content="third")
-    assert daemon.tick()["rfm_segments"] == {NEWEST}
+    settled.make("customer_features", [NEWEST], content="third")
+    assert settled.tick()["rfm_segments"] == {NEWEST}
 
 
 def start_run(daemon: Daemon, name: str) -> dg.DagsterRun:
