@@ -51,13 +51,14 @@ GROUPS: Mapping[str, ModuleType] = {
 COUNTING_PURCHASES = frozenset(
     {
         "customer_features", "customer_labels", "churn_examples", "intent_examples", "propensity_models",
-        "cohort_retention", "ledger_grades",
+        "cohort_retention", "purchase_7d_grades", "purchase_30d_grades",
     }
 )  # fmt: skip
 HIDING_SMALL_GROUPS = frozenset(
     {
         "segment_transitions", "cohort_retention", "customer_clusters", "cluster_descriptions", "churn_slices",
-        "product_associations", "ledger_grades", "segment_summary",
+        "product_associations", "ledger_grades", "purchase_7d_grades", "purchase_30d_grades", "session_intent_grades",
+        "segment_summary",
         # Their cards lie among their files.
         churn.MODELS, intent.MODELS, intent.VISIT_MODELS, lifetime_value.MODELS, propensity.MODELS,
         recommendation.MODELS,

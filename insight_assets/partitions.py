@@ -39,12 +39,24 @@ WITH_DAY_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=0)
 CLOSED_HORIZON = dg.TimeWindowPartitionMapping(start_offset=1, end_offset=_settings.horizon_days)
 """The days (T, T+H] after an origin; read by labels alone, and only once they are all published."""
 
-ONE_HORIZON_AGO = dg.TimeWindowPartitionMapping(
-    start_offset=-_settings.horizon_days, end_offset=-_settings.horizon_days
-)
+
+def days_ago(days: int) -> dg.TimeWindowPartitionMapping:
+    """Map an as-of day to the one day so many days before it.
+
+    Args:
+        days: the days, at least 1.
+    """
+    return dg.TimeWindowPartitionMapping(start_offset=-days, end_offset=-days)
+
+
+ONE_HORIZON_AGO = days_ago(_settings.horizon_days)
 """The newest origin whose horizon is closed at the as-of day."""
 
-MIGRATION_AGO = dg.TimeWindowPartitionMapping(
-    start_offset=-_settings.migration_days, end_offset=-_settings.migration_days
-)
+TWO_HORIZONS_AGO = days_ago(2 * _settings.horizon_days)
+"""The origin whose scorecard decided what was published at the newest origin whose horizon is closed."""
+
+CLOSED_ORIGINS = dg.TimeWindowPartitionMapping(start_offset=-_ALL_DAYS, end_offset=-_settings.horizon_days)
+"""Every origin whose horizon is closed at the as-of day."""
+
+MIGRATION_AGO = days_ago(_settings.migration_days)
 """The earlier as-of day from which customers have moved by the as-of day."""

@@ -69,6 +69,7 @@ SNAPSHOTS = (
     "identities", "quarantined_links", "consents",
     "customer_features", "product_features", "event_sequences", "rfm_segments", "lifecycle_states", "cohort_retention",
     "customer_clusters", "churn_scores", "intent_scores", "session_intent_scores", "lifetime_value_scores",
-    "recommendations", "product_associations", "propensity_scores", "prediction_ledger", "recommendation_ledger",
-    "customer_profiles", "segment_summary",
+    "recommendations", "product_associations", "propensity_scores", "prediction_ledger", "intent_ledger",
+    "session_intent_ledger", "propensity_ledger", "recommendation_ledger", "ledger_grades", "purchase_7d_grades",
+    "purchase_30d_grades", "session_intent_grades", "champion_history", "customer_profiles", "segment_summary",
 )

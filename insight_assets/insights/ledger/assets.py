@@ -1,9 +1,10 @@
 """Assets of the ledger: what was told of customers, what came of it, and who was champion when.
 
-What each computes is in the pure modules beside this one; here they are wired to partitions.
+What each computes is in the pure modules beside this one; here they are wired to partitions. Everything told is graded
+by the asset of its own horizon, on the day on which that closes: one asset cannot read a ledger of two days.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
 
 import dagster as dg
@@ -13,19 +14,30 @@ from insight_assets.charts import chart_markdown
 from insight_assets.contracts.catalogue import contract
 from insight_assets.features.labels import label_customers, label_view
 from insight_assets.insights.churn import grading as churn
-from insight_assets.insights.ledger.grades import broken_promises, grade_ledger, promises_of
+from insight_assets.insights.churn import horizons as churn_horizons
+from insight_assets.insights.churn.survival import asked_horizons
+from insight_assets.insights.intent import grading as intent
+from insight_assets.insights.ledger import visits
+from insight_assets.insights.ledger.grades import PURCHASES, broken_promises, grade_ledger, promises_of
 from insight_assets.insights.ledger.history import champion_history as history_of
-from insight_assets.insights.ledger.history import changes_of_champion, history_chart
+from insight_assets.insights.ledger.history import changes_of_champion, history_charts, verdicts
 from insight_assets.insights.ledger.lists import NEWCOMERS, RECOMMENDATION, grade_recorded_lists, record_lists
 from insight_assets.insights.ledger.pictures import segment_table, verdict_table
-from insight_assets.insights.ledger.predictions import PURCHASE, PURCHASE_DAYS, record_predictions
+from insight_assets.insights.ledger.predictions import (
+    PURCHASE,
+    record_predictions,
+    record_purchases,
+)
+from insight_assets.insights.ledger.propensities import grade_recorded_propensities, record_propensities
 from insight_assets.insights.lifetime_value import grading as lifetime_value
 from insight_assets.insights.propensity import grading as propensity
+from insight_assets.insights.propensity.targets import bought_within, targets_sold
 from insight_assets.insights.recommendation import grading as recommendation
 from insight_assets.insights.recommendation.assets import POLICY
 from insight_assets.insights.recommendation.interactions import purchases
+from insight_assets.insights.segmentation import grading as clustering
 from insight_assets.metadata import markdown_table, table_asset
-from insight_assets.partitions import HISTORY, ONE_HORIZON_AGO
+from insight_assets.partitions import CLOSED_ORIGINS, HISTORY, ONE_HORIZON_AGO, TWO_HORIZONS_AGO, days_ago
 from insight_assets.people.assets import identity_rules
 from insight_assets.people.identities import IdentityHistory
 from insight_assets.purposes import LEFT_AS_DELIVERED, as_people, as_people_before
@@ -35,42 +47,98 @@ KEPT = "promises_are_kept"
 RETRAIN = {
     "churn": "retrain_churn", "value": "retrain_lifetime_value", "orders": "retrain_lifetime_value",
     RECOMMENDATION: "retrain_recommendation", NEWCOMERS: "retrain_recommendation",
-    **{PURCHASE.format(days): "retrain_intent" for days in PURCHASE_DAYS},
+    **dict.fromkeys(propensity.TASKS.values(), "retrain_propensity"),
+    **dict.fromkeys((*PURCHASES, *visits.TASKS), "retrain_intent"),
 }  # fmt: skip
 """Task of the ledger to the job that trains its models anew."""
 
+MODELS = {
+    "churn": ("churn_models",),
+    "intent": ("intent_models", "session_intent_models"),
+    "lifetime_value": ("lifetime_value_models",),
+    "recommendation": ("recommendation_models",),
+    "propensity": ("propensity_models",),
+}
+"""Group to the models that its job trains anew."""
+
 DECIDING = {
     churn.TASK: churn.PRIMARY,
+    **{
+        churn_horizons.TASK.format(days): churn_horizons.PRIMARY for days in asked_horizons(settings().horizon_days)
+    },
     lifetime_value.TASK: lifetime_value.PRIMARY,
     recommendation.TASK: recommendation.primary_metric(POLICY),
     **dict.fromkeys(propensity.TASKS.values(), propensity.PRIMARY),
+    **dict.fromkeys((*PURCHASES, *visits.TASKS), intent.PRIMARY),
+    clustering.TASK: clustering.PRIMARY,
 }
 """Task to the metric by which its champion is chosen."""
 
-PAST_SCORECARDS = dg.AssetIn(partition_mapping=HISTORY, metadata={"allow_missing_partitions": True})
+OF_THE_HORIZON = (
+    "churn_scorecard", "churn_horizon_scorecard", "lifetime_value_scorecard", "recommendation_scorecard",
+    "propensity_scorecard", "clustering_scorecard",
+)  # fmt: skip
+"""Scorecards of an origin, known when the shop's horizon has closed."""
+
+OF_THE_DAY = ("intent_scorecard", "session_intent_scorecard")
+"""Scorecards of the day on which they were known; of which origin each row is, it says itself."""
+
+PROMISING = ("churn_scorecard", "lifetime_value_scorecard", "recommendation_scorecard", "propensity_scorecard")
+OPTIONAL = {"allow_missing_partitions": True}
 AT_THE_ORIGIN = dg.AssetIn(partition_mapping=ONE_HORIZON_AGO)
+LINKS = dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake")
+DAYS_DELIVERED = dg.AssetIn(partition_mapping=HISTORY, metadata=LEFT_AS_DELIVERED)
+ROWS_DELIVERED = dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake", metadata=LEFT_AS_DELIVERED)
 
 jobs = [
     dg.define_asset_job(
         f"retrain_{group}",
-        selection=dg.AssetSelection.assets(f"{group}_models").downstream(depth=2) & dg.AssetSelection.groups(group),
+        selection=dg.AssetSelection.assets(*models).downstream(depth=2) & dg.AssetSelection.groups(group),
         description=f"Trains {group} models as of a day and grades or publishes with them",
     )
-    for group in ("churn", "intent", "lifetime_value", "recommendation", "propensity")
+    for group, models in MODELS.items()
 ]
 
 
-@dg.asset(**table_asset("prediction_ledger", layer="insight", purpose="analytics", code_version="2"))
+@dg.asset(**table_asset("prediction_ledger", layer="insight", purpose="analytics", code_version="3"))
 def prediction_ledger(
     context: dg.AssetExecutionContext,
     churn_scores: pl.LazyFrame,
     lifetime_value_scores: pl.LazyFrame,
-    intent_scores: pl.LazyFrame,
     rfm_segments: pl.LazyFrame,
 ) -> pl.DataFrame:
-    ledger = record_predictions(churn_scores, lifetime_value_scores, intent_scores, rfm_segments).collect()
-    by_task = ledger.group_by("task", "method", "grade", "closes").len("predictions").sort("task")
-    context.add_output_metadata({"told": dg.MetadataValue.md(markdown_table(by_task))})
+    ledger = record_predictions(churn_scores, lifetime_value_scores, rfm_segments).collect()
+    context.add_output_metadata(_told(ledger, "task"))
+    return ledger
+
+
+@dg.asset(**table_asset("intent_ledger", layer="insight", purpose="analytics"))
+def intent_ledger(
+    context: dg.AssetExecutionContext, intent_scores: pl.LazyFrame, rfm_segments: pl.LazyFrame
+) -> pl.DataFrame:
+    ledger = record_purchases(intent_scores, rfm_segments).collect()
+    context.add_output_metadata(_told(ledger, "task"))
+    return ledger
+
+
+@dg.asset(
+    **table_asset("session_intent_ledger", layer="insight", purpose="analytics"),
+    ins={"session_intent_scores": dg.AssetIn(metadata=LEFT_AS_DELIVERED)},
+)
+def session_intent_ledger(
+    context: dg.AssetExecutionContext, session_intent_scores: pl.LazyFrame
+) -> pl.DataFrame:
+    ledger = visits.record_visits(session_intent_scores).collect()
+    context.add_output_metadata(_told(ledger, "events_seen"))
+    return ledger
+
+
+@dg.asset(**table_asset("propensity_ledger", layer="insight", purpose="personalise"))
+def propensity_ledger(
+    context: dg.AssetExecutionContext, propensity_scores: pl.LazyFrame, rfm_segments: pl.LazyFrame
+) -> pl.DataFrame:
+    ledger = record_propensities(propensity_scores, rfm_segments).collect()
+    context.add_output_metadata(_told(ledger, "kind"))
     return ledger
 
 
@@ -84,71 +152,145 @@ def recommendation_ledger(
     return ledger
 
 
+def _told(ledger: pl.DataFrame, of: str) -> Mapping[str, dg.MetadataValue]:
+    counts = ledger.group_by(of, "method", "grade", "closes").len("predictions").sort(of)
+    return {"told": dg.MetadataValue.md(markdown_table(counts))}
+
+
+def _check_spec(name: str) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        KEPT,
+        asset=name,
+        description=(
+            "No published prediction turned out surely worse than its scorecard promised, nor than the naive rule"
+        ),
+    )
+
+
 @dg.asset(
-    **table_asset("ledger_grades", layer="insight", purpose="analytics", code_version="3"),
+    **table_asset("ledger_grades", layer="insight", purpose="analytics", code_version="4"),
     ins={
         "prediction_ledger": AT_THE_ORIGIN,
         "customer_labels": AT_THE_ORIGIN,
         "recommendation_ledger": AT_THE_ORIGIN,
-        "order_lines": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake", metadata=LEFT_AS_DELIVERED),
-        "identity_links": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake"),
-        "customer_days": dg.AssetIn(partition_mapping=HISTORY, metadata=LEFT_AS_DELIVERED),
-        "orders": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake", metadata=LEFT_AS_DELIVERED),
-        "intent_scorecard": dg.AssetIn(
-            partition_mapping=ONE_HORIZON_AGO, metadata={"allow_missing_partitions": True}
-        ),
-        "churn_scorecard": PAST_SCORECARDS,
-        "lifetime_value_scorecard": PAST_SCORECARDS,
-        "recommendation_scorecard": PAST_SCORECARDS,
+        "propensity_ledger": AT_THE_ORIGIN,
+        "order_lines": ROWS_DELIVERED,
+        "identity_links": LINKS,
+        "customer_days": DAYS_DELIVERED,
+        **dict.fromkeys(PROMISING, dg.AssetIn(partition_mapping=TWO_HORIZONS_AGO, metadata=OPTIONAL)),
     },
-    check_specs=[
-        dg.AssetCheckSpec(
-            KEPT,
-            asset="ledger_grades",
-            description=(
-                "No published prediction turned out surely worse than its scorecard promised, nor than the naive rule"
-            ),
-        )
-    ],
+    check_specs=[_check_spec("ledger_grades")],
 )
 def ledger_grades(
     context: dg.AssetExecutionContext,
     prediction_ledger: pl.LazyFrame,
     customer_labels: pl.LazyFrame,
     recommendation_ledger: pl.LazyFrame,
+    propensity_ledger: pl.LazyFrame,
     order_lines: pl.LazyFrame,
     identity_links: pl.LazyFrame,
     customer_days: pl.LazyFrame,
-    orders: pl.LazyFrame,
-    intent_scorecard: pl.LazyFrame,
     churn_scorecard: pl.LazyFrame,
     lifetime_value_scorecard: pl.LazyFrame,
     recommendation_scorecard: pl.LazyFrame,
+    propensity_scorecard: pl.LazyFrame,
 ) -> Iterator[dg.Output[pl.DataFrame] | dg.AssetCheckResult]:
     as_of, shop = date.fromisoformat(context.partition_key), settings()
-    # What was promised of intent stands in the scorecard of the day on which it was told.
-    of_intent = intent_scorecard.with_columns(as_of="origin")
-    promises = promises_of([churn_scorecard, lifetime_value_scorecard, recommendation_scorecard, of_intent])
-    how = {"as_of": as_of, "smallest_group": shop.k_anonymity, "seed": shop.seed}
+    promises = promises_of(
+        [churn_scorecard, lifetime_value_scorecard, recommendation_scorecard, propensity_scorecard]
+    )
+    how = _how(as_of)
     who = IdentityHistory(identity_links, identity_rules()).as_of
     origin = as_of - timedelta(days=shop.horizon_days)
     owned, bought = _bought(order_lines, who, origin=origin, closes=as_of)
-    came = _came_back(
-        customer_days, None if shop.refunded_orders_count else orders, who, origin=origin, horizon_days=shop.horizon_days
+    past, later = label_view(customer_days, who, origin=origin, horizon_days=shop.horizon_days)
+    cuts, targets = targets_sold(past, as_of=origin)
+    reached = bought_within(later, cuts, origin=origin, horizon_days=shop.horizon_days)
+    grades = [
+        grade_ledger(prediction_ledger.collect(), customer_labels.collect(), promises, **how),
+        grade_recorded_lists(recommendation_ledger.collect(), bought, owned, promises, policy=POLICY, **how),
+        grade_recorded_propensities(propensity_ledger.collect(), reached, targets, promises, **how),
+    ]
+    yield from _graded("ledger_grades", pl.concat(grades).sort(contract("ledger_grades").primary_key))
+
+
+def _purchase_grades(days: int) -> dg.AssetsDefinition:
+    """Make the asset that grades purchase intent of one horizon on the day on which it closes."""
+    task = PURCHASE.format(days)
+    name, told_on = f"{task}_grades", days_ago(days)
+
+    @dg.asset(
+        **table_asset(name, layer="insight", purpose="analytics"),
+        ins={
+            "intent_ledger": dg.AssetIn(partition_mapping=told_on),
+            # What was promised stands in the scorecard of the day on which it was told.
+            "intent_scorecard": dg.AssetIn(partition_mapping=told_on, metadata=OPTIONAL),
+            "customer_days": DAYS_DELIVERED,
+            "orders": ROWS_DELIVERED,
+            "identity_links": LINKS,
+        },
+        check_specs=[_check_spec(name)],
     )
-    of = contract("ledger_grades")
-    grades = pl.concat(
-        [
-            grade_ledger(prediction_ledger.collect(), customer_labels.collect(), promises, bought=came, **how),
-            grade_recorded_lists(recommendation_ledger.collect(), bought, owned, promises, policy=POLICY, **how),
-        ]
-    ).sort(of.primary_key)
-    metadata = {
-        "what_came_of_it": dg.MetadataValue.md(markdown_table(verdict_table(grades))),
-        "by_segment": dg.MetadataValue.md(markdown_table(segment_table(grades))),
-    }
-    yield dg.Output(grades, metadata=metadata)
-    yield _kept(grades)
+    def purchase_grades(
+        context: dg.AssetExecutionContext,
+        intent_ledger: pl.LazyFrame,
+        intent_scorecard: pl.LazyFrame,
+        customer_days: pl.LazyFrame,
+        orders: pl.LazyFrame,
+        identity_links: pl.LazyFrame,
+    ) -> Iterator[dg.Output[pl.DataFrame] | dg.AssetCheckResult]:
+        as_of = date.fromisoformat(context.partition_key)
+        origin = as_of - timedelta(days=days)
+        who = IdentityHistory(identity_links, identity_rules()).as_of
+        void = None if settings().refunded_orders_count else orders
+        past, later = label_view(customer_days, who, origin=origin, horizon_days=days, orders=void)
+        labels = label_customers(past, later, origin=origin, horizon_days=days, everybody=True)
+        grades = grade_ledger(
+            intent_ledger.collect(),
+            labels.collect(),
+            promises_of([intent_scorecard.with_columns(as_of="origin")]),
+            gradings={task: PURCHASES[task]},
+            **_how(as_of),
+        )
+        yield from _graded(name, grades)
+
+    return purchase_grades
+
+
+purchase_7d_grades = _purchase_grades(7)
+purchase_30d_grades = _purchase_grades(30)
+
+
+@dg.asset(
+    **table_asset("session_intent_grades", layer="insight", purpose="analytics"),
+    ins={
+        "session_intent_ledger": dg.AssetIn(
+            partition_mapping=days_ago(visits.KNOWN_AFTER_DAYS), metadata=LEFT_AS_DELIVERED
+        ),
+        "session_intent_scorecard": dg.AssetIn(
+            partition_mapping=days_ago(visits.KNOWN_AFTER_DAYS), metadata=OPTIONAL
+        ),
+        "session_intent_examples": dg.AssetIn(metadata=LEFT_AS_DELIVERED),
+    },
+    check_specs=[_check_spec("session_intent_grades")],
+)
+def session_intent_grades(
+    context: dg.AssetExecutionContext,
+    session_intent_ledger: pl.LazyFrame,
+    session_intent_scorecard: pl.LazyFrame,
+    session_intent_examples: pl.LazyFrame,
+) -> Iterator[dg.Output[pl.DataFrame] | dg.AssetCheckResult]:
+    grades = visits.grade_recorded_visits(
+        session_intent_ledger.collect(),
+        session_intent_examples.collect(),
+        promises_of([session_intent_scorecard.with_columns(as_of="origin")]),
+        **_how(date.fromisoformat(context.partition_key)),
+    )
+    yield from _graded("session_intent_grades", grades)
+
+
+def _how(as_of: date) -> Mapping[str, object]:
+    return {"as_of": as_of, "smallest_group": settings().k_anonymity, "seed": settings().seed}
 
 
 def _bought(
@@ -163,25 +305,17 @@ def _bought(
     )
 
 
-def _came_back(
-    customer_days: pl.LazyFrame,
-    orders: pl.LazyFrame | None,
-    who: Callable[[date], pl.LazyFrame],
-    *,
-    origin: date,
-    horizon_days: int,
-) -> dict[str, pl.DataFrame]:
-    """Say of everybody known at an origin whether they bought within each horizon of intent that has closed."""
-    found = {}
-    for days in PURCHASE_DAYS:
-        if days <= horizon_days:
-            past, later = label_view(customer_days, who, origin=origin, horizon_days=days, orders=orders)
-            labels = label_customers(past, later, origin=origin, horizon_days=days, everybody=True)
-            found[PURCHASE.format(days)] = labels.collect()
-    return found
+def _graded(name: str, grades: pl.DataFrame) -> Iterator[dg.Output[pl.DataFrame] | dg.AssetCheckResult]:
+    """Publish grades, whatever they say, and say whether promises were kept."""
+    metadata = {
+        "what_came_of_it": dg.MetadataValue.md(markdown_table(verdict_table(grades))),
+        "by_segment": dg.MetadataValue.md(markdown_table(segment_table(grades))),
+    }
+    yield dg.Output(grades, metadata=metadata)
+    yield _kept(name, grades)
 
 
-def _kept(grades: pl.DataFrame) -> dg.AssetCheckResult:
+def _kept(name: str, grades: pl.DataFrame) -> dg.AssetCheckResult:
     broken = broken_promises(grades)
     told = {"graded": grades["task"].n_unique(), "broken": broken.height}
     if broken.height:
@@ -196,39 +330,44 @@ def _kept(grades: pl.DataFrame) -> dg.AssetCheckResult:
             ),
         }
     return dg.AssetCheckResult(
-        check_name=KEPT, asset_key="ledger_grades", passed=broken.is_empty(), severity=dg.AssetCheckSeverity.WARN,
-        metadata=told,
+        check_name=KEPT, asset_key=name, passed=broken.is_empty(), severity=dg.AssetCheckSeverity.WARN, metadata=told
     )
 
 
 @dg.asset(
-    **table_asset("champion_history", layer="insight", purpose="operations"),
-    ins=dict.fromkeys(
-        ("churn_scorecard", "lifetime_value_scorecard", "recommendation_scorecard", "propensity_scorecard"),
-        PAST_SCORECARDS,
-    ),
+    **table_asset("champion_history", layer="insight", purpose="operations", code_version="2"),
+    ins={
+        **dict.fromkeys(OF_THE_HORIZON, dg.AssetIn(partition_mapping=CLOSED_ORIGINS, metadata=OPTIONAL)),
+        **dict.fromkeys(OF_THE_DAY, dg.AssetIn(partition_mapping=HISTORY, metadata=OPTIONAL)),
+    },
 )
 def champion_history(
     context: dg.AssetExecutionContext,
     churn_scorecard: pl.LazyFrame,
+    churn_horizon_scorecard: pl.LazyFrame,
     lifetime_value_scorecard: pl.LazyFrame,
     recommendation_scorecard: pl.LazyFrame,
     propensity_scorecard: pl.LazyFrame,
+    clustering_scorecard: pl.LazyFrame,
+    intent_scorecard: pl.LazyFrame,
+    session_intent_scorecard: pl.LazyFrame,
 ) -> pl.DataFrame:
-    cards = pl.concat(
-        [churn_scorecard, lifetime_value_scorecard, recommendation_scorecard, propensity_scorecard], how="diagonal"
-    )
+    cards = (
+        churn_scorecard, churn_horizon_scorecard, lifetime_value_scorecard, recommendation_scorecard,
+        propensity_scorecard, clustering_scorecard, intent_scorecard, session_intent_scorecard,
+    )  # fmt: skip
+    known = [verdicts(card, known_after_days=settings().horizon_days) for card in cards]
     history = history_of(
-        cards,
-        deciding=DECIDING,
-        as_of=date.fromisoformat(context.partition_key),
-        horizon_days=settings().horizon_days,
+        pl.concat(known, how="diagonal"), deciding=DECIDING, as_of=date.fromisoformat(context.partition_key)
     )
     context.add_output_metadata(
         {
             "origins": history.select("task", "origin").n_unique(),
             "changes": dg.MetadataValue.md(markdown_table(changes_of_champion(history))),
-            **({"picture": dg.MetadataValue.md(chart_markdown(history_chart(history)))} if history.height else {}),
+            **{
+                f"picture_{number}": dg.MetadataValue.md(chart_markdown(chart))
+                for number, chart in enumerate(history_charts(history), start=1)
+            },
         }
     )
     return history

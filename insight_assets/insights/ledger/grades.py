@@ -2,7 +2,8 @@
 
 Grades the numbers that were published, not models: what is read is the ledger, so that nothing can be told better
 afterwards. The rule's own numbers are graded beside them, on the same customers and resamples. A promise is what the
-scorecard that allowed a method to be published said of it. How right a list was is said in `lists`.
+scorecard that allowed a method to be published said of it. How right a list was is said in `lists`, how right the
+likeliest targets were in `propensities`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +37,7 @@ class Grading:
     """How a task is graded.
 
     Attributes:
-        label: column that holds the truth: of `customer_labels`, where the task is a number.
+        label: column of the labels that holds the truth.
         primary: metric of the promise.
         metrics: all metrics, by name.
         lower_is_better: names of those of which less is better.
@@ -55,16 +56,15 @@ def money_at_top_decile(truth: np.ndarray, prediction: np.ndarray) -> float:
     return captured_at_top_decile(np.ones(len(truth)), prediction, np.maximum(truth, 0))
 
 
+def mean_over_rows(truth: np.ndarray, prediction: np.ndarray) -> float:  # noqa: ARG001
+    """Mean of the predictions, where they are already one number a customer of how right it was."""
+    return float(np.mean(prediction)) if len(prediction) else float("nan")
+
+
 OF_CHANCES: Mapping[str, MetricFunction] = {**METRICS_OF_CHANCES, "total_ratio": sum_ratio}
 
 GRADINGS: Mapping[str, Grading] = {
     CHURN: Grading("churned", "auc", OF_CHANCES, ERRORS_OF_CHANCES, ("churn", "auc")),
-    **{
-        PURCHASE.format(days): Grading(
-            "returned", "auc", OF_CHANCES, ERRORS_OF_CHANCES, (PURCHASE.format(days), "auc")
-        )
-        for days in PURCHASE_DAYS
-    },
     VALUE: Grading(
         "net", "normalised_gini",
         {
@@ -78,10 +78,23 @@ GRADINGS: Mapping[str, Grading] = {
         ("lifetime_value", "mae_orders"),
     ),
 }  # fmt: skip
+"""How what is told of the shop's horizon is graded, by task: by `customer_labels`."""
 
 
-OWN_HORIZONS = frozenset(PURCHASE.format(days) for days in PURCHASE_DAYS)
-"""Tasks that are graded by labels of their own: of everybody known at the origin, over a horizon of their own."""
+def grading_of_chance(task: str, label: str) -> Grading:
+    """Give how a chance is graded whose scorecard has the task's own name and decides by the AUC.
+
+    Args:
+        task: name of the task.
+        label: column of the labels that holds the truth.
+    """
+    return Grading(label, "auc", OF_CHANCES, ERRORS_OF_CHANCES, (task, "auc"))
+
+
+PURCHASES: Mapping[str, Grading] = {
+    PURCHASE.format(days): grading_of_chance(PURCHASE.format(days), "returned") for days in PURCHASE_DAYS
+}
+"""How purchase intent is graded, by task: by labels of everybody known at the origin, over the task's own horizon."""
 
 
 def grade_ledger(
@@ -89,22 +102,22 @@ def grade_ledger(
     labels: pl.DataFrame,
     promises: pl.DataFrame,
     *,
-    bought: Mapping[str, pl.DataFrame] | None = None,
     as_of: date,
     smallest_group: int,
     seed: int,
+    gradings: Mapping[str, Grading] = GRADINGS,
     resamples: int = 400,
 ) -> pl.DataFrame:
     """Grade what was told at one origin.
 
     Args:
-        ledger: rows of `prediction_ledger` of the origin; may be empty.
-        labels: rows of `customer_labels` of the origin; may be empty.
+        ledger: rows of `prediction_ledger` or `intent_ledger` of the origin; may be empty.
+        labels: rows of `customer_labels` of the origin, for everybody of whom the tasks tell; may be empty.
         promises: rows of scorecards of earlier origins, as `promises_of` gives them.
-        bought: labels of tasks with a horizon of their own, by task; a task without them is not graded.
         as_of: the day on which the horizon closed.
         smallest_group: smallest number of customers that a segment's figures may speak of.
         seed: seed of the bootstrap.
+        gradings: how each task is graded; other tasks are left out.
         resamples: bootstrap resamples.
 
     Returns:
@@ -113,10 +126,9 @@ def grade_ledger(
     """
     how = {"as_of": as_of, "smallest_group": smallest_group, "seed": seed, "resamples": resamples}
     frames = []
-    for task, grading in GRADINGS.items():
+    for task, grading in gradings.items():
         told = ledger.filter(pl.col("task") == task)
-        known = labels if task not in OWN_HORIZONS else (bought or {}).get(task, labels.clear())
-        graded = told.join(known.select("customer_key", truth=grading.label), on="customer_key").sort("customer_key")
+        graded = told.join(labels.select("customer_key", truth=grading.label), on="customer_key").sort("customer_key")
         frames.append(grade_task(task, graded, grading, promises, **how))
     return pl.concat(frames).sort(contract("ledger_grades").primary_key)
 
@@ -136,9 +148,9 @@ def grade_task(
 
     Args:
         task: name of the task.
-        graded: what was told, one row a customer whose outcome is known, by customer: `segment`, `truth`, `prediction`,
-            `rule_prediction`, `low`, `high`, and as of all rows `as_of`, `method`, `model_version`, `horizon_days`,
-            `grade` and `graded_origin`.
+        graded: what was told, one row a customer or visit whose outcome is known, in a fixed order: `segment`, `truth`,
+            `prediction`, `rule_prediction`, `low`, `high`, and as of all rows `as_of`, `method`, `model_version`,
+            `horizon_days`, `grade` and `graded_origin`; of visits, whose they were in `actor_key`.
         grading: how the task is graded.
         promises: as `promises_of` gives them.
         as_of: the day on which the horizon closed.
@@ -160,7 +172,7 @@ def grade_task(
     for row in _everybody(graded, grading, first["as_of"], task, seed=seed, resamples=resamples):
         is_primary = row["metric"] == grading.primary
         rows.append(said | row | _kept(row, *(promised if is_primary else (None, None)), grading))
-    rows += [said | row for row in _segments(graded, grading, smallest_group=max(smallest_group, LEAST_SEGMENT))]
+    rows += [said | row for row in _segments(graded, grading, smallest_group=smallest_group)]
     names = of.polars_schema().names()
     full = [{name: row.get(name) for name in names} for row in rows]
     return of.conform(pl.DataFrame(full, schema=of.polars_schema()).lazy()).collect()
@@ -200,7 +212,9 @@ def _everybody(
 
 def _segments(graded: pl.DataFrame, grading: Grading, *, smallest_group: int) -> Iterator[dict[str, object]]:
     for (segment,), members in graded.group_by(["segment"], maintain_order=True):
-        if members.height < smallest_group:
+        # Visits of a few people would speak of these people.
+        people = members["actor_key"].n_unique() if "actor_key" in members.columns else members.height
+        if people < smallest_group or members.height < LEAST_SEGMENT:
             continue
         truth, predictions = _arrays(members)
         for metric, function in grading.metrics.items():

@@ -14,32 +14,48 @@ from insight_assets.contracts.catalogue import contract
 if TYPE_CHECKING:
     import altair as alt
 
-WIDTH, HEIGHT = 220, 50
-ORIGINS = 26
-"""Origins drawn, the newest: half a year of weeks."""
+WIDTH, HEIGHT = 180, 36
+ORIGINS = 18
+"""Origins drawn, the newest."""
+
+TASKS_DRAWN = 8
+"""Tasks in one picture: a picture in the event log has to stay small."""
 
 
-def champion_history(
-    scorecards: pl.LazyFrame, *, deciding: Mapping[str, str], as_of: date, horizon_days: int
-) -> pl.DataFrame:
+def verdicts(scorecard: pl.LazyFrame, *, known_after_days: int) -> pl.LazyFrame:
+    """Say which origin a scorecard grades, and on which day that was known.
+
+    Args:
+        scorecard: rows of a scorecard. Where it has a column `origin`, `as_of` is the day on which the labels were
+            known; else `as_of` is the origin.
+        known_after_days: days after an origin at which its verdict is known, where the scorecard does not say the day.
+
+    Returns:
+        The rows with `origin` and `known_on`, without `as_of`.
+    """
+    names = scorecard.collect_schema().names()
+    if "origin" in names:
+        return scorecard.rename({"as_of": "known_on"})
+    known_on = pl.col("as_of") + pl.duration(days=known_after_days)
+    return scorecard.with_columns(known_on=known_on).rename({"as_of": "origin"})
+
+
+def champion_history(scorecards: pl.LazyFrame, *, deciding: Mapping[str, str], as_of: date) -> pl.DataFrame:
     """Give each method's place at each origin whose verdict was known by a day.
 
     Args:
-        scorecards: rows of scorecards of any tasks, of any origins.
+        scorecards: rows of scorecards of any tasks, of any origins, as `verdicts` gives them.
         deciding: task to the metric by which its champion is chosen; other tasks are left out.
-        as_of: the as-of day; what closes later is left out.
-        horizon_days: days after an origin at which its verdict is known.
+        as_of: the as-of day; what was known later is left out.
 
     Returns:
         Rows of the contract `champion_history`, sorted by its key.
     """
     of = contract("champion_history")
     primary = pl.col("task").replace_strict(dict(deciding), default=None, return_dtype=pl.String)
-    known = pl.col("as_of") + pl.duration(days=horizon_days) <= pl.lit(as_of)
     return (
-        scorecards.filter(known & (pl.col("metric") == primary))
-        .rename({"as_of": "origin"})
-        .with_columns(as_of=pl.lit(as_of), known_on=pl.col("origin") + pl.duration(days=horizon_days))
+        scorecards.filter((pl.col("known_on") <= pl.lit(as_of)) & (pl.col("metric") == primary))
+        .with_columns(as_of=pl.lit(as_of))
         .select(of.polars_schema().names())
         .sort(of.primary_key)
         .collect()
@@ -62,13 +78,22 @@ def changes_of_champion(history: pl.DataFrame) -> pl.DataFrame:
     ).select("task", "origin", "champion", "before", "value", "low", "high")
 
 
-def history_chart(history: pl.DataFrame) -> "alt.Chart":
+def history_charts(history: pl.DataFrame) -> list["alt.FacetChart"]:
     """Draw the deciding metric of each task's champion over the origins, its interval, and who it was.
 
     Args:
-        history: rows of `champion_history`; of the last `ORIGINS` origins a task, and of champions alone, so that the
-            picture stays small however many tasks and methods there are.
+        history: rows of `champion_history`; drawn are the last `ORIGINS` origins a task, and champions alone, so that
+            pictures stay small however many methods there are.
+
+    Returns:
+        One chart for every `TASKS_DRAWN` tasks, in alphabetical order; none where there is no history.
     """
+    tasks = history["task"].unique().sort().to_list()
+    some = (tasks[start : start + TASKS_DRAWN] for start in range(0, len(tasks), TASKS_DRAWN))
+    return [_chart(history.filter(pl.col("task").is_in(each))) for each in some]
+
+
+def _chart(history: pl.DataFrame) -> "alt.FacetChart":
     import altair as alt
 
     recent = pl.col("origin").rank("dense", descending=True).over("task") <= ORIGINS

@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 
 from insight_assets.contracts.catalogue import contract
-from insight_assets.insights.ledger.grades import Grading, grade_task
-from insight_assets.insights.ledger.predictions import NO_SEGMENT
+from insight_assets.insights.ledger.grades import Grading, grade_task, mean_over_rows
+from insight_assets.insights.ledger.predictions import with_segment
 from insight_assets.insights.recommendation.grading import TASK, ndcg, primary_metric, recall
 from insight_assets.insights.recommendation.publishing import FOR_NEWCOMERS
 from insight_assets.insights.recommendation.ranking import Policy
@@ -40,23 +40,17 @@ def record_lists(recommendations: pl.LazyFrame, segments: pl.LazyFrame) -> pl.La
         Rows of the contract `recommendation_ledger`, sorted by its key.
     """
     of = contract("recommendation_ledger")
-    told = ("method", "model_version", "horizon_days", "grade", "graded_origin")
-    return (
+    said = ("method", "model_version", "horizon_days", "grade", "graded_origin")
+    told = (
         recommendations.sort("customer_key", "rank")
         .group_by("customer_key", "as_of", maintain_order=True)
         .agg(
-            pl.col(told).first(),
+            pl.col(said).first(),
             product_ids=pl.col("product_id"),
             rule_product_ids=pl.col("rule_product_id").drop_nulls(),
         )
-        .join(segments.select("customer_key", "segment"), on="customer_key", how="left")
-        .with_columns(
-            pl.col("segment").fill_null(NO_SEGMENT),
-            closes=pl.col("as_of") + pl.duration(days="horizon_days"),
-        )
-        .select(of.polars_schema().names())
-        .sort(of.primary_key)
     )
+    return with_segment(told, segments).select(of.polars_schema().names()).sort(of.primary_key)
 
 
 def grade_recorded_lists(
@@ -114,16 +108,12 @@ def grade_recorded_lists(
 def _gradings(policy: Policy) -> tuple[tuple[Grading, Measure], ...]:
     """How lists are graded: the metric that decided on the scorecard, and what share of the purchases they held."""
     primary = primary_metric(policy)
-    deciding = Grading("size", primary, {primary: _mean}, frozenset(), (RECOMMENDATION, primary))
+    deciding = Grading("size", primary, {primary: mean_over_rows}, frozenset(), (RECOMMENDATION, primary))
     share = primary.replace("ndcg", "recall")
     return (
         (deciding, ndcg),
-        (replace(deciding, primary=share, metrics={share: _mean}, promised_by=None), recall),
+        (replace(deciding, primary=share, metrics={share: mean_over_rows}, promised_by=None), recall),
     )
-
-
-def _mean(truth: np.ndarray, prediction: np.ndarray) -> float:  # noqa: ARG001
-    return float(np.mean(prediction)) if len(prediction) else float("nan")
 
 
 def _hits(told: pl.DataFrame, column: str, right: pl.DataFrame, *, length: int) -> np.ndarray:

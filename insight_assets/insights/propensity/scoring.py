@@ -94,9 +94,9 @@ def _nothing() -> pl.DataFrame:
         schema={
             "customer_key": pl.Int64, "as_of": pl.Date, "kind": pl.String, "rank": pl.Int32, "target": pl.String,
             "probability": pl.Float64, "probability_low": pl.Float64, "probability_high": pl.Float64,
-            "rule_probability": pl.Float64, "evidence": pl.String, "reason_en": pl.String, "reason_zh": pl.String,
-            "method": pl.String, "model_version": pl.String, "horizon_days": pl.Int32, "grade": pl.String,
-            "graded_origin": pl.Date,
+            "rule_probability": pl.Float64, "rule_target": pl.String, "evidence": pl.String, "reason_en": pl.String,
+            "reason_zh": pl.String, "method": pl.String, "model_version": pl.String, "horizon_days": pl.Int32,
+            "grade": pl.String, "graded_origin": pl.Date,
         }
     )  # fmt: skip
 
@@ -115,6 +115,7 @@ def _best(models: KindModels, pairs: pl.DataFrame, known: Known, kind: str, meth
     chosen, at = pairs[rows], raw[rows]
     low, high = (bound.round(_DIGITS) for bound in models.calibrators[method].interval(at))
     rule = models.predict(chosen, only=[POPULARITY.name])[POPULARITY.name].round(_DIGITS)
+    rule_targets = _rules_targets(models, known.targets[kind]).head(top)
     told = tell_reasons(models, chosen, known.groups, method=method)
     return chosen.select("customer_key", "target").with_columns(
         rank=pl.Series(np.tile(np.arange(1, top + 1, dtype=np.int32), len(order)), dtype=pl.Int32),
@@ -122,5 +123,12 @@ def _best(models: KindModels, pairs: pl.DataFrame, known: Known, kind: str, meth
         probability_low=pl.Series(low),
         probability_high=pl.Series(high),
         rule_probability=pl.Series(rule),
+        rule_target=pl.Series(rule_targets.to_list() * len(order), dtype=pl.String),
         **told.to_dict(),
     )
+
+
+def _rules_targets(models: KindModels, targets: pl.DataFrame) -> pl.Series:
+    """Give the targets in the order in which the naive rule would tell them, which is the same for all customers."""
+    probability = models.calibrators[POPULARITY.name](RULES[POPULARITY.name](targets)).round(_DIGITS)
+    return targets["target"].gather(np.argsort(-probability, kind="stable"))

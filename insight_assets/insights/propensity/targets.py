@@ -60,7 +60,7 @@ def contacts_until(customer_days: pl.LazyFrame, events: pl.LazyFrame, *, as_of: 
         events: rows of the contract `events`, `customer_key` being the person; days after `as_of` are ignored.
         as_of: the day.
     """
-    days = _aged(customer_days, as_of).filter(pl.col("age").is_between(0, DAYS - 1))
+    days = _of_the_year(customer_days, as_of)
     cuts = taste.price_cuts(days)
     looks = (
         _aged(by_persons(events), as_of)
@@ -83,6 +83,28 @@ def contacts_until(customer_days: pl.LazyFrame, events: pl.LazyFrame, *, as_of: 
         bought={kind: _each_once(rows) for kind, rows in _bought(days, cuts).items()},
         looked={kind: _each_once(rows) for kind, rows in looked.items()},
     )
+
+
+def targets_sold(
+    customer_days: pl.LazyFrame, *, as_of: date
+) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
+    """Say which targets were told of as of a day, so that what was told can be held against purchases later.
+
+    Args:
+        customer_days: rows of the contract `customer_days`, `customer_key` being the person; days after `as_of` are
+            ignored, and so are those more than a year before it.
+        as_of: the day.
+
+    Returns:
+        Bounds of the bands of price, and by kind the targets, the most bought first: those of `describe_targets`.
+    """
+    days = _of_the_year(customer_days, as_of)
+    cuts = taste.price_cuts(days)
+    buyers = {
+        kind: rows.group_by("target").agg(buyers=pl.col("customer_key").n_unique()).collect()
+        for kind, rows in _bought(days, cuts).items()
+    }
+    return cuts, {kind: _most_bought(each, kind)["target"] for kind, each in buyers.items()}
 
 
 def bought_within(
@@ -140,9 +162,7 @@ def describe_targets(
     lately = bought.group_by("target").agg(now=(age < 90).sum(), before=age.is_between(90, 179).sum())
     moved = pl.col("now").cast(pl.Int64) + pl.col("before").cast(pl.Int64)
     return (
-        buyers.filter(pl.col("buyers") >= FEWEST_BUYERS)
-        .sort("buyers", "target", descending=[True, False])
-        .head(MOST[kind])
+        _most_bought(buyers, kind)
         .join(lately, on="target", maintain_order="left")
         .select(
             "target",
@@ -156,6 +176,16 @@ def describe_targets(
             shop_gap_days=pl.lit(exposed_days / max(shop_days, 1)),
         )
     )
+
+
+def _most_bought(buyers: pl.DataFrame, kind: str) -> pl.DataFrame:
+    """Keep the targets that are told of, the most bought first: rows with `target` and `buyers`."""
+    enough = buyers.filter(pl.col("buyers") >= FEWEST_BUYERS)
+    return enough.sort("buyers", "target", descending=[True, False]).head(MOST[kind])
+
+
+def _of_the_year(customer_days: pl.LazyFrame, as_of: date) -> pl.LazyFrame:
+    return _aged(customer_days, as_of).filter(pl.col("age").is_between(0, DAYS - 1))
 
 
 def _bought(days: pl.LazyFrame, cuts: pl.DataFrame) -> dict[str, pl.LazyFrame]:

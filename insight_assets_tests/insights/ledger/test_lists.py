@@ -8,7 +8,6 @@ import pytest
 
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.pandera_schemas import validate_frame
-from insight_assets.insights.ledger import assets
 from insight_assets.insights.ledger.grades import EVERYBODY, broken_promises
 from insight_assets.insights.ledger.lists import NEWCOMERS, RECOMMENDATION, grade_recorded_lists, record_lists
 from insight_assets.insights.ledger.predictions import NO_SEGMENT
@@ -191,8 +190,3 @@ def test_the_rules_list_is_as_long_as_the_published_one():
         if method == METHODS[0].name:
             served = told.filter(method=method)
             assert served["rule_product_id"].equals(served["product_id"].rename("rule_product_id"))
-
-
-def test_every_task_that_can_break_a_promise_names_a_job():
-    assert {job.name for job in assets.jobs} >= set(assets.RETRAIN.values())
-    assert {RECOMMENDATION, NEWCOMERS} < set(assets.RETRAIN)

@@ -1,6 +1,7 @@
 """Predictions that were told, and what then happened, made up so that the right grade is known."""
 
 from datetime import date, timedelta
+from decimal import Decimal
 
 import numpy as np
 import polars as pl
@@ -37,7 +38,7 @@ def people(count: int, *, seed: int = 1) -> pl.DataFrame:
 
 
 def scores(customers: pl.DataFrame, churn: np.ndarray, rule: np.ndarray) -> tuple[pl.LazyFrame, ...]:
-    """Give what was published: churn as told, and value and purchases within 7 days that follow from it.
+    """Give what was published: churn as told, and value and purchases within 7 and 30 days that follow from it.
 
     Args:
         customers: as `people` gives them.
@@ -63,8 +64,9 @@ def scores(customers: pl.DataFrame, churn: np.ndarray, rule: np.ndarray) -> tupl
         }  # fmt: skip
     value = base.with_columns(**literals, method=pl.lit("ziln"), **{k: pl.Series(k, v) for k, v in columns.items()})
     assert told.height == value.height == n
-    buying = told.select(
-        "customer_key", "as_of", "model_version", "grade", "graded_origin", "method", horizon_days=pl.lit(7, pl.Int32),
+    days = pl.DataFrame({"horizon_days": [7, 30]}, schema={"horizon_days": pl.Int32})
+    buying = told.drop("horizon_days").join(days, how="cross").select(
+        "customer_key", "as_of", "model_version", "grade", "graded_origin", "method", "horizon_days",
         purchase_probability=1 - pl.col("churn_probability"), purchase_probability_low=pl.lit(0.0),
         purchase_probability_high=pl.lit(1.0), rule_probability=1 - pl.col("rule_probability"),
     )  # fmt: skip
@@ -81,13 +83,29 @@ def labels(customers: pl.DataFrame) -> pl.DataFrame:
 
 
 def days_of(customers: pl.DataFrame) -> pl.LazyFrame:
-    """Give rows of `customer_days`: all looked around before the origin, and who stays buys three days after it."""
-    rows = [{"actor_key": key, "customer_key": key, "event_day": BEFORE} for key in customers["customer_key"]]
+    """Give rows of `customer_days`: all bought a rug before the origin, and who stays buys one three days after it."""
+    rug = {
+        "orders": 1, "bought_categories": ["rugs"], "bought_category_units": [1],
+        "bought_category_gross": [Decimal(20)],
+    }  # fmt: skip
+    rows = [{"actor_key": key, "customer_key": key, "event_day": BEFORE} | rug for key in customers["customer_key"]]
     rows += [
-        {"actor_key": key, "customer_key": key, "event_day": ORIGIN + timedelta(days=3), "orders": 1}
+        {"actor_key": key, "customer_key": key, "event_day": ORIGIN + timedelta(days=3)} | rug
         for key in customers.filter(pl.col("purchase_days") > 0)["customer_key"]
     ]
     return table("customer_days", rows)
+
+
+def targets_of(customers: pl.DataFrame) -> pl.DataFrame:
+    """Give rows of `propensity_ledger`: one category that nobody buys, and the rule's, which everybody does."""
+    rows = customers.select("customer_key", "segment").with_columns(
+        as_of=pl.lit(ORIGIN), closes=pl.lit(CLOSED), horizon_days=HORIZON, kind=pl.lit("category"),
+        rank=pl.lit(1, pl.Int32), target=pl.lit("lamps"), rule_target=pl.lit("rugs"), prediction=pl.lit(0.5),
+        low=pl.lit(0.4), high=pl.lit(0.6),
+        rule_prediction=pl.lit(0.5), method=pl.lit("logistic"), model_version=pl.lit("0123456789ab"), grade=pl.lit("A"),
+        graded_origin=pl.lit(BEFORE),
+    )  # fmt: skip
+    return contract("propensity_ledger").conform(rows.lazy()).collect()
 
 
 def lists_of(customers: pl.DataFrame) -> pl.DataFrame:

@@ -25,6 +25,7 @@ from insight_assets.insights.propensity.models import (
     LOGISTIC,
     METHODS,
     POPULARITY,
+    RULES,
     load_propensity_models,
     train_propensity_models,
 )
@@ -160,6 +161,7 @@ def test_with_too_little_to_learn_from_the_rules_speak(trained, tmp_path):
     assert set(found["evidence"]) == {"popular"}
     one = found.filter(kind=CATEGORY, rank=1)
     assert one["target"].n_unique() == 1
+    assert found["rule_target"].equals(found["target"].rename("rule_target"))
     assert one["probability"].equals(one["rule_probability"].rename("probability"))
 
 
@@ -177,6 +179,18 @@ def test_scores_are_the_likeliest_targets_with_their_reasons(trained, scores, gr
         best = graded.predictions[kind][champion].max(axis=1)
         assert of_kind.filter(rank=1)["probability"].to_numpy() == pytest.approx(best, abs=1e-6)
     assert set(scores["evidence"]) <= set(EVIDENCE)
+
+
+def test_the_rule_would_have_told_everybody_of_what_most_bought(trained, scores):
+    for kind in KINDS:
+        of_kind = scores.filter(pl.col("kind") == kind)
+        told = of_kind.group_by("rank").agg(pl.col("rule_target").unique()).sort("rank")["rule_target"].to_list()
+        assert [len(each) for each in told] == [1] * len(told)
+        rates = dict(trained.known.targets[kind].select("target", "target_rate").rows())
+        of_told = [rates[each[0]] for each in told]
+        rule = RULES[POPULARITY.name](trained.known.targets[kind])
+        calibrated = trained.models.kinds[kind].calibrators[POPULARITY.name]
+        assert calibrated(np.array(of_told)) == pytest.approx(np.sort(calibrated(rule))[::-1][: len(told)])
 
 
 def test_who_bought_is_told_so_and_who_did_not_is_not(trained, scores):

@@ -7,7 +7,15 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from insight_assets.insights.propensity.pairs import FEATURES, Known, all_pairs, describe_pairs
-from insight_assets.insights.propensity.targets import CATEGORY, FEWEST_BUYERS, KINDS, MOST, PRICE_BAND, PRODUCT
+from insight_assets.insights.propensity.targets import (
+    CATEGORY,
+    FEWEST_BUYERS,
+    KINDS,
+    MOST,
+    PRICE_BAND,
+    PRODUCT,
+    targets_sold,
+)
 from insight_assets_tests.insights.propensity import shop
 from insight_assets_tests.insights.propensity.conftest import HORIZON, ORIGIN, known_of
 
@@ -24,6 +32,16 @@ def test_every_known_customer_is_paired_with_every_target(trained):
         assert described(known, kind).height == known.customers.height * targets.height
     assert set(known.targets[CATEGORY]["target"]) == set(shop.CATEGORIES)
     assert set(known.targets[PRICE_BAND]["target"]) <= {"1", "2", "3", "4", "5"}
+
+
+def test_the_targets_of_a_day_can_be_told_again_later(trained):
+    days = shop.customer_days_of(trained.lines)
+    assert days.filter(pl.col("event_day") > ORIGIN).collect().height > 0
+    cuts, targets = targets_sold(days.collect().sample(fraction=1, shuffle=True, seed=3).lazy(), as_of=ORIGIN)
+    assert_frame_equal(cuts, trained.known.cuts, check_row_order=False)
+    assert {kind: each.to_list() for kind, each in targets.items()} == {
+        kind: each["target"].to_list() for kind, each in trained.known.targets.items()
+    }
 
 
 def test_counts_are_those_of_the_records(trained):
