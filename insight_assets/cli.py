@@ -256,10 +256,9 @@ def as_known(
     into: Annotated[Path, typer.Option(help="Folder of the home to make; must not exist")],
     home: Home = None,
     as_of: Annotated[list[str] | None, typer.Option(help="As-of day of the snapshots (default: the last day); repeatable")] = None,
-    select: Annotated[str | None, typer.Option(help="Asset selection, e.g. 'group:churn' or '+key:customer_profiles'")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Rebuild everything, or what is selected, from the rows known at a moment, in a home of its own."""
+    """Rebuild everything from the rows known at a moment, in a home of its own."""
     from insight_assets.hindsight import NothingKnown, prepare_home
 
     shop = _home(home)
@@ -267,7 +266,7 @@ def as_known(
         first, last = prepare_home(shop, into.absolute(), _moment(moment, shop))
     except (FileExistsError, NothingKnown) as error:
         raise _refuse(str(error)) from None
-    report = _build(choose_home(into), first, last, [d for each in as_of or () if (d := _day(each))] or None, select)
+    report = _build(choose_home(into), first, last, [d for each in as_of or () if (d := _day(each))] or None, None)
     if as_json:
         out.print_json(json.dumps(_report_json(report)))
     else:

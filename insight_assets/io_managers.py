@@ -30,15 +30,13 @@ from insight_assets.metadata import (
     partition_states,
 )
 from insight_assets.purposes import LEFT_AS_DELIVERED, OPERATIONS, WITHOUT_RECORD, View
-
-SMALLEST_GROUP = 10
-"""Fewest rows or people that a data card counts, where the shop's setting `k_anonymity` is not handed on."""
+from insight_assets.settings import Settings
 
 
 class TableWriter:
     """Writes partitions of tables within one run and tells what to record of them."""
 
-    def __init__(self, lake: Lake, instance: dg.DagsterInstance, *, smallest_group: int = SMALLEST_GROUP) -> None:
+    def __init__(self, lake: Lake, instance: dg.DagsterInstance, *, smallest_group: int) -> None:
         """Take the lake written to and the instance that knows what it held before.
 
         What is written counts as read when the writer was made, so it is made before the first table is read.
@@ -125,7 +123,7 @@ class LakeIOManager(dg.ConfigurableIOManager):
 
     root: str
     consent_without_record: dict[str, bool] = Field(default_factory=dict)
-    smallest_group: int = SMALLEST_GROUP
+    smallest_group: int = Settings.model_fields["k_anonymity"].default
     _views: dict[str, View] = PrivateAttr(default_factory=dict)
     _left_out: dict[str, str] = PrivateAttr(default_factory=dict)
     _writers: dict[str, TableWriter] = PrivateAttr(default_factory=dict)

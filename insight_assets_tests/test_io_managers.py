@@ -174,13 +174,13 @@ def test_what_breaks_its_contract_is_refused_and_no_value_is_told(shop):
 
 
 def test_repeated_keys_are_refused(shop):
-    writer = TableWriter(shop.lake, shop.instance)
+    writer = TableWriter(shop.lake, shop.instance, smallest_group=10)
     with pytest.raises(ContractViolation, match=r"primary_key \(4 rows\)"):
         writer.write(HISTORY_TABLE, [FIRST], DailyFrames(lambda key: pl.concat([seen(key), seen(key)])))
 
 
 def test_what_is_recorded_of_a_partition(shop):
-    writer = TableWriter(shop.lake, shop.instance)
+    writer = TableWriter(shop.lake, shop.instance, smallest_group=10)
     recorded = writer.write(HISTORY_TABLE, [day(1), day(0)], DailyFrames(seen))
     assert list(recorded) == [day(0).isoformat(), day(1).isoformat()]
     assert {each[ROWS_KEY] for each in recorded.values()} == {2}
@@ -221,7 +221,7 @@ def test_what_holds_on_every_day_stands_on_the_asset_and_not_on_its_partitions(s
 
 
 def test_rows_of_another_meaning_are_other_content(shop):
-    writer = TableWriter(shop.lake, shop.instance)
+    writer = TableWriter(shop.lake, shop.instance, smallest_group=10)
 
     def record(meaning: str) -> tuple[str, float]:
         metadata = writer.write(HISTORY_TABLE, [FIRST], DailyFrames(seen), meaning=lambda _: meaning)[FIRST.isoformat()]
@@ -234,3 +234,14 @@ def test_rows_of_another_meaning_are_other_content(shop):
     assert first == again
     assert other[0] != first[0]
     assert other[1] > first[1]
+
+
+def test_what_was_recorded_of_one_home_is_not_taken_for_that_of_another(shop):
+    shop.run("product_history", 0, 2)
+    assert len(partition_states(shop.instance, "product_history")) == 3
+    with dg.DagsterInstance.ephemeral() as other:
+        assert partition_states(other, "product_history") == {}
+    shop.instance.wipe_assets([dg.AssetKey("product_history")])
+    assert partition_states(shop.instance, "product_history") == {}
+    shop.run("product_history", 1)
+    assert set(partition_states(shop.instance, "product_history")) == {day(1).isoformat()}

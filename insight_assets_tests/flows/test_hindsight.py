@@ -23,11 +23,7 @@ from insight_assets_tests.shop_home import ShopHome
 
 FIRST, SECOND, THIRD = "2025-01-01", "2025-01-02", "2025-01-03"
 MONEY = ("currency_rates", "order_lines", "orders")
-TABLES = (*ROW_TABLES, "customer_features", "rfm_segments")
-# Of what is made of features, one table stands for all.
-SELECTED = (
-    "--select", "group:raw or group:validated or group:people or group:features or key:rfm_segments",
-)  # fmt: skip
+TABLES = (*ROW_TABLES, "customer_features", "rfm_segments", "customer_profiles")
 
 
 def deliver(home: Home, name: str, calls: list[dict]) -> None:
@@ -49,10 +45,10 @@ def shop(tmp_path_factory) -> tuple[Home, dict, dict]:
     """A home that was built in time, and again when a late order and a mended file had come in."""
     home = Home(tmp_path_factory.mktemp("now") / "home", {"INSIGHT_SETTLE_SECONDS": "0"})
     deliver(home, "first.ndjson", [purchase(1, FIRST), purchase(2, SECOND), purchase(3, THIRD)])
-    home.build(*SELECTED)
+    home.build()
     in_time = home.hashes(*TABLES)
     deliver(home, "late.ndjson", [purchase(4, FIRST, known="2025-01-04T08:00:00Z")])
-    assert home.build(*SELECTED)["failures"] == []
+    assert home.build()["failures"] == []
     return home, in_time, home.hashes(*TABLES)
 
 
@@ -62,16 +58,16 @@ def test_a_late_order_changes_the_days_that_it_touches(shop):
     assert changed["orders"] == {FIRST}
     assert changed["customer_days"] == {FIRST}
     assert changed["customer_features"] == {THIRD}
-    assert changed["rfm_segments"] == {THIRD}
+    assert changed["customer_profiles"] == {THIRD}
 
 
 def test_a_rebuild_with_the_knowledge_of_a_time_gives_what_that_time_had(shop, tmp_path):
     home, in_time, _ = shop
-    home.run("as-known", "2025-01-03T23:00+00:00", "--into", str(tmp_path / "then"), *SELECTED)
+    home.run("as-known", "2025-01-03T23:00+00:00", "--into", str(tmp_path / "then"))
     then = Home(tmp_path / "then")
     assert then.hashes(*TABLES) == in_time
     # The two homes do not meet: what is looked back on stays as it is.
-    assert home.build(*SELECTED)["partitions"] == 0
+    assert home.build()["partitions"] == 0
 
 
 def test_a_moment_before_the_first_row_is_refused(shop, tmp_path):

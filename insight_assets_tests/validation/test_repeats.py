@@ -340,16 +340,16 @@ def ten_files() -> list[str]:
     draw = random.Random(3)
     rows = []
     for number in range(120):
-        day, hour = draw.randint(1, 2), draw.randint(0, 15)
+        day, hour = draw.randint(1, 3), draw.randint(0, 15)
         happened = f"2025-01-0{day}T{hour:02}:10:00Z"
-        received = f"2025-01-0{day + draw.choice([0, 0, 0, 1])}T{hour:02}:10:05Z"
+        received = f"2025-01-0{min(9, day + draw.choice([0, 0, 0, 1, 3]))}T{hour:02}:10:05Z"
         one = sent(f"m{number}", happened, happened, received, userId=f"u{number % 7}")
         if number % 6 == 0:
             goods = [product(f"p{n}", draw.randint(1, 3), draw.choice([5, 7.5])) for n in range(draw.randint(1, 3))]
             one = order(f"m{number}", received, *goods, receivedAt=received, properties={"order_id": f"o{number}"})
         rows.append(one)
         if draw.random() < 0.25:
-            rows.append(one | {"receivedAt": "2025-01-03T23:00:00Z", "sentAt": one.get("sentAt") or received})
+            rows.append(one | {"receivedAt": "2025-01-09T23:00:00Z", "sentAt": one.get("sentAt") or received})
         if draw.random() < 0.15:
             rows.append(one | {"userId": "somebody else"})
     draw.shuffle(rows)

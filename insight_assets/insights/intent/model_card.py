@@ -63,7 +63,10 @@ def customers_card(pairs: Mapping[str, Pair], taught: Taught, *, smallest_group:
             "intent_scorecard": "the graded models out of time, on what followed "
             + (" and ".join(f"{origin} ({task})" for task, origin in graded.items() if origin) or "no origin yet")
             + "; it names the method to publish",
-            "ledger_grades": "published scores, held against what customers then did",
+            **{
+                f"{TASK.format(days)}_grades": f"published scores, held against what customers did in the {days} days"
+                for days in HORIZONS
+            },
         },
         limits=(
             f"A horizon is foretold once it has closed at some origin: {_told(pairs) or 'none has'}.",
@@ -102,6 +105,7 @@ def visits_card(pairs: Mapping[str, Pair], taught: Taught, *, as_of: date, small
         scorecards={
             "session_intent_scorecard": f"the graded models on the visits after {last_learnt_day(as_of)}, by the "
             "number of events seen; it names the method to publish",
+            "session_intent_grades": "published chances, held against how the visits then ended",
         },
         limits=(
             "A visit is known by its first events and the actor's earlier visits; what a person does elsewhere is not.",

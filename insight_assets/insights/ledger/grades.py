@@ -115,14 +115,15 @@ def grade_ledger(
         labels: rows of `customer_labels` of the origin, for everybody of whom the tasks tell; may be empty.
         promises: rows of scorecards of earlier origins, as `promises_of` gives them.
         as_of: the day on which the horizon closed.
-        smallest_group: smallest number of customers that a segment's figures may speak of.
+        smallest_group: smallest number of customers that figures may speak of.
         seed: seed of the bootstrap.
         gradings: how each task is graded; other tasks are left out.
         resamples: bootstrap resamples.
 
     Returns:
         Rows of the contract `ledger_grades`, sorted by its key. Intervals, and the gain over the rule, are stated for
-        everybody; segments of fewer customers than `smallest_group` or `LEAST_SEGMENT` have no rows.
+        everybody; tasks and segments of fewer customers than `smallest_group`, and segments of fewer than
+        `LEAST_SEGMENT`, have no rows.
     """
     how = {"as_of": as_of, "smallest_group": smallest_group, "seed": seed, "resamples": resamples}
     frames = []
@@ -159,10 +160,11 @@ def grade_task(
         resamples: bootstrap resamples.
 
     Returns:
-        Rows of the contract `ledger_grades`; none where nobody's outcome is known.
+        Rows of the contract `ledger_grades`; none where the outcomes of too few are known.
     """
     of = contract("ledger_grades")
-    if graded.is_empty():
+    # Figures of fewer would speak of single people.
+    if graded.is_empty() or _people(graded) < smallest_group:
         return of.empty()
     first = graded.row(0, named=True)
     said = {name: first[name] for name in ("method", "model_version", "horizon_days", "grade")}
@@ -210,11 +212,14 @@ def _everybody(
         yield {"segment": EVERYBODY, "metric": COVERAGE, "customers": graded.height, "value": inside}
 
 
+def _people(graded: pl.DataFrame) -> int:
+    """Count whom rows are of: one customer each, or the actors of visits, of which a person can have many."""
+    return graded["actor_key"].n_unique() if "actor_key" in graded.columns else graded.height
+
+
 def _segments(graded: pl.DataFrame, grading: Grading, *, smallest_group: int) -> Iterator[dict[str, object]]:
     for (segment,), members in graded.group_by(["segment"], maintain_order=True):
-        # Visits of a few people would speak of these people.
-        people = members["actor_key"].n_unique() if "actor_key" in members.columns else members.height
-        if people < smallest_group or members.height < LEAST_SEGMENT:
+        if _people(members) < smallest_group or members.height < LEAST_SEGMENT:
             continue
         truth, predictions = _arrays(members)
         for metric, function in grading.metrics.items():

@@ -90,9 +90,6 @@ def grade_recorded_lists(
     how = {"as_of": as_of, "smallest_group": smallest_group, "seed": seed, "resamples": resamples}
     frames = [contract("ledger_grades").empty()]
     for task, some in ((RECOMMENDATION, told.filter(~newcomer)), (NEWCOMERS, told.filter(newcomer))):
-        # Figures of fewer would speak of single people.
-        if some.height < smallest_group:
-            continue
         found = {name: _hits(some, column, right, length=policy.length) for name, column in _LISTS.items()}
         for grading, measure in _gradings(policy):
             values = {name: pl.Series(name, measure(hits, some["size"].to_numpy())) for name, hits in found.items()}

@@ -88,7 +88,7 @@ def grade_recorded_propensities(
 
 
 def _likeliest(
-    kind: str, told: pl.DataFrame, right: pl.DataFrame, promises: pl.DataFrame, *, smallest_group: int, **how: Any
+    kind: str, told: pl.DataFrame, right: pl.DataFrame, promises: pl.DataFrame, **how: Any
 ) -> pl.DataFrame:
     """Whether the target told as the likeliest was bought, and the rule's, of the customers who bought any."""
     first = told.filter(pl.col("rank") == 1).join(right.select("customer_key").unique(), on="customer_key", how="semi")
@@ -98,11 +98,8 @@ def _likeliest(
         truth=pl.lit(1.0),
         **_NO_INTERVAL,
     )
-    # Figures of fewer would speak of single people.
-    if hits.height < smallest_group:
-        return contract("ledger_grades").empty()
     grading = Grading("bought", PRIMARY, {PRIMARY: mean_over_rows}, frozenset(), (TASKS[kind], PRIMARY))
-    return grade_task(TASKS[kind], hits, grading, promises, smallest_group=smallest_group, **how)
+    return grade_task(TASKS[kind], hits, grading, promises, **how)
 
 
 def _hit(right: pl.DataFrame, told: pl.DataFrame, column: str) -> pl.Series:
@@ -111,9 +108,7 @@ def _hit(right: pl.DataFrame, told: pl.DataFrame, column: str) -> pl.Series:
     return pairs.join(marked, on=key, how="left", maintain_order="left")["hit"].fill_null(0.0)
 
 
-def _chances(
-    kind: str, pairs: pl.DataFrame, promises: pl.DataFrame, *, smallest_group: int, **how: Any
-) -> pl.DataFrame:
+def _chances(kind: str, pairs: pl.DataFrame, promises: pl.DataFrame, **how: Any) -> pl.DataFrame:
     """How far the published chances hold: each measure from one number a customer, so that customers are drawn."""
     said = ("segment", "as_of", "method", "model_version", "horizon_days", "grade", "graded_origin")
     of_each = pairs.group_by("customer_key", maintain_order=True)
@@ -122,17 +117,13 @@ def _chances(
         (pl.col("prediction", "rule_prediction") - pl.col("bought")).pow(2).mean(),
         truth=pl.lit(1.0),
     )
-    if squared.height < smallest_group:
-        return contract("ledger_grades").empty()
     totals = of_each.agg(
         pl.col(said).first(), pl.col("prediction", "rule_prediction").sum(), truth=pl.col("bought").sum()
     )
     of_errors = Grading("bought", "brier", {"brier": mean_over_rows}, ERRORS, None)
     of_totals = replace(of_errors, primary="total_ratio", metrics={"total_ratio": sum_ratio})
     errors, ratios = (
-        grade_task(
-            TASKS[kind], each.with_columns(**_NO_INTERVAL), grading, promises, smallest_group=smallest_group, **how
-        )
+        grade_task(TASKS[kind], each.with_columns(**_NO_INTERVAL), grading, promises, **how)
         for each, grading in ((squared, of_errors), (totals, of_totals))
     )
     # Only the deciding metric says whether the rule was beaten.

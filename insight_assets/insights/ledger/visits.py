@@ -77,12 +77,10 @@ def grade_recorded_visits(
     frames = [of.empty()]
     for seen, task in zip(SEEN, TASKS, strict=True):
         some = told.filter(pl.col("events_seen") == seen)
-        # Figures of fewer would speak of single people.
-        if some["actor_key"].n_unique() >= smallest_group:
-            frames.append(
-                grade_task(
-                    task, some, grading_of_chance(task, LABEL), promises, as_of=as_of, smallest_group=smallest_group,
-                    seed=seed, resamples=resamples,
-                )
-            )  # fmt: skip
+        frames.append(
+            grade_task(
+                task, some, grading_of_chance(task, LABEL), promises, as_of=as_of, smallest_group=smallest_group,
+                seed=seed, resamples=resamples,
+            )
+        )  # fmt: skip
     return pl.concat(frames).sort(of.primary_key)

@@ -46,6 +46,7 @@ def model_card(models: PropensityModels, *, smallest_group: int) -> ModelCard:
         scorecards={
             "propensity_scorecard": "every method of every kind out of time, on the horizon after this as-of day once "
             "it has closed; it names the one to publish",
+            "ledger_grades": "published targets, held against what customers then bought",
         },
         limits=(
             "A purchase counts, also where it was given back later, unless the shop says that it does not.",
