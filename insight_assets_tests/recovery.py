@@ -25,6 +25,7 @@ from insight_assets.insights.lifetime_value.customers import buyers
 from insight_assets.insights.lifetime_value.forecasts import HISTORY
 from insight_assets.insights.lifetime_value.grading import match_outcomes, spearman
 from insight_assets.insights.lifetime_value.model import LifetimeValueModel, forecast_by_method, train
+from insight_assets.insights.lifetime_value.season import horizon_of_last_year
 from insight_assets.insights.segmentation import grading, lifecycle, rfm, scaling
 from insight_assets.insights.segmentation.clusters import cluster_customers
 from insight_assets.ml.metrics import auc
@@ -137,8 +138,12 @@ def churn_recovery(origin: Origin, *, before: Origin | None = None, max_epochs: 
 
 
 def lifetime_value_model(origin: Origin, *, max_epochs: int = 12) -> LifetimeValueModel:
+    history = origin.history
+    last_year = horizon_of_last_year(
+        history.customer_days, history.people.as_of, as_of=origin.day, horizon_days=origin.horizon
+    )
     return train(
-        buyers(origin.features.lazy()), origin.examples, horizon_days=origin.horizon, seed=SEED,
+        buyers(origin.features.lazy()), origin.examples, horizon_days=origin.horizon, last_year=last_year, seed=SEED,
         max_epochs=max_epochs, log=lambda _line: None,
     )  # fmt: skip
 

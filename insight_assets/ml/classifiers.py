@@ -6,8 +6,8 @@ learnt anew inside every fold. Whose rows these are, calibration and grading bel
 LightGBM are imported inside functions.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from insight_assets.ml.calibration import logit
+from insight_assets.ml.cores import one_core
 from insight_assets.ml.metrics import auc
 from insight_assets.ml.splits import customer_groups, mixed_keys
 from insight_assets.ml.tabular import FeatureMatrix, fit_feature_matrix
@@ -515,13 +516,4 @@ def _bounded(groups: np.ndarray, most: int) -> np.ndarray:
 
 
 def _cores_for(rows: int) -> AbstractContextManager[None]:
-    # One thread below: sums come out the same on machines with any number of cores.
-    return _threads(None if rows >= ROWS_FOR_MORE_CORES else 1)
-
-
-@contextmanager
-def _threads(most: int | None) -> Iterator[None]:
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1, user_api="blas"), threadpool_limits(limits=most, user_api="openmp"):
-        yield
+    return one_core(openmp=None if rows >= ROWS_FOR_MORE_CORES else 1)

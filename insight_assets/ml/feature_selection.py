@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from insight_assets.ml.calibration import logistic
+from insight_assets.ml.cores import one_core
 from insight_assets.ml.metrics import auc
 from insight_assets.ml.referee import SCORECARD_SCHEMA, Method, grade_methods
 from insight_assets.ml.splits import customer_groups
@@ -237,7 +238,6 @@ def _importances(
 ) -> dict[str, tuple[float, float, float]]:
     """Give mean, smallest and largest loss of AUC when a feature is shuffled among customers kept apart."""
     from sklearn.ensemble import HistGradientBoostingClassifier
-    from threadpoolctl import threadpool_limits
 
     apart = customer_groups(customers, FOLDS, salt=SELECTION_SALT) == 0
     if any(np.unique(truth[rows]).size != BOTH for rows in (apart, ~apart)):
@@ -246,7 +246,7 @@ def _importances(
     judged = np.flatnonzero(apart)[:MOST_SHUFFLED]
     generator = np.random.default_rng(seed)
     losses: dict[str, tuple[float, float, float]] = {}
-    with threadpool_limits(limits=1):
+    with one_core():
         model = HistGradientBoostingClassifier(
             max_leaf_nodes=8, min_samples_leaf=50, max_iter=100, early_stopping=False, random_state=seed % 2**32
         ).fit(raw[~apart], truth[~apart])
@@ -270,7 +270,6 @@ def _options(
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
-    from threadpoolctl import threadpool_limits
 
     told = {name: _tell(learnt[name], truth) for name in names}
     q_values = dict(zip(names, _corrected(np.array([told[name].p for name in names])), strict=True))
@@ -289,7 +288,7 @@ def _options(
         DISCRIMINANT: (EVERYTHING, LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")),
     }  # fmt: skip
     found = {}
-    with threadpool_limits(limits=1):
+    with one_core():
         for name, (columns, model) in models.items():
             if columns not in scaled:
                 found[name] = (np.zeros(judged.height), 0)

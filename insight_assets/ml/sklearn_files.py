@@ -49,7 +49,7 @@ def write_sklearn(model: Any, path: Path) -> None:
     names: dict[str, str] = {}
     _renumber(schema, numbers={}, names=names)
     parts = {names[name]: content for name, content in parts.items()}
-    parts["schema.json"] = json.dumps(schema, indent=1).encode()
+    parts["schema.json"] = json.dumps(schema).encode()
     with zipfile.ZipFile(path, "w") as archive:
         for name in sorted(parts):
             member = zipfile.ZipInfo(name, date_time=_EPOCH)

@@ -16,11 +16,15 @@ from insight_assets.insights.lifetime_value.bg_nbd import expected_repeats
 from insight_assets.insights.lifetime_value.customers import Buyers, buyers
 from insight_assets.insights.lifetime_value.model import LifetimeValueModel, load, save, train
 from insight_assets.insights.lifetime_value.model_card import model_card
+from insight_assets.insights.lifetime_value.season import horizon_of_last_year
 from insight_assets.metadata import making_of, model_asset, table_asset
 from insight_assets.ml.guards import Verdict
 from insight_assets.ml.model_card import card_text, write_card
 from insight_assets.ml.referee import scorecard_markdown
-from insight_assets.partitions import ONE_HORIZON_AGO
+from insight_assets.partitions import HISTORY, ONE_HORIZON_AGO
+from insight_assets.people.assets import identity_rules
+from insight_assets.people.identities import IdentityHistory
+from insight_assets.purposes import LEFT_AS_DELIVERED
 from insight_assets.resources import ModelStore
 from insight_assets.settings import settings
 
@@ -33,15 +37,21 @@ _REPEATS_TOLERANCE = 0.2
     **model_asset(
         MODELS,
         purpose="analytics",
-        code_version="3",
+        code_version="4",
         kinds={"scipy", "scikitlearn", "pytorch"},
         description=(
             "BG/NBD, Pareto/NBD and Gamma-Gamma as fitted on all purchases up to the as-of day, by maximum a "
             "posteriori with weak priors; gradient boosting and a value network trained on all origins "
-            "whose horizon had closed by then, and how far to believe each method; time in days, value net of refunds"
+            "whose horizon had closed by then, and how far to believe each method, this season's horizon of a "
+            "year ago among it; time in days, value net of refunds"
         ),
     ),
-    ins={"churn_examples": dg.AssetIn(metadata={"allow_missing_partitions": True})},
+    ins={
+        "churn_examples": dg.AssetIn(metadata={"allow_missing_partitions": True}),
+        "customer_days": dg.AssetIn(partition_mapping=HISTORY, metadata=LEFT_AS_DELIVERED),
+        "orders": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake", metadata=LEFT_AS_DELIVERED),
+        "identity_links": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake"),
+    },
     check_specs=[
         dg.AssetCheckSpec(
             REPEATS_CHECK,
@@ -53,15 +63,29 @@ _REPEATS_TOLERANCE = 0.2
     ],
 )
 def lifetime_value_models(
-    context: dg.AssetExecutionContext, customer_features: pl.LazyFrame, churn_examples: pl.LazyFrame, models: ModelStore
+    context: dg.AssetExecutionContext,
+    customer_features: pl.LazyFrame,
+    churn_examples: pl.LazyFrame,
+    customer_days: pl.LazyFrame,
+    orders: pl.LazyFrame,
+    identity_links: pl.LazyFrame,
+    models: ModelStore,
 ) -> dg.MaterializeResult:
     as_of, shop = date.fromisoformat(context.partition_key), settings()
     customers, work = buyers(customer_features), models.work_folder(MODELS, as_of)
     examples = churn_examples.collect()
+    last_year = horizon_of_last_year(
+        customer_days,
+        IdentityHistory(identity_links, identity_rules()).as_of,
+        as_of=as_of,
+        horizon_days=shop.horizon_days,
+        orders=None if shop.refunded_orders_count else orders,
+    )
     model = train(
         customers,
         examples,
         horizon_days=shop.horizon_days,
+        last_year=last_year,
         work_directory=work,
         seed=shop.seed,
         max_epochs=shop.max_epochs,
@@ -84,6 +108,7 @@ def lifetime_value_models(
         "pareto_nbd": {name: round(number, 6) for name, number in vars(model.rival.model).items()},
         "gamma_gamma": {name: round(number, 6) for name, number in vars(value.model).items()},
         "methods": ", ".join(method.name for method in model.methods),
+        "buyers_a_year_ago": last_year.height,
         "totals_scaled_by": {name: of.value_scale for name, of in model.calibrations.items()},
         "mean_value_of_a_purchase_day": round(value.model.population_mean, 4),
         "log_likelihood": round(purchase.log_likelihood, 4),

@@ -64,6 +64,7 @@ def train(
     examples: pl.DataFrame | None = None,
     *,
     horizon_days: int = 90,
+    last_year: pl.DataFrame | None = None,
     work_directory: Path | None = None,
     seed: int = 0,
     max_epochs: int = 12,
@@ -75,6 +76,7 @@ def train(
         customers: customers as of the day; without any, the probabilistic models are their priors.
         examples: rows of the contract `churn_examples`; without any, no method is learned or calibrated.
         horizon_days: label horizon H of the examples.
+        last_year: what `season.horizon_of_last_year` gives; without it, totals know nothing of the season.
         work_directory: folder for checkpoints; a temporary one when not given.
         seed: seed of everything random.
         max_epochs: most passes of the network over the examples.
@@ -89,6 +91,7 @@ def train(
         learnt, calibrations = learn(
             pl.DataFrame() if examples is None else examples,
             horizon_days=horizon_days,
+            last_year=pl.DataFrame() if last_year is None else last_year,
             work_directory=work_directory or Path(spare),
             seed=seed,
             max_epochs=max_epochs,

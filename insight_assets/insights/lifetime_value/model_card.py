@@ -114,13 +114,15 @@ def _calibration(model: LifetimeValueModel, horizon_days: int) -> list[str]:
                 "method": method.name,
                 "purchase days times": f"{of.orders_scale:.4f}",
                 "value times": f"{of.value_scale:.4f}",
+                "of these the season": f"{of.orders_season:.4f}, {of.value_season:.4f}",
                 "groups of bounds (purchase days, value)": f"{_groups(of.orders)}, {_groups(of.value)}",
                 "interval": interval_method(model, method.name, horizon_days=horizon_days),
             }
         )
     return [
         "At the newest closed origin: totals of learned methods, and all bounds, on customers from whom no method "
-        f"learnt; totals of the others on everybody there. Intervals are to hold {INTERVAL_LEVEL:.0%} of outcomes.",
+        "learnt; totals of the others on everybody there. The season is what the horizon of a year ago adds to that, "
+        f"half believed; 1 where it is not known. Intervals are to hold {INTERVAL_LEVEL:.0%} of outcomes.",
         table(rows),
     ]
 

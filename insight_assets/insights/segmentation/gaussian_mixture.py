@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from insight_assets.insights.segmentation.clusters import ClusterMethod
+from insight_assets.ml.cores import one_core
 
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
@@ -47,9 +48,7 @@ class MixtureFit:
 
     def assign(self, values: np.ndarray) -> np.ndarray:
         """Give the likeliest component."""
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(limits=1):
+        with one_core():
             return self.model.predict(values)
 
     def again(self, values: np.ndarray, *, seed: int) -> "MixtureFit":
@@ -70,13 +69,12 @@ def tried(values: np.ndarray, ks: Sequence[int], least_size: float, seed: int) -
 def _fit(values: np.ndarray, k: int, covariance: str, *, seed: int) -> MixtureFit:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
-    from threadpoolctl import threadpool_limits
 
     mixture = GaussianMixture(
         k, covariance_type=covariance, reg_covar=_LEAST_VARIANCE, max_iter=_STEPS, tol=_LEAST_GAIN,
         random_state=seed % 2**32,
     )
-    with threadpool_limits(limits=1), warnings.catch_warnings():
+    with one_core(), warnings.catch_warnings():
         # A mixture that still moves after so many steps is judged as it stands.
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(values)

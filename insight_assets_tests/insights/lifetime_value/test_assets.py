@@ -4,7 +4,6 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
-import polars as pl
 import pytest
 
 from insight_assets.contracts.catalogue import contract
@@ -22,29 +21,14 @@ from insight_assets.partitions import DAYS
 from insight_assets.resources import ModelStore
 from insight_assets.settings import settings
 from insight_assets_tests.insights.lifetime_value.simulated_customers import simulate_customers
+from insight_assets_tests.kept_frames import KeptFrames
 from insight_assets_tests.model_cards import demand_sound, section, tables
 
 HORIZON = timedelta(days=settings().horizon_days)
 ORIGIN = date.fromisoformat(DAYS.get_first_partition_key()) + timedelta(days=30)
 AS_OF = ORIGIN + HORIZON
+READ = ("customer_features", "customer_labels", "churn_examples", "customer_days", "orders", "identity_links")
 ASSETS = [lifetime_value_models, lifetime_value_scorecard, lifetime_value_scores]
-
-
-class KeptFrames(dg.IOManager):
-    """Keeps frames by asset and partition in memory; a partition never written holds no rows."""
-
-    def __init__(self) -> None:
-        self.frames: dict[tuple[str, str], pl.DataFrame] = {}
-
-    def handle_output(self, context: dg.OutputContext, obj: pl.LazyFrame | pl.DataFrame) -> None:
-        name = context.asset_key.path[-1]
-        self.frames[name, context.partition_key] = contract(name).conform(obj.lazy()).collect()
-
-    def load_input(self, context: dg.InputContext) -> pl.LazyFrame:
-        name = context.asset_key.path[-1]
-        keys = context.asset_partition_keys
-        found = [self.frames[name, key] for key in keys if (name, key) in self.frames]
-        return pl.concat(found or [contract(name).empty()]).lazy()
 
 
 @pytest.fixture
@@ -61,7 +45,7 @@ def materialize(shop, day: date, *names: str) -> dg.ExecuteInProcessResult:
     lake, models = shop
     specs = [
         dg.AssetSpec(name, partitions_def=DAYS).with_io_manager_key("lake")
-        for name in ("customer_features", "customer_labels", "churn_examples")
+        for name in READ
     ]
     return dg.materialize(
         [*ASSETS, *specs],
@@ -120,7 +104,7 @@ def test_model_is_checked_pictured_and_the_same_twice(shop):
     assert card == (models.reading(MODELS, ORIGIN) / CARD_FILE).read_text(encoding="utf-8")
     demand_sound(
         card, shop[0].frames["customer_features", ORIGIN.isoformat()]["customer_key"], asset=MODELS,
-        told={"as of": str(ORIGIN), "code version": "3", "seed": str(settings().seed)},
+        told={"as of": str(ORIGIN), "code version": "4", "seed": str(settings().seed)},
     )  # fmt: skip
     fitted = {row["fitted on"]: row["customers"] for row in tables(section(card, "Taught by"))[0]}
     assert fitted["customers who have bought (purchase models)"] == "900"

@@ -154,7 +154,7 @@ def test_saved_methods_predict_the_same_and_order_of_rows_changes_no_byte(model,
 
 
 def test_too_few_closed_horizons_leave_the_probabilistic_models(examples, tmp_path):
-    options = {"horizon_days": HORIZON, "work_directory": tmp_path, "seed": 1}
+    options = {"horizon_days": HORIZON, "last_year": pl.DataFrame(), "work_directory": tmp_path, "seed": 1}
     assert learn(pl.DataFrame(), **options) == (None, {})
     assert learn(examples.clear(), **options) == (None, {})
     learnt, calibrations = learn(examples.head(120), **options)
