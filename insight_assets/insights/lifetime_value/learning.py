@@ -140,9 +140,11 @@ def learn(
 
     At each origin the probabilistic models are fitted on what was known then, so that learned methods correct the same
     kind of expectation that they will be given. They learn from the rows with role `fit`, and `stop` where nothing is
-    to be stopped. Totals of methods that learn from labels, and all bounds, are calibrated on the customers of the
-    newest closed origin with role `calibrate`, from whom no method learnt; totals of the others on everybody there.
-    Totals then move halfway to the season ahead, where a year ago is known.
+    to be stopped. At the newest closed origin totals of methods without labels are calibrated on everybody. Those of
+    methods that learn from labels are set, on the customers with role `calibrate`, from whom no method learnt, to what
+    BG/NBD with Gamma-Gamma expects of them once calibrated: what so few bought would say little of a total. All totals
+    then move halfway to the season ahead, where a year ago is known. Bounds are calibrated on the customers with role
+    `calibrate`.
 
     Args:
         examples: rows of the contract `churn_examples`; may be empty.
@@ -178,10 +180,9 @@ def learn(
     if learnt is not None:
         for method in TAUGHT:
             forecasts[method.name] = learnt.forecast(method.name, newest.customers, newest.expected)
-    everybody, taught = np.ones(newest.apart.size, dtype=bool), {method.name for method in TAUGHT}
-    season = _season(newest, last_year, horizon_days)
+    season, taught = _season(newest, last_year, horizon_days), {method.name for method in TAUGHT}
     calibrations = {
-        name: _calibrate(expected, newest, totals_of=newest.apart if name in taught else everybody, season=season)
+        name: _calibrate(expected, newest, taught=name in taught, season=season)
         for name, expected in forecasts.items()
     }
     log("totals and intervals are calibrated")
@@ -299,16 +300,24 @@ def _season(newest: _AtOrigin, last_year: pl.DataFrame, horizon_days: int) -> tu
     return orders, value
 
 
-def _calibrate(
-    expected: Forecast, at: _AtOrigin, *, totals_of: np.ndarray, season: tuple[float, float]
-) -> Calibration:
-    """Calibrate totals on some customers, and intervals on those from whom no method learnt."""
+def _calibrate(expected: Forecast, at: _AtOrigin, *, taught: bool, season: tuple[float, float]) -> Calibration:
     scales, bounds = [], []
-    for forecasts, outcome, growth in ((expected.orders, at.orders, season[0]), (expected.value, at.value, season[1])):
-        scale = _scale(forecasts[totals_of], outcome[totals_of])
+    for forecasts, plain, outcome, growth in (
+        (expected.orders, at.expected.orders, at.orders, season[0]),
+        (expected.value, at.expected.value, at.value, season[1]),
+    ):
+        if taught:
+            scale = _scale(plain, outcome) * _ratio(plain[at.apart], forecasts[at.apart])
+        else:
+            scale = _scale(forecasts, outcome)
         scales.append(round(float(np.clip(scale * growth, 1 / MOST_SCALE, MOST_SCALE)), _SCALE_DIGITS))
         bounds.append(fit_conformal_bounds(forecasts[at.apart] * scale, outcome[at.apart], level=INTERVAL_LEVEL))
     return Calibration(*scales, *season, *bounds)
+
+
+def _ratio(expected: np.ndarray, forecasts: np.ndarray) -> float:
+    total, foretold = float(expected.sum()), float(forecasts.sum())
+    return total / foretold if total > 0 and foretold > 0 else 1.0
 
 
 def _scale(forecasts: np.ndarray, outcome: np.ndarray) -> float:

@@ -120,9 +120,9 @@ def _calibration(model: LifetimeValueModel, horizon_days: int) -> list[str]:
             }
         )
     return [
-        "At the newest closed origin: totals of learned methods, and all bounds, on customers from whom no method "
-        "learnt; totals of the others on everybody there. The season is what the horizon of a year ago adds to that, "
-        f"half believed; 1 where it is not known. Intervals are to hold {INTERVAL_LEVEL:.0%} of outcomes.",
+        "At the newest closed origin: totals on everybody there, those of learned methods by way of BG/NBD with "
+        "Gamma-Gamma; all bounds on customers from whom no method learnt. The season is what the horizon of a year ago "
+        f"adds to that, half believed; 1 where it is not known. Intervals are to hold {INTERVAL_LEVEL:.0%} of outcomes.",
         table(rows),
     ]
 
