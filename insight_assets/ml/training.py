@@ -10,6 +10,7 @@ belong to the capability. Imports torch at module level: import it only inside f
 import hashlib
 import json
 import logging
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -45,12 +46,12 @@ class Epoch:
     Attributes:
         number: Epoch from 0.
         training_loss: On the fitted rows, while they were being learnt.
-        validation_loss: On the rows kept apart, after the epoch.
+        validation_loss: On the rows kept apart, after the epoch; None where none are.
     """
 
     number: int
     training_loss: float
-    validation_loss: float
+    validation_loss: float | None
 
 
 class TrainingDivergedError(RuntimeError):
@@ -153,7 +154,7 @@ def read_weights(network: Net, path: Path) -> Net:
 class BestWeights(Callback):
     """Remembers the weights of the best epoch and ends training when it gets no better.
 
-    Everything is part of the checkpoint, so that a resumed training knows what came before.
+    Where no rows are kept apart the newest epoch is the best. Everything is part of the checkpoint, so that a resumed training knows what came before.
     """
 
     def __init__(self, patience: int) -> None:
@@ -179,13 +180,12 @@ class BestWeights(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the epoch's losses and, when they are the best so far, its weights."""
         losses = trainer.callback_metrics
-        epoch = Epoch(
-            len(self.epochs), float(losses[TRAINING_LOSS]), float(losses[VALIDATION_LOSS])
-        )
-        if not torch.isfinite(torch.tensor([epoch.training_loss, epoch.validation_loss])).all():
+        kept = float(losses[VALIDATION_LOSS]) if VALIDATION_LOSS in losses else None
+        epoch = Epoch(len(self.epochs), float(losses[TRAINING_LOSS]), kept)
+        if not all(math.isfinite(loss) for loss in (epoch.training_loss, kept or 0.0)):
             raise TrainingDivergedError(f"the loss of epoch {epoch.number} is not finite")
         self.epochs.append(epoch)
-        if self.best_epoch < 0 or epoch.validation_loss < self.best_loss:
+        if self.best_epoch < 0 or kept is None or kept < self.best_loss:
             self.best_epoch = epoch.number
             self.weights = {
                 name: value.detach().to("cpu", copy=True)
@@ -194,7 +194,7 @@ class BestWeights(Callback):
         trainer.should_stop = trainer.should_stop or self.exhausted
 
     @property
-    def best_loss(self) -> float:
+    def best_loss(self) -> float | None:
         """Validation loss of the best epoch."""
         return self.epochs[self.best_epoch].validation_loss
 
@@ -252,10 +252,8 @@ class ProgressLines(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say the epoch's losses."""
         epoch = self._best.epochs[-1]
-        self._say(
-            f"epoch {epoch.number + 1} of at most {trainer.max_epochs}: "
-            f"loss {epoch.training_loss:.4f}, on rows kept apart {epoch.validation_loss:.4f}"
-        )
+        kept = "" if epoch.validation_loss is None else f", on rows kept apart {epoch.validation_loss:.4f}"
+        self._say(f"epoch {epoch.number + 1} of at most {trainer.max_epochs}: loss {epoch.training_loss:.4f}{kept}")
 
     def _say(self, line: str) -> None:
         self._log(line)
@@ -266,7 +264,7 @@ def train_network(
     module: LightningModule,
     *,
     training: Callable[[Callable[[], int]], DataLoader],
-    validation: DataLoader,
+    validation: DataLoader | None,
     max_epochs: int,
     patience: int,
     seed: int,
@@ -275,6 +273,8 @@ def train_network(
 ) -> list[Epoch]:
     """Train a network until the rows kept apart say that it gets no better, and leave it at its best.
 
+    Without such rows it learns for all epochs and is left as it was after the last.
+
     After each epoch all state is written to `last.ckpt` in the work directory, by a rename, so that
     a kill leaves the last whole one. When that file is there, training goes on from it; on a CPU
     the weights then equal, bit for bit, those of a training that was never interrupted.
@@ -282,7 +282,7 @@ def train_network(
     Args:
         module: The network; logs `training_loss` and `validation_loss` once an epoch.
         training: Makes the training batches, given a function that says which epoch begins.
-        validation: Batches of the rows kept apart.
+        validation: Batches of the rows kept apart, if any are.
         max_epochs: Most passes over the training rows.
         patience: Passes without improvement after which training ends.
         seed: Seed of every step.
@@ -396,6 +396,7 @@ def _quiet_lightning() -> Iterator[None]:
             # Workers would only copy arrays between processes; a batch is cut by one NumPy call.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+            warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")
             warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
             yield
     finally:

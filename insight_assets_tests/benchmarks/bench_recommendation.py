@@ -13,12 +13,17 @@ The next three leave each customer's last product out: full ranking, seen produc
 fitted products dropped. They print two protocols. Fitted on train: every customer's last but one product is held out of
 the fit and known when the last one is predicted, as in the eSASRec benchmark. Refitted: that product is in the fit as
 well. The weights of the blend and the regularisation of the factors are chosen where the last but one is predicted.
+`--encoder XS` grades the behaviour encoder beside them: the last but one says when its training stops, and refitted it
+learns for as many epochs.
 """
 
 import argparse
 import gzip
 import resource
+import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -65,7 +70,16 @@ from insight_assets.insights.recommendation.publishing import (
 )
 from insight_assets.insights.recommendation.ranking import Policy, Ranker, Scorer, rank
 from insight_assets.metadata import markdown_table
+from insight_assets.ml.behaviour.encoder import BLOCKS, ITEM, SIZES, TRANSFORMER, BehaviourEncoder, EncoderSettings
+from insight_assets.ml.behaviour.next_product import (
+    LearningSettings,
+    product_vectors,
+    read_customers,
+    train_next_product,
+)
+from insight_assets.ml.behaviour.tokens import Tokens, tokens_of
 from insight_assets.ml.referee import scorecard_markdown
+from insight_assets.ml.training import Epoch
 
 START = date(2000, 1, 1)
 
@@ -86,6 +100,11 @@ def main() -> None:
         left_out.add_argument("--ridge", type=float, default=200.0)
         left_out.add_argument("--factors", type=int, default=64)
         left_out.add_argument("--als-ridges", type=float, nargs="+", default=[0.001, 0.005])
+        left_out.add_argument("--encoder", choices=list(SIZES), help="size of the behaviour encoder to grade beside them")
+        left_out.add_argument("--blocks", choices=list(BLOCKS), default=TRANSFORMER)
+        left_out.add_argument("--dropout", type=float, default=0.3)
+        left_out.add_argument("--epochs", type=int, default=40)
+        left_out.add_argument("--seeds", type=int, nargs="+", default=[1])
         left_out.set_defaults(run=_leave_one_out, read=read)
     speed = commands.add_parser("speed")
     speed.add_argument("--customers", type=int, default=50_000)
@@ -180,8 +199,16 @@ def _leave_one_out(arguments: argparse.Namespace) -> None:
     best = max(quality, key=quality.get)
     print("NDCG@10 of als on the last but one:", {ridge: round(float(value), 4) for ridge, value in quality.items()})
     rankers = fitted.rankers(als_ridge=best)
-    few = truth.head(1000)
-    blended = {name: ranker for name, ranker in rankers.items() if name in BLENDED or name == "ease decay 0.5"}
+    encoders = {}
+    if arguments.encoder:
+        encoders = {f"encoder {arguments.encoder} {seed}": _Encoder(sequences, arguments, seed) for seed in arguments.seeds}
+    for name, encoder in encoders.items():
+        rankers[name] = encoder.on_train(fitted.catalogue.products)
+        clock.lap(f"{name}, best after {encoder.epochs} epochs on train")
+    few = truth.head(3000)
+    # Of several encoders that differ by their seed, the first stands for all.
+    parts = (*BLENDED, "ease decay 0.5", *list(encoders)[:1])
+    blended = {name: ranker for name, ranker in rankers.items() if name in parts}
     weights = choose_blend(
         {name: ranker.among(history) for name, ranker in blended.items()},
         history.take(few.rows),
@@ -194,11 +221,23 @@ def _leave_one_out(arguments: argparse.Namespace) -> None:
         if again is not None:
             fitted = _Methods(again, arguments, clock)
             rankers = fitted.rankers(als_ridge=best)
+            for name, encoder in encoders.items():
+                rankers[name] = encoder.refitted(fitted.catalogue.products)
+                clock.lap(f"{name}, as many epochs on train and validation")
         history, truth = fitted.line_up(known, last)
+        for ranker in rankers.values():
+            if isinstance(ranker, _Encoded):
+                ranker.known = ranker.coded.without_last(1)
         print(f"{protocol}: {len(truth):,} customers, {len(fitted.catalogue):,} products")
         rankers["blend"] = Blend({name: rankers[name] for name in weights}, weights)
+        reached = {}
         for name, ranker in rankers.items():
-            print(f"  {name:<16} " + _said(*_graded(ranker, history, truth)), flush=True)
+            recalls, ndcgs = _graded(ranker, history, truth)
+            reached[name] = ndcgs.mean()
+            print(f"  {name:<16} " + _said(recalls, ndcgs), flush=True)
+        if len(encoders) > 1:
+            of_seeds = [reached[name] for name in encoders]
+            print(f"  encoders: N@10 {np.mean(of_seeds):.4f}, from {min(of_seeds):.4f} to {max(of_seeds):.4f}")
         clock.lap(f"ranked {protocol}")
 
 
@@ -253,6 +292,59 @@ class _Methods:
     @property
     def _zeros(self) -> np.ndarray:
         return np.zeros(len(self.catalogue), dtype=np.float32)
+
+
+class _Encoder:
+    """Behaviour encoders of one seed that foretell the next product of each sequence."""
+
+    def __init__(self, sequences: dict[int, list[str]], arguments: argparse.Namespace, seed: int) -> None:
+        self._products = sorted({product for products in sequences.values() for product in products})
+        code = {product: number for number, product in enumerate(self._products, start=1)}
+        self._coded = tokens_of([np.array([code[product] for product in of]) for of in sequences.values()])
+        self._customers = {customer: row for row, customer in enumerate(sequences)}
+        self._arguments, self._seed, self.epochs = arguments, seed, arguments.epochs
+
+    def on_train(self, catalogue: Sequence[str]) -> "_Encoded":
+        encoder, epochs = self._trained(self._coded.without_last(2), stop=self._coded.without_last(1))
+        self.epochs = 1 + min(epochs, key=lambda epoch: epoch.validation_loss).number
+        return self._encoded(encoder, catalogue, self._coded.without_last(2))
+
+    def refitted(self, catalogue: Sequence[str]) -> "_Encoded":
+        return self._encoded(self._trained(self._coded.without_last(1))[0], catalogue, self._coded.without_last(1))
+
+    def _trained(self, tokens: Tokens, stop: Tokens | None = None) -> tuple[BehaviourEncoder, list[Epoch]]:
+        settings = EncoderSettings(
+            fields={ITEM: len(self._products) + 1}, dropout=self._arguments.dropout, blocks=self._arguments.blocks,
+            **SIZES[self._arguments.encoder],
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            return train_next_product(
+                tokens, settings=settings, learning=LearningSettings(), max_epochs=self.epochs, seed=self._seed,
+                work_directory=Path(folder), stop=stop, log=lambda line: print(f"    {line}", flush=True),
+            )  # fmt: skip
+
+    def _encoded(self, encoder: BehaviourEncoder, catalogue: Sequence[str], known: Tokens) -> "_Encoded":
+        vectors, code = product_vectors(encoder), {name: number for number, name in enumerate(self._products, start=1)}
+        return _Encoded(vectors[[code[name] for name in catalogue]], self._customers, encoder, self._coded, known)
+
+
+@dataclass
+class _Encoded:
+    """An encoder as a way to rank products."""
+
+    products: np.ndarray
+    rows: dict[int, int]
+    encoder: BehaviourEncoder
+    coded: Tokens
+    known: Tokens
+    minds_policy: bool = False
+
+    def among(self, everybody: History) -> "_Encoded":  # noqa: ARG002
+        return self
+
+    def scores(self, history: History, policy: Policy) -> np.ndarray:  # noqa: ARG002
+        asked = self.known.take(np.array([self.rows[customer] for customer in history.customers]))
+        return read_customers(self.encoder, asked) @ self.products.T
 
 
 def _targets(sequences: dict[int, list[str]], place: int) -> pl.DataFrame:
