@@ -46,6 +46,41 @@ class _ChunkedSoftmax(torch.autograd.Function):
         return of_hidden * grown, of_products * grown, None
 
 
+class _LogSumOfDrawn(torch.autograd.Function):
+    """Logarithm of the sum of the exponentials of a token's scores for what was drawn, its target left out.
+
+    The scores are the largest tensor of a step; every further pass over them costs as much as their product of
+    matrices, so that there are two.
+    """
+
+    @staticmethod
+    def forward(
+        context: torch.autograd.function.FunctionCtx,
+        hidden: torch.Tensor,
+        negatives: torch.Tensor,
+        targets: torch.Tensor,
+        drawn: torch.Tensor,
+    ) -> torch.Tensor:
+        """Give one value a token."""
+        scores = hidden @ negatives.T
+        hit = torch.isin(targets, drawn).nonzero()[:, 0]
+        scores[hit] = scores[hit].masked_fill_(targets[hit, None] == drawn, float("-inf"))
+        # Where all that was drawn is the target itself, nothing is left to sum up.
+        most = scores.amax(dim=1).clamp_(min=torch.finfo(scores.dtype).min)
+        sums = scores.sub_(most[:, None]).exp_().sum(dim=1)
+        context.save_for_backward(hidden, negatives, scores, sums)
+        return most + sums.log()
+
+    @staticmethod
+    def backward(
+        context: torch.autograd.function.FunctionCtx, grown: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, None, None]:
+        """Share the gradient out by how much each score counts."""
+        hidden, negatives, scores, sums = context.saved_tensors
+        counts = (grown / sums.clamp(min=torch.finfo(sums.dtype).tiny))[:, None]
+        return (scores @ negatives) * counts, scores.T @ (hidden * counts), None, None
+
+
 def chunked_softmax_loss(hidden: torch.Tensor, products: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Give the mean cross-entropy of the products that came next.
 
@@ -77,7 +112,5 @@ def sampled_softmax_loss(
     """
     if not len(hidden):
         return hidden.sum()
-    right = (hidden * positives).sum(dim=1, keepdim=True)
-    wrong = (hidden @ negatives.T).masked_fill(targets[:, None] == drawn, float("-inf"))
-    scores = torch.cat([right, wrong], dim=1)
-    return F.cross_entropy(scores, torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device))
+    right = (hidden * positives).sum(dim=1)
+    return F.softplus(_LogSumOfDrawn.apply(hidden, negatives, targets, drawn) - right).mean()

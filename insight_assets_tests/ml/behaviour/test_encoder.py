@@ -169,15 +169,27 @@ def test_the_chunked_softmax_is_the_plain_one(tokens, products, scores_at_once):
         assert torch.allclose(chunked, plain, atol=1e-10)
 
 
-def test_the_sampled_softmax_leaves_the_target_itself_out():
-    hidden, vectors = torch.randn(5, 8), torch.randn(20, 8)
-    targets, drawn_ones = torch.tensor([1, 2, 3, 4, 5]), torch.tensor([5, 9, 2, 2])
-    found = sampled_softmax_loss(hidden, vectors[targets], vectors[drawn_ones], targets, drawn_ones)
-    terms = []
-    for row, target in enumerate(targets.tolist()):
-        among = [target, *(each for each in drawn_ones.tolist() if each != target)]
-        terms.append(F.cross_entropy((vectors[among] @ hidden[row])[None], torch.tensor([0])))
-    assert found == pytest.approx(float(torch.stack(terms).mean()), rel=1e-5)
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 20), st.integers(1, 30), st.integers(2, 12), st.integers(0, 1000))
+def test_the_sampled_softmax_is_the_plain_one_without_the_target_among_the_negatives(tokens, negatives, products, seed):
+    torch.manual_seed(seed)
+    given_ = torch.randn(tokens, 6, dtype=torch.float64), torch.randn(products, 6, dtype=torch.float64)
+    targets, drawn_ones = torch.randint(0, products, (tokens,)), torch.randint(0, products, (negatives,))
+    told = []
+    for plainly in (False, True):
+        hidden, vectors = (each.clone().requires_grad_() for each in given_)
+        if plainly:
+            terms = []
+            for row, target in enumerate(targets.tolist()):
+                among = [target, *(each for each in drawn_ones.tolist() if each != target)]
+                terms.append(F.cross_entropy((vectors[among] @ hidden[row])[None], torch.tensor([0])))
+            loss = torch.stack(terms).mean()
+        else:
+            loss = sampled_softmax_loss(hidden, vectors[targets], vectors[drawn_ones], targets, drawn_ones)
+        loss.backward()
+        told.append((loss.detach(), hidden.grad, vectors.grad))
+    for sampled, plain in zip(*told, strict=True):
+        assert torch.allclose(sampled, plain, atol=1e-10)
 
 
 def chains(customers: int, *, seed: int, shuffled: bool = False) -> Tokens:
