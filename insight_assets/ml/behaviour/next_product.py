@@ -24,6 +24,9 @@ TARGETS = "targets"
 READ_TOKENS = 16_384
 """Tokens read at once where nothing is learnt."""
 
+RANKED_AT_ONCE = 256
+"""Customers for whom all products are ranked at once."""
+
 
 @dataclass(frozen=True)
 class LearningSettings:
@@ -37,7 +40,7 @@ class LearningSettings:
         tokens: Most tokens of a batch.
         learning_rate: Step size of AdamW.
         weight_decay: Decoupled decay of AdamW, on matrices only.
-        patience: Epochs without improvement after which learning ends.
+        patience: Epochs without a better ranking after which learning ends.
     """
 
     sharpness: float = 12.0
@@ -119,7 +122,7 @@ def train_next_product(
 
     Returns:
         The encoder in evaluation mode on the CPU: at its best where `stop` tells, else as it was at the end. And the
-        losses of all epochs.
+        losses of all epochs, those of `stop` 1 less the NDCG of whole lists.
 
     Raises:
         TrainingDivergedError: If a loss is not finite.
@@ -212,13 +215,28 @@ def _loss(encoder: BehaviourEncoder, learning: LearningSettings, batch: Mapping[
     asked = batch[TARGETS].nonzero()[:, 0]
     targets = batch[TARGETS][asked]
     hidden = learning.sharpness * F.normalize(_read(encoder, batch)[asked], dim=1)
-    # Whether to stop is decided against all products: a loss that is drawn would be chance.
-    if not learning.negatives or not encoder.training:
+    if not encoder.training:
+        return _lost_places(hidden, F.normalize(encoder.products(), dim=1), targets)
+    if not learning.negatives:
         return chunked_softmax_loss(hidden, F.normalize(encoder.products(), dim=1), targets)
     codes = encoder.settings.fields[ITEM]
     drawn = torch.randint(1, codes, (learning.negatives,), device=hidden.device)
     positives, negatives = (F.normalize(encoder.products(of), dim=1) for of in (targets, drawn))
     return sampled_softmax_loss(hidden, positives, negatives, targets, drawn)
+
+
+def _lost_places(hidden: torch.Tensor, products: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Give 1 less the mean NDCG of whole lists, each with one product that came.
+
+    Ranking goes on to get better when the cross-entropy on rows kept apart has long been growing: on Amazon Beauty at
+    size XS that was best after 6 epochs, the NDCG after more than 20.
+    """
+    lost = []
+    for part, wanted in zip(hidden.split(RANKED_AT_ONCE), targets.split(RANKED_AT_ONCE), strict=True):
+        scores = part @ products.T
+        place = (scores > scores.gather(1, wanted[:, None])).sum(dim=1)
+        lost.append(1 - 1 / torch.log2(place + 2.0))
+    return torch.cat(lost).mean()
 
 
 def _chunks(lengths: np.ndarray) -> list[list[int]]:

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from torch.nn import functional as F  # noqa: N812
 
 from insight_assets.ml.behaviour import next_product
-from insight_assets.ml.behaviour.encoder import BLOCKS, ITEM, TRANSFORMER, BehaviourEncoder, EncoderSettings, PackedLayout
+from insight_assets.ml.behaviour.encoder import (
+    BLOCKS,
+    ITEM,
+    TRANSFORMER,
+    BehaviourEncoder,
+    EncoderSettings,
+    PackedLayout,
+)
 from insight_assets.ml.behaviour.next_product import (
     LearningSettings,
     batch_of,
@@ -100,12 +107,12 @@ def test_a_budget_fills_batches():
 
 
 @pytest.mark.parametrize("blocks", BLOCKS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(lengths=LENGTHS, seed=st.integers(0, 1000))
 def test_what_is_read_of_a_customer_does_not_depend_on_who_else_is_in_the_batch(blocks, lengths, seed):
     encoder, tokens = encoder_of(replace(SMALL, blocks=blocks)), drawn(lengths, seed=seed)
     together = hidden_of(encoder, tokens, np.arange(len(lengths)))
-    for row in range(len(lengths)):
+    for row in range(min(len(lengths), 5)):
         alone = hidden_of(encoder, tokens, np.array([row]))[row]
         assert torch.allclose(together[row], alone, atol=2e-5)
 
@@ -219,10 +226,13 @@ def train(tokens: Tokens, folder, **options):
 
 
 def test_a_planted_order_is_learnt_and_shuffled_time_destroys_it(tmp_path):
-    others = chains(300, seed=2)
-    encoder, epochs = train(chains(600, seed=1), tmp_path, stop=chains(100, seed=3))
+    others, kept = chains(300, seed=2), chains(100, seed=3)
+    encoder, epochs = train(chains(600, seed=1), tmp_path, stop=kept)
     assert recalled(encoder, others) > 0.9
-    assert epochs[-1].validation_loss < epochs[0].validation_loss
+    scores = read_customers(encoder, kept.without_last()) @ product_vectors(encoder).T
+    wanted = scores[np.arange(100), kept.fields[ITEM][kept.offsets[1:] - 1]]
+    ndcg = (1 / np.log2(2 + (scores > wanted[:, None]).sum(axis=1))).mean()
+    assert min(epoch.validation_loss for epoch in epochs) == pytest.approx(1 - ndcg, abs=1e-3)
     without_order, _ = train(chains(600, seed=1, shuffled=True), tmp_path, stop=chains(100, seed=3, shuffled=True))
     assert recalled(without_order, others) < 0.4
 
