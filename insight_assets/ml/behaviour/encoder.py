@@ -14,7 +14,6 @@ from torch.nn import functional as F  # noqa: N812
 
 TRANSFORMER, RECURRENT, CONVOLUTIONAL = "transformer", "gru", "cnn"
 ITEM = "item"
-PRODUCT_PREFIX = "item_"
 
 
 @dataclass(frozen=True)
