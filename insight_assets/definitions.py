@@ -51,14 +51,15 @@ GROUPS: Mapping[str, ModuleType] = {
 COUNTING_PURCHASES = frozenset(
     {
         "customer_features", "customer_labels", "churn_examples", "intent_examples", "propensity_models",
-        "cohort_retention", "purchase_7d_grades", "purchase_30d_grades",
+        "cohort_retention", "purchase_7d_grades", "purchase_30d_grades", "churn_30d_grades", "churn_60d_grades",
+        "value_90d_grades", "value_365d_grades",
     }
 )  # fmt: skip
 HIDING_SMALL_GROUPS = frozenset(
     {
         "segment_transitions", "cohort_retention", "customer_clusters", "cluster_descriptions", "churn_slices",
         "product_associations", "ledger_grades", "purchase_7d_grades", "purchase_30d_grades", "session_intent_grades",
-        "segment_summary",
+        "churn_30d_grades", "churn_60d_grades", "value_90d_grades", "value_365d_grades", "segment_summary",
         # Their cards lie among their files.
         churn.MODELS, intent.MODELS, intent.VISIT_MODELS, lifetime_value.MODELS, propensity.MODELS,
         recommendation.MODELS,

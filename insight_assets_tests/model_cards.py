@@ -17,7 +17,7 @@ GRADED_IN = {
     "churn_models": {"churn_scorecard", "ledger_grades"},
     "intent_models": {"intent_scorecard", "purchase_7d_grades", "purchase_30d_grades"},
     "session_intent_models": {"session_intent_scorecard", "session_intent_grades"},
-    "lifetime_value_models": {"lifetime_value_scorecard", "ledger_grades"},
+    "lifetime_value_models": {"lifetime_value_scorecard", "ledger_grades", "value_365d_grades"},
     "recommendation_models": {"recommendation_scorecard", "ledger_grades"},
     "propensity_models": {"propensity_scorecard", "ledger_grades"},
     "customer_clusters": {"clustering_scorecard"},

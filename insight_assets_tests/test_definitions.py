@@ -1,6 +1,7 @@
 """The code location as a whole: it loads, every asset says what it is, and nothing heavy is imported by loading it."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -26,6 +27,10 @@ MAY_IMPORT_DAGSTER = {
     "assets.py", "checks.py", "sensors.py", "definitions.py", "resources.py", "io_managers.py", "partitions.py",
     "metadata.py", "picture.py", "automation.py", "building.py", "killed_runs.py", "diagnosis.py", "event_log.py",
 }
+
+
+TABLES = {name: of for name, of in contracts().items() if name != f"value_{settings().horizon_days}d_grades"}
+"""Contracts of tables that there are; a window as long as the shop's horizon is graded with it."""
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +74,7 @@ def test_every_table_about_people_as_of_a_day_has_a_purpose_that_needs_consent(d
     graph = defs.resolve_asset_graph()
     # The state of actors rolls the shop's own days up; whoever reads it for a purpose sees only people who agreed.
     keeps_the_books = {"identities", "consents", "customer_state"}
-    for name, of in contracts().items():
+    for name, of in TABLES.items():
         snapshot = graph.get(dg.AssetKey(name)).backfill_policy is None
         if snapshot and "customer_key" in of.polars_schema() and name not in keeps_the_books:
             assert graph.get(dg.AssetKey(name)).tags["purpose"] in CONSENTED_PURPOSES, name
@@ -81,14 +86,14 @@ def test_tables_and_contracts_match_one_to_one(defs):
         for spec in defs.resolve_all_asset_specs()
         if "dagster/column_schema" in spec.metadata and not spec.key.to_user_string().startswith(PREFIX)
     }
-    assert tables == set(contracts())
+    assert tables == set(TABLES)
     raw = {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs() if spec.group_name == "raw"}
     assert raw == {PREFIX + name for name in SOURCES}
 
 
 def test_every_table_has_a_data_card_of_its_contract(defs):
     specs = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
-    for name, of in contracts().items():
+    for name, of in TABLES.items():
         assert f"| contract | {name} {of.version}, {of.stage} |" in specs[name].metadata[CARD_KEY].value
         assert f"| purpose | {specs[name].tags['purpose']}" in specs[name].metadata[CARD_KEY].value
 
@@ -99,6 +104,23 @@ def test_column_schemas_carry_descriptions_and_privacy_tags(defs):
     columns = {column.name: column for column in getattr(schema, "schema", schema).columns}
     assert columns["customer_key"].tags == {"pii": "pseudonym"}
     assert all(column.description for column in columns.values())
+
+
+@pytest.mark.parametrize(
+    ("horizon_days", "ruled_out"), [(15, {"churn_30d_grades", "churn_60d_grades"}), (365, {"value_365d_grades"})]
+)
+def test_a_horizon_that_is_not_told_of_has_no_grades(horizon_days, ruled_out):
+    probe = (
+        "from insight_assets.contracts.catalogue import contracts; from insight_assets.definitions import build_defs;"
+        "defs = build_defs(); defs.validate_loadable(defs);"
+        "made = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()};"
+        "print(*sorted(set(contracts()) - made))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", probe], capture_output=True, text=True, check=True,
+        env=os.environ | {"INSIGHT_HORIZON_DAYS": str(horizon_days)},
+    )  # fmt: skip
+    assert set(found.stdout.split()) == ruled_out
 
 
 def test_loading_imports_nothing_heavy():

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from insight_assets.insights.churn.horizons import TASK
 from insight_assets.insights.churn.models import BLEND, NETWORK, RECENCY, ChurnModels
+from insight_assets.insights.churn.scoring import told_horizons
 from insight_assets.ml.model_card import (
     ModelCard,
     calibration_table,
@@ -47,6 +49,10 @@ def model_card(models: ChurnModels, *, smallest_group: int) -> ModelCard:
             "churn_horizon_scorecard": "the same of the shorter horizons",
             "churn_slices": "the champion by groups of customers",
             "ledger_grades": "published scores, held against what customers then did",
+            **{
+                f"{TASK.format(day)}_grades": f"the same of what is told of {day} days, once they are over"
+                for day in told_horizons(days)
+            },
         },
         limits=(
             "A churned customer is one who did not order in the window; who comes back later counts as churned too.",

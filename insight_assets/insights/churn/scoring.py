@@ -26,6 +26,11 @@ SHORTER_HORIZONS = (30, 60)
 """Horizons that have a column of their own where the label window is longer."""
 
 
+def told_horizons(horizon_days: int) -> tuple[int, ...]:
+    """Give the shorter horizons of which scores can tell, beside a label window of so many days."""
+    return tuple(day for day in SHORTER_HORIZONS if day < horizon_days)
+
+
 @dataclass(frozen=True)
 class ChurnPublication(Publication):
     """Which method may be published, and for which horizons.
@@ -83,6 +88,7 @@ def score_churn(
     buyers = features.filter(pl.col("orders_lifetime") > 0).sort("customer_key")
     probability = low = high = rule = np.empty(0)
     shorter: dict[int, np.ndarray] = {}
+    of_rule: dict[int, np.ndarray] = {}
     drivers = pl.DataFrame(schema=dict.fromkeys((*DRIVERS, *DRIVERS_ZH), pl.String))
     if not buyers.is_empty():
         asked = publication.method
@@ -90,8 +96,14 @@ def score_churn(
         probability = models.calibrators[asked](raw).round(_DIGITS)
         low, high = (bound.round(_DIGITS) for bound in models.calibrators[asked].interval(raw))
         rule = models.predict(buyers, sequences, only=[RECENCY.name])[RECENCY.name].round(_DIGITS)
-        told = models.shorter_horizons(buyers, probability)
-        shorter = {day: away for day, away in told.items() if day not in publication.worse_horizons}
+        shorter, of_rule = (
+            {
+                day: away
+                for day, away in models.shorter_horizons(buyers, whole).items()
+                if day not in publication.worse_horizons
+            }
+            for whole in (probability, rule)
+        )
         drivers = churn_drivers(models, buyers, sequences, method=publication.method)
     return buyers.select("customer_key").with_columns(
         as_of=pl.lit(as_of),
@@ -100,7 +112,8 @@ def score_churn(
         churn_probability_high=pl.Series(high, dtype=pl.Float64),
         rule_probability=pl.Series(rule, dtype=pl.Float64),
         **{
-            f"churn_probability_{day}d": _horizon(shorter.get(day), buyers.height)
+            f"{name}_{day}d": _horizon(told.get(day), buyers.height)
+            for name, told in (("churn_probability", shorter), ("rule_probability", of_rule))
             for day in SHORTER_HORIZONS
         },
         churn_decile=pl.Series(deciles(probability), dtype=pl.Int8),

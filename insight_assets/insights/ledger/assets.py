@@ -15,21 +15,37 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.features.labels import label_customers, label_view
 from insight_assets.insights.churn import grading as churn
 from insight_assets.insights.churn import horizons as churn_horizons
+from insight_assets.insights.churn.scoring import told_horizons
 from insight_assets.insights.churn.survival import asked_horizons
 from insight_assets.insights.intent import grading as intent
 from insight_assets.insights.ledger import visits
-from insight_assets.insights.ledger.grades import PURCHASES, broken_promises, grade_ledger, promises_of
+from insight_assets.insights.ledger.grades import (
+    CHURN_WITHIN,
+    GRADINGS,
+    PURCHASES,
+    VALUE_WITHIN,
+    Grading,
+    broken_promises,
+    grade_ledger,
+    promises_of,
+)
 from insight_assets.insights.ledger.history import champion_history as history_of
 from insight_assets.insights.ledger.history import changes_of_champion, history_charts, verdicts
 from insight_assets.insights.ledger.lists import NEWCOMERS, RECOMMENDATION, grade_recorded_lists, record_lists
 from insight_assets.insights.ledger.pictures import segment_table, verdict_table
 from insight_assets.insights.ledger.predictions import (
+    CHURN,
+    OF_CHURN,
+    OF_VALUE,
     PURCHASE,
+    VALUE,
+    WITHIN,
     record_predictions,
     record_purchases,
 )
 from insight_assets.insights.ledger.propensities import grade_recorded_propensities, record_propensities
 from insight_assets.insights.lifetime_value import grading as lifetime_value
+from insight_assets.insights.lifetime_value.scoring import other_windows
 from insight_assets.insights.propensity import grading as propensity
 from insight_assets.insights.propensity.targets import bought_within, targets_sold
 from insight_assets.insights.recommendation import grading as recommendation
@@ -45,7 +61,8 @@ from insight_assets.settings import settings
 
 KEPT = "promises_are_kept"
 RETRAIN = {
-    "churn": "retrain_churn", "value": "retrain_lifetime_value", "orders": "retrain_lifetime_value",
+    **{told.task: "retrain_churn" for told in OF_CHURN},
+    **{told.task: "retrain_lifetime_value" for told in OF_VALUE},
     RECOMMENDATION: "retrain_recommendation", NEWCOMERS: "retrain_recommendation",
     **dict.fromkeys(propensity.TASKS.values(), "retrain_propensity"),
     **dict.fromkeys((*PURCHASES, *visits.TASKS), "retrain_intent"),
@@ -100,7 +117,7 @@ jobs = [
 ]
 
 
-@dg.asset(**table_asset("prediction_ledger", layer="insight", purpose="analytics", code_version="3"))
+@dg.asset(**table_asset("prediction_ledger", layer="insight", purpose="analytics", code_version="4"))
 def prediction_ledger(
     context: dg.AssetExecutionContext,
     churn_scores: pl.LazyFrame,
@@ -207,58 +224,103 @@ def ledger_grades(
     cuts, targets = targets_sold(past, as_of=origin)
     reached = bought_within(later, cuts, origin=origin, horizon_days=shop.horizon_days)
     grades = [
-        grade_ledger(prediction_ledger.collect(), customer_labels.collect(), promises, **how),
+        grade_ledger(_told_of(prediction_ledger, GRADINGS), customer_labels.collect(), promises, **how),
         grade_recorded_lists(recommendation_ledger.collect(), bought, owned, promises, policy=POLICY, **how),
         grade_recorded_propensities(propensity_ledger.collect(), reached, targets, promises, **how),
     ]
     yield from _graded("ledger_grades", pl.concat(grades).sort(contract("ledger_grades").primary_key))
 
 
-def _purchase_grades(days: int) -> dg.AssetsDefinition:
-    """Make the asset that grades purchase intent of one horizon on the day on which it closes."""
-    task = PURCHASE.format(days)
-    name, told_on = f"{task}_grades", days_ago(days)
+def _told_of(ledger: pl.LazyFrame, gradings: Mapping[str, Grading]) -> pl.DataFrame:
+    return ledger.filter(pl.col("task").is_in(list(gradings))).collect()
+
+
+def grades_within(
+    days: int,
+    name: str,
+    *,
+    ledger: str,
+    gradings: Mapping[str, Grading],
+    scorecard: dg.AssetIn | None = None,
+    everybody: bool = False,
+) -> dg.AssetsDefinition:
+    """Make the asset that grades what was told of a horizon of its own, on the day on which that closes.
+
+    Args:
+        days: the horizon.
+        name: of the asset.
+        ledger: name of the table that holds what was told.
+        gradings: how each task is graded.
+        scorecard: the scorecard that promised it; None where none did.
+        everybody: whether customers were told of who had not bought yet.
+    """
 
     @dg.asset(
         **table_asset(name, layer="insight", purpose="analytics"),
         ins={
-            "intent_ledger": dg.AssetIn(partition_mapping=told_on),
-            # What was promised stands in the scorecard of the day on which it was told.
-            "intent_scorecard": dg.AssetIn(partition_mapping=told_on, metadata=OPTIONAL),
+            "ledger": dg.AssetIn(ledger, partition_mapping=days_ago(days)),
             "customer_days": DAYS_DELIVERED,
             "orders": ROWS_DELIVERED,
             "identity_links": LINKS,
+            **({} if scorecard is None else {"scorecard": scorecard}),
         },
         check_specs=[_check_spec(name)],
     )
-    def purchase_grades(
+    def grades_of(
         context: dg.AssetExecutionContext,
-        intent_ledger: pl.LazyFrame,
-        intent_scorecard: pl.LazyFrame,
+        ledger: pl.LazyFrame,
         customer_days: pl.LazyFrame,
         orders: pl.LazyFrame,
         identity_links: pl.LazyFrame,
+        **promising: pl.LazyFrame,
     ) -> Iterator[dg.Output[pl.DataFrame] | dg.AssetCheckResult]:
         as_of = date.fromisoformat(context.partition_key)
         origin = as_of - timedelta(days=days)
         who = IdentityHistory(identity_links, identity_rules()).as_of
         void = None if settings().refunded_orders_count else orders
         past, later = label_view(customer_days, who, origin=origin, horizon_days=days, orders=void)
-        labels = label_customers(past, later, origin=origin, horizon_days=days, everybody=True)
+        labels = label_customers(past, later, origin=origin, horizon_days=days, everybody=everybody)
+        promises = promises_of(list(promising.values()))
         grades = grade_ledger(
-            intent_ledger.collect(),
-            labels.collect(),
-            promises_of([intent_scorecard.with_columns(as_of="origin")]),
-            gradings={task: PURCHASES[task]},
-            **_how(as_of),
+            _told_of(ledger, gradings), labels.collect(), promises, gradings=gradings, **_how(as_of)
         )
         yield from _graded(name, grades)
 
-    return purchase_grades
+    return grades_of
+
+
+def _purchase_grades(days: int) -> dg.AssetsDefinition:
+    task = PURCHASE.format(days)
+    # What was promised stands in the scorecard of the day on which it was told.
+    scorecard = dg.AssetIn("intent_scorecard", partition_mapping=days_ago(days), metadata=OPTIONAL)
+    return grades_within(
+        days, f"{task}_grades", ledger="intent_ledger", gradings={task: PURCHASES[task]}, scorecard=scorecard,
+        everybody=True,
+    )  # fmt: skip
+
+
+def _churn_grades(days: int) -> dg.AssetsDefinition:
+    # What was promised stands in the scorecard of one of the shop's horizons before the day on which it was told.
+    promised_on = days_ago(days + settings().horizon_days)
+    scorecard = dg.AssetIn("churn_horizon_scorecard", partition_mapping=promised_on, metadata=OPTIONAL)
+    return grades_within(
+        days, f"{WITHIN.format(CHURN, days)}_grades", ledger="prediction_ledger", gradings=CHURN_WITHIN[days],
+        scorecard=scorecard,
+    )  # fmt: skip
+
+
+def _value_grades(days: int) -> dg.AssetsDefinition:
+    name = f"{WITHIN.format(VALUE, days)}_grades"
+    return grades_within(days, name, ledger="prediction_ledger", gradings=VALUE_WITHIN[days])
 
 
 purchase_7d_grades = _purchase_grades(7)
 purchase_30d_grades = _purchase_grades(30)
+beside_the_horizon = [
+    *(_churn_grades(days) for days in told_horizons(settings().horizon_days)),
+    *(_value_grades(days) for days in other_windows(settings().horizon_days)),
+]
+"""Grades of what is published of other horizons than the shop's; which these are follows from the shop's."""
 
 
 @dg.asset(
@@ -283,7 +345,7 @@ def session_intent_grades(
     grades = visits.grade_recorded_visits(
         session_intent_ledger.collect(),
         session_intent_examples.collect(),
-        promises_of([session_intent_scorecard.with_columns(as_of="origin")]),
+        promises_of([session_intent_scorecard]),
         **_how(date.fromisoformat(context.partition_key)),
     )
     yield from _graded("session_intent_grades", grades)

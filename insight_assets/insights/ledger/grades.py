@@ -7,14 +7,17 @@ likeliest targets were in `propensities`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
 import polars as pl
 
 from insight_assets.contracts.catalogue import contract
-from insight_assets.insights.ledger.predictions import CHURN, ORDERS, PURCHASE, PURCHASE_DAYS, VALUE
+from insight_assets.insights.churn import horizons as churn_horizons
+from insight_assets.insights.churn.scoring import SHORTER_HORIZONS
+from insight_assets.insights.ledger.predictions import CHURN, ORDERS, PURCHASE, PURCHASE_DAYS, VALUE, WITHIN
+from insight_assets.insights.lifetime_value.scoring import WINDOWS
 from insight_assets.ml.metrics import (
     ERRORS_OF_CHANCES,
     METRICS_OF_CHANCES,
@@ -23,7 +26,7 @@ from insight_assets.ml.metrics import (
     normalised_gini,
     sum_ratio,
 )
-from insight_assets.ml.referee import Method, MetricFunction, grade_methods, stored
+from insight_assets.ml.referee import SCORECARD_SCHEMA, Method, MetricFunction, grade_methods, stored
 
 EVERYBODY = "all"
 COVERAGE = "interval_coverage"
@@ -42,6 +45,7 @@ class Grading:
         metrics: all metrics, by name.
         lower_is_better: names of those of which less is better.
         promised_by: task and metric under which the scorecard promises the primary metric; None if it does not.
+        promised_as: what the scorecard calls the published method; None where it does by its name.
     """
 
     label: str
@@ -49,6 +53,7 @@ class Grading:
     metrics: Mapping[str, MetricFunction]
     lower_is_better: frozenset[str]
     promised_by: tuple[str, str] | None
+    promised_as: str | None = None
 
 
 def money_at_top_decile(truth: np.ndarray, prediction: np.ndarray) -> float:
@@ -95,6 +100,25 @@ PURCHASES: Mapping[str, Grading] = {
     PURCHASE.format(days): grading_of_chance(PURCHASE.format(days), "returned") for days in PURCHASE_DAYS
 }
 """How purchase intent is graded, by task: by labels of everybody known at the origin, over the task's own horizon."""
+
+CHURN_WITHIN: Mapping[int, Mapping[str, Grading]] = {
+    days: {
+        WITHIN.format(CHURN, days): replace(
+            GRADINGS[CHURN],
+            primary=churn_horizons.PRIMARY,
+            promised_by=(churn_horizons.TASK.format(days), churn_horizons.PRIMARY),
+            promised_as=churn_horizons.PUBLISHED.name,
+        )
+    }
+    for days in SHORTER_HORIZONS
+}
+"""Shorter horizon to how churn within it is graded, by task: by labels of the customers who had bought."""
+
+VALUE_WITHIN: Mapping[int, Mapping[str, Grading]] = {
+    days: {WITHIN.format(what, days): replace(GRADINGS[what], promised_by=None) for what in (VALUE, ORDERS)}
+    for days in WINDOWS
+}
+"""Window to how value and orders within it are graded, by task: no scorecard grades another window than the shop's."""
 
 
 def grade_ledger(
@@ -253,8 +277,8 @@ def _promise(
         return None, None
     task, metric = grading.promised_by
     found = promises.filter(
-        pl.col("as_of") == told["graded_origin"], pl.col("task") == task, pl.col("method") == told["method"],
-        pl.col("metric") == metric,
+        pl.col("as_of") == told["graded_origin"], pl.col("task") == task, pl.col("metric") == metric,
+        pl.col("method") == (grading.promised_as or told["method"]),
     )  # fmt: skip
     worse = "high" if grading.primary in grading.lower_is_better else "low"
     return found.select("value", worse).row(0) if found.height == 1 else (None, None)
@@ -280,10 +304,15 @@ def promises_of(scorecards: Sequence[pl.LazyFrame]) -> pl.DataFrame:
     """Put scorecards of several tasks together, as far as promises go.
 
     Args:
-        scorecards: rows of scorecards; `as_of` is the origin that they grade.
+        scorecards: rows of scorecards, of none where nothing is promised. Where one has a column `origin`, that is
+            the origin that it grades; else `as_of` is.
 
     Returns:
-        Columns `as_of`, `task`, `method`, `metric`, `value`, `low` and `high`.
+        Columns `as_of` (the origin), `task`, `method`, `metric`, `value`, `low` and `high`.
     """
     told = ("as_of", "task", "method", "metric", "value", "low", "high")
-    return pl.concat([card.select(told) for card in scorecards]).collect()
+    dated = (
+        card.with_columns(as_of="origin") if "origin" in card.collect_schema() else card
+        for card in (pl.LazyFrame(schema=SCORECARD_SCHEMA), *scorecards)
+    )
+    return pl.concat([card.select(told) for card in dated]).collect()

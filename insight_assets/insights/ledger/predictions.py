@@ -2,7 +2,7 @@
 
 One row a customer, task and as-of day: the published prediction, its interval, the model behind it, and what the naive
 rule would have told. Rows are taken from the published scores as they are; grading them is in `grades`. What is told of
-the shop's horizon and what is told of 7 and 30 days lie in two tables, as they are graded on days of their own.
+another horizon than the shop's is a task of its own, as it is graded on a day of its own.
 """
 
 from dataclasses import dataclass
@@ -11,8 +11,13 @@ import polars as pl
 
 from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.types import Contract
+from insight_assets.insights.churn.scoring import SHORTER_HORIZONS
+from insight_assets.insights.lifetime_value.scoring import WINDOWS
 
 CHURN, VALUE, ORDERS = "churn", "value", "orders"
+WITHIN = "{}_{}d"
+"""Name of a task whose horizon is not the shop's."""
+
 PURCHASE = "purchase_{}d"
 PURCHASE_DAYS = (7, 30)
 """Horizons of purchase intent, each a task of its own."""
@@ -27,32 +32,34 @@ class Told:
     Attributes:
         task: name of the task.
         prediction: column of the published prediction.
-        low: column of the lower end of its interval.
-        high: column of the upper end.
+        low: column of the lower end of its interval; None where none is published.
+        high: column of the upper end; None where none is published.
         rule: column of what the naive rule would have told.
+        days: the task's own horizon; None where the scores say it.
     """
 
     task: str
     prediction: str
-    low: str
-    high: str
+    low: str | None
+    high: str | None
     rule: str
+    days: int | None = None
+
+
+def _of_value(what: str, days: int | None = None) -> Told:
+    window = "horizon" if days is None else f"{days}d"
+    told, task = f"expected_{what}_{window}", what if days is None else WITHIN.format(what, days)
+    return Told(task, told, f"{told}_low", f"{told}_high", f"rule_{what}_{window}", days)
 
 
 OF_CHURN = (
     Told(CHURN, "churn_probability", "churn_probability_low", "churn_probability_high", "rule_probability"),
+    *(
+        Told(WITHIN.format(CHURN, days), f"churn_probability_{days}d", None, None, f"rule_probability_{days}d", days)
+        for days in SHORTER_HORIZONS
+    ),
 )
-OF_VALUE = (
-    Told(
-        VALUE, "expected_value_horizon", "expected_value_horizon_low", "expected_value_horizon_high",
-        "rule_value_horizon",
-    ),
-    Told(
-        ORDERS, "expected_orders_horizon", "expected_orders_horizon_low", "expected_orders_horizon_high",
-        "rule_orders_horizon",
-    ),
-)  # fmt: skip
-
+OF_VALUE = tuple(_of_value(what, days) for days in (None, *WINDOWS) for what in (VALUE, ORDERS))
 
 OF_INTENT = (
     "purchase_probability", "purchase_probability_low", "purchase_probability_high", "rule_probability",
@@ -61,7 +68,7 @@ OF_INTENT = (
 
 
 def record_predictions(churn: pl.LazyFrame, value: pl.LazyFrame, segments: pl.LazyFrame) -> pl.LazyFrame:
-    """Put down what was published of the shop's horizon on one as-of day.
+    """Put down what was published of churn and value on one as-of day, of every horizon.
 
     Args:
         churn: rows of `churn_scores`.
@@ -69,7 +76,8 @@ def record_predictions(churn: pl.LazyFrame, value: pl.LazyFrame, segments: pl.La
         segments: rows of `rfm_segments` of the same day; a customer without one is of the segment `none`.
 
     Returns:
-        Rows of the contract `prediction_ledger`, sorted by its key.
+        Rows of the contract `prediction_ledger`, sorted by its key. A window as long as the shop's horizon is put down
+        as the latter alone; what was not published of a customer is not put down.
     """
     told = [_told(scores, task) for scores, tasks in ((churn, OF_CHURN), (value, OF_VALUE)) for task in tasks]
     return _put_down(told, segments, contract("prediction_ledger"))
@@ -109,7 +117,11 @@ def _put_down(told: list[pl.LazyFrame], segments: pl.LazyFrame, of: Contract) ->
 
 
 def _told(scores: pl.LazyFrame, task: Told) -> pl.LazyFrame:
-    return scores.select(
+    told = scores.filter(pl.col(task.prediction).is_not_null())
+    if task.days is not None:
+        told = told.filter(pl.col("horizon_days") != task.days).with_columns(horizon_days=pl.lit(task.days, pl.Int32))
+    low, high = (pl.lit(None, pl.Float64) if name is None else pl.col(name) for name in (task.low, task.high))
+    return told.select(
         "customer_key", "as_of", "method", "model_version", "horizon_days", "grade", "graded_origin",
-        task=pl.lit(task.task), prediction=task.prediction, low=task.low, high=task.high, rule_prediction=task.rule,
+        task=pl.lit(task.task), prediction=task.prediction, low=low, high=high, rule_prediction=task.rule,
     )  # fmt: skip

@@ -171,7 +171,9 @@ def lifetime_value_scorecard(
 
 
 @dg.asset(
-    **table_asset("lifetime_value_scores", layer="insight", purpose="analytics", kinds={"polars"}, deps=[MODELS]),
+    **table_asset(
+        "lifetime_value_scores", layer="insight", purpose="analytics", kinds={"polars"}, code_version="2", deps=[MODELS]
+    ),
     ins={
         "lifetime_value_scorecard": dg.AssetIn(
             partition_mapping=ONE_HORIZON_AGO, metadata={"allow_missing_partitions": True}

@@ -10,6 +10,7 @@ from insight_assets.insights.lifetime_value.calibrated_intervals import interval
 from insight_assets.insights.lifetime_value.forecasts import BG_NBD, BOOSTED, PARETO_NBD, ZILN
 from insight_assets.insights.lifetime_value.learning import INTERVAL_LEVEL, Calibration
 from insight_assets.insights.lifetime_value.model import LifetimeValueModel
+from insight_assets.insights.lifetime_value.scoring import other_windows
 from insight_assets.ml.conformal import ConformalBounds
 from insight_assets.ml.model_card import (
     ModelCard,
@@ -56,6 +57,10 @@ def model_card(
             "lifetime_value_scorecard": "every method out of time, on the horizon after this as-of day once it has "
             "closed; it names the one to publish",
             "ledger_grades": "published scores and their intervals, held against what customers then brought",
+            **{
+                f"value_{days}d_grades": f"the same of what is told of {days} days, once they are over"
+                for days in other_windows(horizon_days)
+            },
         },
         limits=(
             "The probabilistic models know purchases and their value alone; only the learned ones see the rest.",

@@ -18,6 +18,8 @@ from insight_assets.ml.metrics import average_ranks
 from insight_assets.ml.publication import Publication
 
 WINDOWS = (90, 365)
+"""Windows that have columns of their own, whatever the horizon."""
+
 _DECILES = 10
 _DRIVERS = 3
 # Digits that are meant: far finer than any interval, coarse enough to be equal on every machine.
@@ -25,6 +27,11 @@ _MONEY_DIGITS = 4
 _COUNT_DIGITS = 6
 # A driver that moves the forecast by less than this share of the median forecast is not told.
 _TELLING_SHARE = 0.01
+
+
+def other_windows(horizon_days: int) -> tuple[int, ...]:
+    """Give the windows of which scores tell beside a horizon of so many days."""
+    return tuple(days for days in WINDOWS if days != horizon_days)
 
 
 def score(
@@ -68,20 +75,21 @@ def score(
         model, customers, publish.method, windows=windows, horizon_days=horizon_days, seed=seed
     )
     for days, interval in zip(windows, intervals.windows, strict=True):
-        expected = forecast_method(model, customers, publish.method, days=days, horizon_days=horizon_days)
+        expected, rule = (
+            forecast_method(model, customers, method, days=days, horizon_days=horizon_days)
+            for method in (publish.method, HISTORY.name)
+        )
         names = [f"{days}d"] if days in WINDOWS else []
         names += ["horizon"] if days == horizon_days else []
-        for name, point, ends, digits in (
-            ("orders", expected.orders, interval.orders, _COUNT_DIGITS),
-            ("value", expected.value, interval.value, _MONEY_DIGITS),
+        for name, point, ends, of_rule, digits in (
+            ("orders", expected.orders, interval.orders, rule.orders, _COUNT_DIGITS),
+            ("value", expected.value, interval.value, rule.value, _MONEY_DIGITS),
         ):
             for window in names:
                 columns[f"expected_{name}_{window}"] = point.round(digits)
                 columns[f"expected_{name}_{window}_low"] = ends.low.round(digits)
                 columns[f"expected_{name}_{window}_high"] = ends.high.round(digits)
-    rule = forecast_method(model, customers, HISTORY.name, days=horizon_days, horizon_days=horizon_days)
-    columns["rule_orders_horizon"] = rule.orders.round(_COUNT_DIGITS)
-    columns["rule_value_horizon"] = rule.value.round(_MONEY_DIGITS)
+                columns[f"rule_{name}_{window}"] = of_rule.round(digits)
     ranked = columns[f"expected_value_{WINDOWS[-1]}d"]
     return pl.DataFrame({"customer_key": customers.keys, **columns}).with_columns(
         pl.lit(as_of, dtype=pl.Date).alias("as_of"),

@@ -19,7 +19,7 @@ from insight_assets.resources import ModelStore
 from insight_assets.settings import settings
 from insight_assets_tests.insights.churn import shop
 from insight_assets_tests.kept_frames import KeptFrames
-from insight_assets_tests.model_cards import demand_sound, facts
+from insight_assets_tests.model_cards import demand_sound, facts, section
 
 HORIZON = settings().horizon_days
 AS_OF = shop.FIRST_DAY + timedelta(days=50 + 2 * HORIZON)
@@ -133,6 +133,7 @@ def test_the_model_card_and_the_costs_are_shown(built):
         },
     )  # fmt: skip
     assert "churn_examples" in facts(card)["reads"]
+    assert all(f"- `churn_{day}d_grades`: " in section(card, "Grades") for day in (30, 60))
     assert facts(card)["purpose"].startswith("analytics: without the people who refused it")
     assert "| network |" in told["costs"].value
 
@@ -184,6 +185,9 @@ def test_shorter_horizons_are_graded_and_published_in_agreement(built):
         told = scores[f"churn_probability_{day}d"]
         assert told.null_count() == (scores.height if f"churn_{day}d" in worse else 0)
         assert ((told >= scores["churn_probability"]) | told.is_null()).all()
+        by_rule = scores[f"rule_probability_{day}d"]
+        assert by_rule.is_null().equals(told.is_null())
+        assert ((by_rule >= scores["rule_probability"]) | by_rule.is_null()).all()
 
 
 def failed_checks(result: dg.ExecuteInProcessResult) -> list[str]:

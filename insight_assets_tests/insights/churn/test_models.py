@@ -126,6 +126,7 @@ def test_another_seed_horizon_or_rows_is_another_card_and_the_same_is_the_same(t
     ]
     assert len({card, *others}) == 4
     assert "in the 60 days after" in others[1]
+    assert ["`churn_30d_grades`" in each for each in (card, others[1])] == [False, True]
 
 
 def test_training_again_gives_the_same_files(trained, tmp_path):

@@ -1,5 +1,7 @@
+from dataclasses import replace
 from datetime import date
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -23,10 +25,12 @@ def scorecard(method: str, grade: str = "A") -> pl.DataFrame:
     return pl.DataFrame([row], schema=SCORECARD_SCHEMA)
 
 
-def score(trained, method: str = "boosting", **options) -> pl.DataFrame:
-    publication = ChurnPublication(method, "A", GRADED)
+def score(
+    trained, method: str = "boosting", *, worse: frozenset[int] = frozenset(), horizon_days: int | None = None, **options
+) -> pl.DataFrame:
+    publication = ChurnPublication(method, "A", GRADED, worse)
     return score_churn(
-        trained.models,
+        replace(trained.models, horizon_days=horizon_days or trained.models.horizon_days),
         **{"features": trained.features, "sequences": trained.sequences} | options,
         publication=publication,
         as_of=ORIGIN,
@@ -84,6 +88,20 @@ def test_a_horizon_at_which_one_rate_for_everybody_was_better_stays_empty():
 
 def test_a_horizon_at_which_the_hazards_were_surely_better_stays_empty():
     assert worse_horizons(horizons("A", "A", gain_high=[-0.01, 0.01])) == {30}
+
+
+def test_the_rule_tells_of_each_horizon_that_is_published_and_of_no_other(trained):
+    scores = score(trained, horizon_days=60)
+    validate_frame(contract("churn_scores"), contract("churn_scores").conform(scores.lazy()).collect())
+    buyers = trained.features.sort("customer_key")
+    told = replace(trained.models, horizon_days=60).shorter_horizons(buyers, scores["rule_probability"].to_numpy())
+    assert np.allclose(scores["rule_probability_30d"], told[30], atol=1e-6)
+    assert not np.allclose(scores["rule_probability_30d"], scores["churn_probability_30d"], atol=0.01)
+    assert scores["rule_probability_60d"].null_count() == scores.height
+    by_rule = score(trained, RECENCY.name, horizon_days=60)
+    assert by_rule["rule_probability_30d"].equals(by_rule["churn_probability_30d"].rename("rule_probability_30d"))
+    unpublished = score(trained, horizon_days=60, worse=frozenset({30})).select(r"^.*_30d$")
+    assert unpublished.null_count().row(0) == (scores.height, scores.height)
 
 
 def test_deciles_hold_a_tenth_each_in_the_order_of_the_probability(trained):

@@ -13,23 +13,26 @@ from hypothesis import strategies as st
 from insight_assets.charts import chart_markdown
 from insight_assets.contracts.catalogue import contract, contracts
 from insight_assets.contracts.pandera_schemas import validate_frame
-from insight_assets.definitions import build_defs
+from insight_assets.definitions import COUNTING_PURCHASES, HIDING_SMALL_GROUPS, build_defs
+from insight_assets.insights.churn.scoring import told_horizons
 from insight_assets.insights.churn.survival import asked_horizons
 from insight_assets.insights.ledger import assets
 from insight_assets.insights.ledger.grades import (
     EVERYBODY,
     LEAST_SEGMENT,
     PURCHASES,
+    VALUE_WITHIN,
     broken_promises,
     grade_ledger,
     promises_of,
 )
 from insight_assets.insights.ledger.history import champion_history, changes_of_champion, history_charts, verdicts
 from insight_assets.insights.ledger.predictions import NO_SEGMENT, record_predictions, record_purchases
+from insight_assets.insights.lifetime_value.scoring import other_windows
 from insight_assets.insights.propensity.grading import TASKS
 from insight_assets.insights.recommendation.assets import POLICY
 from insight_assets.insights.recommendation.grading import primary_metric
-from insight_assets.ml.metrics import auc
+from insight_assets.ml.metrics import auc, normalised_gini
 from insight_assets.partitions import DAYS
 from insight_assets.picture import read_nodes
 from insight_assets.planning import Made, need_snapshots
@@ -45,22 +48,27 @@ from insight_assets_tests.insights.ledger.told import (
     labels,
     lines_of,
     lists_of,
+    orders_after,
     people,
     scores,
     targets_of,
+    within,
 )
 
 CUSTOMERS = people(600)
 PROPENSITIES = set(TASKS.values())
 DEFS = build_defs()
-GRADES = ("ledger_grades", "purchase_7d_grades", "purchase_30d_grades", "session_intent_grades")
+BESIDE = {asset.key.path[-1]: asset for asset in assets.beside_the_horizon}
+GRADES = ("ledger_grades", "purchase_7d_grades", "purchase_30d_grades", "session_intent_grades", *BESIDE)
 LEDGERS = ("prediction_ledger", "recommendation_ledger", "propensity_ledger", "intent_ledger", "session_intent_ledger")
 CHANCE = CUSTOMERS["chance"].to_numpy()
 NOBODY_KNOWS = np.full(len(CHANCE), 0.5)
 
 
-def ledger_of(churn: np.ndarray, rule: np.ndarray = NOBODY_KNOWS, customers: pl.DataFrame = CUSTOMERS) -> pl.DataFrame:
-    of_churn, of_value, _ = scores(customers, churn, rule)
+def ledger_of(
+    churn: np.ndarray, rule: np.ndarray = NOBODY_KNOWS, customers: pl.DataFrame = CUSTOMERS, *, horizon_days: int = HORIZON
+) -> pl.DataFrame:
+    of_churn, of_value, _ = scores(customers, churn, rule, horizon_days=horizon_days)
     return record_predictions(of_churn, of_value, customers.lazy()).collect()
 
 
@@ -84,13 +92,65 @@ def row(grades: pl.DataFrame, task: str, metric: str, segment: str = EVERYBODY) 
 def test_every_published_number_is_put_down_with_the_rule_beside_it():
     ledger = ledger_of(CHANCE, rule=CHANCE / 2)
     validate_frame(contract("prediction_ledger"), ledger)
-    assert ledger.height == 3 * CUSTOMERS.height
+    windows = {f"{what}_{days}d": days for what in ("value", "orders") for days in (90, 365)}
+    told = dict.fromkeys(("churn", "value", "orders"), HORIZON) | windows
+    assert ledger.height == len(told) * CUSTOMERS.height
     closes = dict(ledger.select("task", "closes").unique().rows())
-    assert closes == dict.fromkeys(("churn", "value", "orders"), CLOSED)
+    assert closes == {task: ORIGIN + timedelta(days=days) for task, days in told.items()}
     churn = ledger.filter(pl.col("task") == "churn")
     assert np.allclose(churn["prediction"], CHANCE)
     assert np.allclose(churn["rule_prediction"], CHANCE / 2)
     assert churn["segment"].to_list() == CUSTOMERS["segment"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("horizon_days", "told"),
+    [
+        (15, {"value_90d": 90, "orders_90d": 90, "value_365d": 365, "orders_365d": 365}),
+        (90, {"churn_30d": 30, "churn_60d": 60, "value_365d": 365, "orders_365d": 365}),
+        (365, {"churn_30d": 30, "churn_60d": 60, "value_90d": 90, "orders_90d": 90}),
+    ],
+)
+def test_what_is_told_of_other_horizons_is_a_task_of_its_own(horizon_days, told):
+    ledger = ledger_of(CHANCE, rule=CHANCE / 2, horizon_days=horizon_days)
+    validate_frame(contract("prediction_ledger"), ledger)
+    whole = dict.fromkeys(("churn", "value", "orders"), horizon_days)
+    assert dict(ledger.select("task", "horizon_days").unique().rows()) == whole | told
+    assert ledger.filter(closes=pl.col("as_of") + pl.duration(days="horizon_days")).equals(ledger)
+    assert ledger.group_by("task").len()["len"].to_list() == [CUSTOMERS.height] * 7
+    for task, days in told.items():
+        some, share = ledger.filter(task=task), days / horizon_days
+        if task.startswith("churn"):
+            expected, by_rule = within(CHANCE, share), within(CHANCE / 2, share)
+            assert some["low"].null_count() == some["high"].null_count() == CUSTOMERS.height
+        else:
+            each = share * {"value": 60, "orders": 3}[task.partition("_")[0]]
+            expected, by_rule = (1 - CHANCE) * each, (1 - CHANCE / 2) * each
+            assert np.allclose(some["high"] - some["prediction"], {"value": 40, "orders": 2}[task.partition("_")[0]])
+        assert np.allclose(some["prediction"], expected)
+        assert np.allclose(some["rule_prediction"], by_rule)
+
+
+def test_what_was_not_published_is_not_put_down():
+    of_churn, of_value, _ = scores(CUSTOMERS, CHANCE, NOBODY_KNOWS, horizon_days=90)
+    nothing = pl.lit(None, pl.Float64)
+    of_churn = of_churn.with_columns(churn_probability_60d=nothing, rule_probability_60d=nothing)
+    ledger = record_predictions(of_churn, of_value, CUSTOMERS.lazy()).collect()
+    assert {task for task in ledger["task"].unique() if task.startswith("churn")} == {"churn", "churn_30d"}
+    assert ledger["prediction"].null_count() == 0
+    one = of_churn.with_columns(
+        pl.when(customer_key=CUSTOMERS["customer_key"][0]).then("churn_probability_30d").alias("churn_probability_30d")
+    )
+    alone = record_predictions(one, of_value, CUSTOMERS.lazy()).collect().filter(task="churn_30d")
+    assert alone["customer_key"].to_list() == [CUSTOMERS["customer_key"][0]]
+
+
+@pytest.mark.parametrize(
+    ("horizon_days", "shorter", "windows"),
+    [(15, (), (90, 365)), (30, (), (90, 365)), (31, (30,), (90, 365)), (90, (30, 60), (365,)), (365, (30, 60), (90,))],
+)
+def test_which_other_horizons_are_told_of_follows_from_the_shops(horizon_days, shorter, windows):
+    assert (told_horizons(horizon_days), other_windows(horizon_days)) == (shorter, windows)
 
 
 def test_chances_of_a_purchase_close_each_on_a_day_of_its_own():
@@ -376,6 +436,95 @@ def test_purchase_intent_is_graded_when_its_own_horizon_closes_and_names_its_job
     assert graded_by(asset, again, closes)[0].equals(grades)
 
 
+AFTER = (10, 45, 80, 200)
+"""Days after the origin on which customers buy, one of each horizon and one beyond."""
+
+
+def frames_beside(horizon_days: int, churn: np.ndarray = CHANCE) -> dict[str, pl.LazyFrame]:
+    """Give what grades of other horizons than the shop's read, all but scorecards."""
+    return {
+        "prediction_ledger": ledger_of(churn, CHANCE / 2, horizon_days=horizon_days).lazy(),
+        "customer_days": orders_after(CUSTOMERS, *AFTER), "orders": contract("orders").empty().lazy(),
+        "identity_links": contract("identity_links").empty().lazy(),
+    }  # fmt: skip
+
+
+def bought_within(days: int) -> np.ndarray:
+    """Give on how many days each customer of `orders_after` bought within a horizon."""
+    turns = (np.arange(CUSTOMERS.height) + 1) % (len(AFTER) + 1)
+    return np.minimum(turns, sum(day <= days for day in AFTER))
+
+
+def as_if_later(frames: dict[str, pl.LazyFrame], closes: date) -> dict[str, pl.LazyFrame]:
+    """Give the same with another order of rows, and with orders of everybody on the day after a horizon closed."""
+    known = frames["customer_days"]
+    later = known.filter(pl.col("event_day") == BEFORE).with_columns(event_day=closes + timedelta(days=1))
+    more = frames | {"customer_days": pl.concat([later, known])}
+    return {name: frame.collect().sample(fraction=1, shuffle=True, seed=4).lazy() for name, frame in more.items()}
+
+
+@pytest.mark.parametrize("days", [30, 60])
+def test_churn_within_a_shorter_horizon_is_graded_when_that_closes_and_held_to_its_own_promise(days):
+    task, asset, horizon = f"churn_{days}d", BESIDE[f"churn_{days}d_grades"], shop().horizon_days
+    closes, allowed = ORIGIN + timedelta(days=days), ORIGIN - timedelta(days=horizon)
+    truth, told, by_rule = bought_within(days) == 0, within(CHANCE, days / horizon), within(CHANCE / 2, days / horizon)
+    brier = ((told - truth) ** 2).mean()
+    promises = [
+        card(task, "published", "brier", brier - 0.5, origin=allowed),
+        # Of another horizon, another origin, and of what was not published.
+        card("churn", "published", "brier", 0.0, origin=allowed), card(task, "published", "brier", 0.0),
+        card(task, "everybody", "brier", 0.0, origin=allowed),
+    ]  # fmt: skip
+    frames = frames_beside(horizon) | {"churn_horizon_scorecard": pl.concat(promises).lazy()}
+    grades, check = graded_by(asset, frames, closes)
+    assert set(grades.select("task", "origin", "horizon_days").rows()) == {(task, ORIGIN, days)}
+    found = row(grades, task, "brier")
+    assert (found["customers"], found["promised"]) == (CUSTOMERS.height, pytest.approx(brier - 0.5))
+    assert found["value"] == pytest.approx(brier, abs=1e-6)
+    assert found["rule_value"] == pytest.approx(((by_rule - truth) ** 2).mean(), abs=1e-6)
+    assert row(grades, task, "auc")["value"] == pytest.approx(auc(truth, told), abs=1e-6)
+    assert row(grades, task, "total_ratio")["value"] == pytest.approx(told.sum() / truth.sum(), abs=1e-6)
+    assert "interval_coverage" not in set(grades["metric"])
+    assert not found["kept"]
+    assert not check.passed
+    assert check.metadata["next"].value.startswith("run the job retrain_churn as of the newest day")
+    assert graded_by(asset, as_if_later(frames, closes), closes)[0].equals(grades)
+    kept = frames | {"churn_horizon_scorecard": card(task, "published", "brier", brier, origin=allowed).lazy()}
+    assert row(graded_by(asset, kept, closes)[0], task, "brier")["kept"]
+
+
+@pytest.mark.parametrize(("days", "horizon_days"), [(90, 30), (365, 90)])
+def test_value_within_another_window_is_graded_when_that_closes_though_nothing_was_promised(days, horizon_days):
+    name, closes = f"value_{days}d_grades", ORIGIN + timedelta(days=days)
+    # A window as long as the shop's horizon has no asset; here the horizon is another.
+    asset = BESIDE.get(name) or assets.grades_within(
+        days, name, ledger="prediction_ledger", gradings=VALUE_WITHIN[days]
+    )
+    frames = frames_beside(horizon_days)
+    grades, check = graded_by(asset, frames, closes)
+    assert set(grades["task"]) == {f"value_{days}d", f"orders_{days}d"}
+    assert set(grades.select("origin", "horizon_days").rows()) == {(ORIGIN, days)}
+    orders, share = bought_within(days), days / horizon_days
+    told, by_rule = (1 - CHANCE) * 3 * share, (1 - CHANCE / 2) * 3 * share
+    found = row(grades, f"orders_{days}d", "mae")
+    assert found["value"] == pytest.approx(np.abs(told - orders).mean(), abs=1e-6)
+    assert found["rule_value"] == pytest.approx(np.abs(by_rule - orders).mean(), abs=1e-6)
+    inside = np.abs(told - orders) <= 2
+    assert row(grades, f"orders_{days}d", "interval_coverage")["value"] == pytest.approx(inside.mean(), abs=1e-6)
+    found = row(grades, f"value_{days}d", "normalised_gini")
+    assert found["value"] == pytest.approx(normalised_gini(20.0 * orders, 20 * told), abs=1e-6)
+    assert row(grades, f"value_{days}d", "total_ratio")["value"] == pytest.approx(told.sum() / orders.sum(), abs=1e-6)
+    assert grades["promised"].null_count() == grades["kept"].null_count() == grades.height
+    assert graded_by(asset, as_if_later(frames, closes), closes)[0].equals(grades)
+    # Noise is told apart from the rule all the same.
+    noise = np.random.default_rng(5).permutation(CHANCE)
+    known = 1 - bought_within(days) / len(AFTER)
+    ledger = ledger_of(noise, known, horizon_days=horizon_days)
+    grades, check = graded_by(asset, frames | {"prediction_ledger": ledger.lazy()}, closes)
+    assert not check.passed
+    assert check.metadata["next"].value.startswith("run the job retrain_lifetime_value as of the newest day")
+
+
 def test_true_chances_of_a_purchase_keep_their_promise():
     task = "purchase_7d"
     grades = grade_ledger(
@@ -389,8 +538,9 @@ def test_true_chances_of_a_purchase_keep_their_promise():
 
 def test_every_task_names_a_job_and_every_job_trains_what_it_says():
     assert {job.name for job in assets.jobs} == set(assets.RETRAIN.values())
-    tasks = set()
-    for name in GRADES:
+    tasks, graded = set(), {name for name in contracts() if name.endswith("_grades")}
+    assert set(GRADES) <= graded
+    for name in graded:
         of = {column.name: column for column in contract(name).columns}
         tasks |= set(of["task"].allowed)
         assert contract(name).polars_schema() == contract("ledger_grades").polars_schema()
@@ -404,9 +554,16 @@ def test_every_task_names_a_job_and_every_job_trains_what_it_says():
     assert trained == {f"retrain_{group}": set(models) for group, models in assets.MODELS.items()}
 
 
+def test_grades_are_stale_when_a_setting_that_shapes_them_changes():
+    graded = {name for name in contracts() if name.endswith("_grades")}
+    assert graded <= HIDING_SMALL_GROUPS
+    of_own_horizons = graded - {"ledger_grades", "session_intent_grades"}
+    assert of_own_horizons <= COUNTING_PURCHASES
+
+
 def test_what_was_told_is_graded_on_the_day_its_own_horizon_closes():
     nodes, horizon = read_nodes(DEFS.resolve_asset_graph()), shop().horizon_days
-    first, days = shop().start_date, [shop().start_date + timedelta(days=number) for number in range(3 * horizon)]
+    first, days = shop().start_date, [shop().start_date + timedelta(days=number) for number in range(365 + 2 * horizon)]
     newest = days[-1]
     rows = {day: Made(0.0, 0.0, "1") for day in days}
     states = {node.name: rows if node.by_event_day else {} for node in nodes}
@@ -417,7 +574,7 @@ def test_what_was_told_is_graded_on_the_day_its_own_horizon_closes():
     assert need.missing == {}
     told = {name: {(newest - day).days for day, names in need.wanted.items() if name in names} for name in LEDGERS}
     assert told == {
-        "prediction_ledger": {horizon}, "recommendation_ledger": {horizon}, "propensity_ledger": {horizon},
+        "prediction_ledger": {30, 60, horizon, 365}, "recommendation_ledger": {horizon}, "propensity_ledger": {horizon},
         "intent_ledger": {7, 30}, "session_intent_ledger": {1},
     }  # fmt: skip
     # Nothing that is known later can make a grade stale.
@@ -425,6 +582,10 @@ def test_what_was_told_is_graded_on_the_day_its_own_horizon_closes():
     of_horizon = {edge.parent: edge.last for node in nodes if node.name == "ledger_grades" for edge in node.edges}
     assert {reach[name] for name in GRADES} == {0}
     assert {of_horizon[name] for name in assets.PROMISING} == {-2 * horizon}
+    of_shorter = {node.name: edge.last for node in nodes for edge in node.edges if edge.parent == "churn_horizon_scorecard"}
+    assert {name: of_shorter[name] for name in BESIDE if name in of_shorter} == {
+        "churn_30d_grades": -30 - horizon, "churn_60d_grades": -60 - horizon,
+    }  # fmt: skip
     in_history = {edge.parent: edge.last for node in nodes if node.name == "champion_history" for edge in node.edges}
     assert in_history == dict.fromkeys(assets.OF_THE_HORIZON, -horizon) | dict.fromkeys(assets.OF_THE_DAY, 0)
 

@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 
 from insight_assets.contracts.catalogue import contract
+from insight_assets.insights.churn.scoring import SHORTER_HORIZONS, told_horizons
+from insight_assets.insights.lifetime_value.scoring import WINDOWS
 from insight_assets_tests.features.shop import table
 
 ORIGIN, HORIZON = date(2025, 3, 31), 30
@@ -37,31 +39,50 @@ def people(count: int, *, seed: int = 1) -> pl.DataFrame:
     )
 
 
-def scores(customers: pl.DataFrame, churn: np.ndarray, rule: np.ndarray) -> tuple[pl.LazyFrame, ...]:
+def within(away: np.ndarray, share: float) -> np.ndarray:
+    """Give the chance of staying away within a share of a horizon of which that chance is known."""
+    return 1 - (1 - away) * share
+
+
+def scores(
+    customers: pl.DataFrame, churn: np.ndarray, rule: np.ndarray, *, horizon_days: int = HORIZON
+) -> tuple[pl.LazyFrame, ...]:
     """Give what was published: churn as told, and value and purchases within 7 and 30 days that follow from it.
+
+    Orders spread evenly over time, of shorter and longer horizons too.
 
     Args:
         customers: as `people` gives them.
         churn: told probabilities of leaving, shape (n,).
         rule: what the naive rule would have told, shape (n,).
+        horizon_days: the shop's horizon.
     """
     n = customers.height
     said = {
-        "as_of": ORIGIN, "model_version": "0123456789ab", "horizon_days": HORIZON, "grade": "A", "graded_origin": BEFORE,
+        "as_of": ORIGIN, "model_version": "0123456789ab", "horizon_days": horizon_days, "grade": "A",
+        "graded_origin": ORIGIN - timedelta(days=horizon_days),
     }  # fmt: skip
-    literals = {name: pl.lit(value) for name, value in said.items()} | {"horizon_days": pl.lit(HORIZON, pl.Int32)}
+    literals = {name: pl.lit(value) for name, value in said.items()} | {"horizon_days": pl.lit(horizon_days, pl.Int32)}
+    shorter = {
+        f"{name}_{days}d": pl.Series(within(whole, days / horizon_days))
+        if days in told_horizons(horizon_days)
+        else pl.lit(None, pl.Float64)
+        for name, whole in (("churn_probability", churn), ("rule_probability", rule))
+        for days in SHORTER_HORIZONS
+    }
     base = customers.select("customer_key")
     told = base.with_columns(
         **literals, method=pl.lit("boosting"), churn_probability=churn, churn_probability_low=np.clip(churn - 0.1, 0, 1),
-        churn_probability_high=np.clip(churn + 0.1, 0, 1), rule_probability=rule,
+        churn_probability_high=np.clip(churn + 0.1, 0, 1), rule_probability=rule, **shorter,
     )  # fmt: skip
     columns = {}
     for name, of_churn, width in (("value", 60.0, 40.0), ("orders", 3.0, 2.0)):
-        point = (1 - churn) * of_churn
-        columns |= {
-            f"expected_{name}_horizon": point, f"expected_{name}_horizon_low": np.maximum(point - width, 0),
-            f"expected_{name}_horizon_high": point + width, f"rule_{name}_horizon": (1 - rule) * of_churn,
-        }  # fmt: skip
+        for window, days in (("horizon", horizon_days), *((f"{days}d", days) for days in WINDOWS)):
+            point, of_rule = ((1 - away) * of_churn * days / horizon_days for away in (churn, rule))
+            columns |= {
+                f"expected_{name}_{window}": point, f"expected_{name}_{window}_low": np.maximum(point - width, 0),
+                f"expected_{name}_{window}_high": point + width, f"rule_{name}_{window}": of_rule,
+            }  # fmt: skip
     value = base.with_columns(**literals, method=pl.lit("ziln"), **{k: pl.Series(k, v) for k, v in columns.items()})
     assert told.height == value.height == n
     days = pl.DataFrame({"horizon_days": [7, 30]}, schema={"horizon_days": pl.Int32})
@@ -93,6 +114,22 @@ def days_of(customers: pl.DataFrame) -> pl.LazyFrame:
         {"actor_key": key, "customer_key": key, "event_day": ORIGIN + timedelta(days=3)} | rug
         for key in customers.filter(pl.col("purchase_days") > 0)["customer_key"]
     ]
+    return table("customer_days", rows)
+
+
+def orders_after(customers: pl.DataFrame, *after: int) -> pl.LazyFrame:
+    """Give rows of `customer_days`: all bought before the origin, and each for 20 on some of given days after it.
+
+    Args:
+        customers: as `people` gives them; the first buys on the first of the days, the next on the first two, and so
+            on, and after them one who never comes back.
+        after: days after the origin, ascending.
+    """
+    rows = []
+    for number, key in enumerate(customers["customer_key"]):
+        days = [BEFORE, *(ORIGIN + timedelta(days=day) for day in after[: (number + 1) % (len(after) + 1)])]
+        bought = {"actor_key": key, "customer_key": key, "orders": 1, "gross": Decimal(20), "net": Decimal(20)}
+        rows += [bought | {"event_day": day} for day in days]
     return table("customer_days", rows)
 
 

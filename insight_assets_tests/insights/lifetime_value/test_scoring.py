@@ -58,6 +58,10 @@ def test_expectations_are_those_of_the_published_method(customers, by_model):
     by_rule = scored(customers, RULE)
     exact = history_forecast(customers, days=365, horizon_days=90).value
     assert by_rule["expected_value_365d"].to_numpy() == pytest.approx(exact, abs=1e-3)
+    assert by_model["rule_value_365d"].to_numpy() == pytest.approx(exact, abs=1e-3)
+    for told in (f"{what}_{window}" for what in ("orders", "value") for window in ("90d", "365d", "horizon")):
+        assert by_rule[f"expected_{told}"].equals(by_rule[f"rule_{told}"].rename(f"expected_{told}"))
+        assert by_model[f"rule_{told}"].equals(by_rule[f"rule_{told}"])
     assert by_rule["probability_alive"].equals(by_model["probability_alive"])
     assert by_rule["expected_value_90d_high"].equals(by_model["expected_value_90d_high"])
 
