@@ -1,7 +1,7 @@
 """How many cores numerical libraries compute on.
 
 Sums come out the same on machines with any number of cores only where one thread makes them. What is computed belongs
-to whoever computes it.
+to whoever computes it; the threads of torch, which has its own, are bounded in `training`.
 """
 
 import sys

@@ -2,8 +2,8 @@
 
     python -m insight_assets_tests.benchmarks.bench_encoder DATA/amazon_sequences/s3rec/Beauty.txt.gz --size XS
 
-Not a test. Both ways learn from the same sequences by the same code; padded, every sequence is filled up in front to the
-longest that is read, as most public code has it. Printed for each: events (tokens with a product after them) a second,
+Not a test. Both ways learn from the same sequences by the same code; padded, every sequence is filled up in front to
+the longest that is read, as most public code has it. Printed for each: events (tokens with a product after them) a second,
 the share of tokens that only pad, where the time of a step goes, and the share of the device's peak, measured by a
 product of large matrices, that the work on events makes up. Then customers read a second, and peak memory. Seconds are
 CPU seconds on a CPU, which other processes do not change, and wall seconds on a GPU. How good the encoder is says
@@ -25,8 +25,8 @@ from insight_assets.ml.behaviour.next_product import (
     TARGETS,
     LearningSettings,
     PackedBatches,
-    _loss,
-    _next_products,
+    next_product_loss,
+    next_products,
     read_customers,
 )
 from insight_assets.ml.behaviour.packing import TokenBudget
@@ -55,13 +55,13 @@ def main() -> None:
     )
     peak = _peak(device)
     print(f"{device}, {arguments.threads} threads, peak {peak / 1e9:,.1f} GFLOPS; {len(tokens.lengths):,} customers")
-    packed = _next_products(tokens, settings.positions)
+    packed = next_products(tokens, settings.positions)
     speeds = {}
+    # As many customers a step as fit the budget unpadded: padded, a step of the same learning is so much larger.
+    larger = round(arguments.tokens * settings.positions / packed.lengths.mean())
     for name, batches, budget in (
-        ("packed", packed, arguments.tokens),
-        # As many customers a step as fit the budget unpadded: padded, a step of the same learning is so much larger.
-        ("padded", _padded(packed, settings.positions), round(arguments.tokens * settings.positions / packed.lengths.mean())),
-    ):
+        ("packed", packed, arguments.tokens), ("padded", _padded(packed, settings.positions), larger),
+    ):  # fmt: skip
         speeds[name] = _epoch(name, batches, settings, device, peak, budget=budget, steps=arguments.steps)
     print(f"packed learns from {speeds['packed'] / speeds['padded']:.1f} times as many events a second")
     encoder = BehaviourEncoder(settings).eval()
@@ -95,7 +95,7 @@ def _epoch(
     torch.manual_seed(0)
     encoder = BehaviourEncoder(settings).to(device).train()
     optimizer = Learning(
-        encoder, lambda batch: _loss(encoder, learning, batch), counted_by=TARGETS,
+        encoder, lambda batch: next_product_loss(encoder, learning, batch), counted_by=TARGETS,
         learning_rate=learning.learning_rate, weight_decay=0.0,
     ).configure_optimizers()  # fmt: skip
     spent = dict.fromkeys(("batches", "forward", "backward", "optimizer"), 0.0)
@@ -106,7 +106,7 @@ def _epoch(
             break
         seconds, batch = _timed(lambda rows=rows: _to(device, batches.__getitems__(rows)), device)
         spent["batches"] += seconds
-        seconds, loss = _timed(lambda batch=batch: _loss(encoder, learning, batch), device)
+        seconds, loss = _timed(lambda batch=batch: next_product_loss(encoder, learning, batch), device)
         spent["forward"] += seconds
         spent["backward"] += _timed(loss.backward, device)[0]
         spent["optimizer"] += _timed(lambda: (optimizer.step(), optimizer.zero_grad(set_to_none=True)), device)[0]
@@ -116,8 +116,8 @@ def _epoch(
     useful = 3 * events * _flops(settings, learning, batches, events, seen)
     shares = ", ".join(f"{of} {seconds / total:.0%}" for of, seconds in spent.items())
     print(
-        f"{name}: {events:,} events in {total:.1f} s, {events / total:,.0f} a second; {1 - events / seen:.0%} of tokens pad;"
-        f" {useful / total / peak:.1%} of peak; {shares}",
+        f"{name}: {events:,} events in {total:.1f} s, {events / total:,.0f} a second; {1 - events / seen:.0%} of tokens "
+        f"pad; {useful / total / peak:.1%} of peak; {shares}",
         flush=True,
     )
     return events / total

@@ -100,7 +100,7 @@ def main() -> None:
         left_out.add_argument("--ridge", type=float, default=200.0)
         left_out.add_argument("--factors", type=int, default=64)
         left_out.add_argument("--als-ridges", type=float, nargs="+", default=[0.001, 0.005])
-        left_out.add_argument("--encoder", choices=list(SIZES), help="size of the behaviour encoder to grade beside them")
+        left_out.add_argument("--encoder", choices=list(SIZES), help="size of the encoder to grade beside them")
         left_out.add_argument("--blocks", choices=list(BLOCKS), default=TRANSFORMER)
         left_out.add_argument("--dropout", type=float, default=0.3)
         left_out.add_argument("--epochs", type=int, default=40)
@@ -201,7 +201,8 @@ def _leave_one_out(arguments: argparse.Namespace) -> None:
     rankers = fitted.rankers(als_ridge=best)
     encoders = {}
     if arguments.encoder:
-        encoders = {f"encoder {arguments.encoder} {seed}": _Encoder(sequences, arguments, seed) for seed in arguments.seeds}
+        size = arguments.encoder
+        encoders = {f"encoder {size} {seed}": _Encoder(sequences, arguments, seed) for seed in arguments.seeds}
     for name, encoder in encoders.items():
         rankers[name] = encoder.on_train(fitted.catalogue.products)
         clock.lap(f"{name}, best after {encoder.epochs} epochs on train")
@@ -339,10 +340,10 @@ class _Encoded:
     known: Tokens
     minds_policy: bool = False
 
-    def among(self, everybody: History) -> "_Encoded":  # noqa: ARG002
+    def among(self, everybody: History) -> "_Encoded":
         return self
 
-    def scores(self, history: History, policy: Policy) -> np.ndarray:  # noqa: ARG002
+    def scores(self, history: History, policy: Policy) -> np.ndarray:
         asked = self.known.take(np.array([self.rows[customer] for customer in history.customers]))
         return read_customers(self.encoder, asked) @ self.products.T
 

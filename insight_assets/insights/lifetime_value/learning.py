@@ -98,7 +98,7 @@ class Calibration:
     """How far the forecasts of one method are to be believed, learnt at the newest closed origin.
 
     Attributes:
-        orders_scale: what expected purchase days are multiplied by, the season of a year ago included.
+        orders_scale: what expected purchase days of the horizon are multiplied by, the season of a year ago included.
         value_scale: what expected values are multiplied by, likewise.
         orders_season: the part of `orders_scale` that is owed to the season of a year ago.
         value_season: the same of `value_scale`.
@@ -117,7 +117,8 @@ class Calibration:
         """Give the calibration as plain JSON values."""
         bounds = {"orders": self.orders, "value": self.value}
         scales = ("orders_scale", "value_scale", "orders_season", "value_season")
-        return {name: getattr(self, name) for name in scales} | {name: None if of is None else of.to_json() for name, of in bounds.items()}
+        told = {name: None if of is None else of.to_json() for name, of in bounds.items()}
+        return {name: getattr(self, name) for name in scales} | told
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Calibration":

@@ -107,24 +107,38 @@ def forecast_method(
     """Return what a method expects in the `days` after the as-of day, its total calibrated.
 
     Learned methods foretell the horizon they were taught. For another window each customer's forecast grows or shrinks
-    as that of BG/NBD with Gamma-Gamma does.
+    as that of BG/NBD with Gamma-Gamma does. The season of a year ago is that of the horizon: what lies beyond it is
+    calibrated without.
 
     Raises:
         KeyError: there is no such method, or it could not be trained.
     """
     if method not in {known.name for known in model.methods}:
         raise KeyError(method)
+    of = model.calibrations.get(method, Calibration())
+    expected = _uncalibrated(model, customers, method, days, horizon_days)
+    within = _uncalibrated(model, customers, method, horizon_days, horizon_days) if days > horizon_days else expected
+    orders, value = (
+        (inside + (whole - inside) / season) * scale
+        for whole, inside, scale, season in (
+            (expected.orders, within.orders, of.orders_scale, of.orders_season),
+            (expected.value, within.value, of.value_scale, of.value_season),
+        )
+    )
+    return Forecast(orders=orders, value=value)
+
+
+def _uncalibrated(
+    model: LifetimeValueModel, customers: Buyers, method: str, days: float, horizon_days: int
+) -> Forecast:
     if method in {each.name for each in UNTAUGHT}:
-        expected = probabilistic_forecast(model, customers, method, days=days, horizon_days=horizon_days)
-    else:
-        horizon = forecast(model, customers, days=horizon_days)
-        expected = model.learnt.forecast(method, customers, horizon)
-        if days != horizon_days:
-            window = forecast(model, customers, days=days)
-            growth = window.orders / np.maximum(horizon.orders, _SMALLEST)
-            expected = Forecast(orders=expected.orders * growth, value=expected.value * growth)
-    calibration = model.calibrations.get(method, Calibration())
-    return Forecast(orders=expected.orders * calibration.orders_scale, value=expected.value * calibration.value_scale)
+        return probabilistic_forecast(model, customers, method, days=days, horizon_days=horizon_days)
+    horizon = forecast(model, customers, days=horizon_days)
+    expected = model.learnt.forecast(method, customers, horizon)
+    if days == horizon_days:
+        return expected
+    growth = forecast(model, customers, days=days).orders / np.maximum(horizon.orders, _SMALLEST)
+    return Forecast(orders=expected.orders * growth, value=expected.value * growth)
 
 
 def forecast_by_method(

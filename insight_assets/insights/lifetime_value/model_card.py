@@ -127,7 +127,8 @@ def _calibration(model: LifetimeValueModel, horizon_days: int) -> list[str]:
     return [
         "At the newest closed origin: totals on everybody there, those of learned methods by way of BG/NBD with "
         "Gamma-Gamma; all bounds on customers from whom no method learnt. The season is what the horizon of a year ago "
-        f"adds to that, half believed; 1 where it is not known. Intervals are to hold {INTERVAL_LEVEL:.0%} of outcomes.",
+        "adds to that, half believed and for the horizon alone; 1 where it is not known. Intervals are to hold "
+        f"{INTERVAL_LEVEL:.0%} of outcomes.",
         table(rows),
     ]
 

@@ -108,8 +108,8 @@ def train_next_product(
     """Train an encoder to foretell the product of each next token.
 
     Args:
-        tokens: Sequences that are learnt from; the last `settings.positions` + 1 tokens of each are looked at, and those
-            of one token teach nothing.
+        tokens: Sequences that are learnt from; the last `settings.positions` + 1 tokens of each are looked at, and
+            those of one token teach nothing.
         settings: Size of the encoder.
         learning: How it learns.
         max_epochs: Most passes over the sequences, and all of them where nothing says when to stop.
@@ -128,11 +128,11 @@ def train_next_product(
         TrainingDivergedError: If a loss is not finite.
         ValueError: If no sequence has two tokens.
     """
-    taught = _next_products(tokens, settings.positions)
+    taught = next_products(tokens, settings.positions)
     if not len(taught):
         message = "no sequence has two tokens: there is nothing to learn from"
         raise ValueError(message)
-    kept = None if stop is None else _next_products(stop, settings.positions, only_last=True)
+    kept = None if stop is None else next_products(stop, settings.positions, only_last=True)
     given = asdict(settings) | asdict(learning)
     arrays = [tokens.offsets, *tokens.fields.values(), *(traits or {}).values()]
     arrays += [] if stop is None else [stop.offsets, *stop.fields.values()]
@@ -148,8 +148,8 @@ def train_next_product(
 
     epochs = train_network(
         Learning(
-            encoder, partial(_loss, encoder, learning), counted_by=TARGETS, learning_rate=learning.learning_rate,
-            weight_decay=learning.weight_decay,
+            encoder, partial(next_product_loss, encoder, learning), counted_by=TARGETS,
+            learning_rate=learning.learning_rate, weight_decay=learning.weight_decay,
         ),
         training=training,
         validation=kept and DataLoader(kept, batch_sampler=_chunks(kept.lengths), collate_fn=as_it_is),
@@ -193,8 +193,14 @@ def product_vectors(encoder: BehaviourEncoder) -> np.ndarray:
         return F.normalize(encoder.products(), dim=1).numpy()
 
 
-def _next_products(tokens: Tokens, positions: int, *, only_last: bool = False) -> PackedBatches:
-    """Ask for the product after each token, or after the last but one alone."""
+def next_products(tokens: Tokens, positions: int, *, only_last: bool = False) -> PackedBatches:
+    """Ask for the product after each token, or after the last but one alone.
+
+    Args:
+        tokens: Sequences; those of one token ask for nothing and are left out.
+        positions: Most tokens of a sequence that are given: the last ones.
+        only_last: Whether the last product alone is asked for.
+    """
     long_enough = np.flatnonzero(tokens.lengths > 1)
     asked = tokens.take(long_enough).last(positions + 1)
     # What comes after the last token is not known, and the encoder is always asked after the last one it sees.
@@ -211,7 +217,16 @@ def _read(encoder: BehaviourEncoder, batch: Mapping[str, object]) -> torch.Tenso
     return encoder(batch["fields"], PackedLayout(batch["from_end"], tuple(batch["shapes"]), tuple(batch["places"])))
 
 
-def _loss(encoder: BehaviourEncoder, learning: LearningSettings, batch: Mapping[str, object]) -> torch.Tensor:
+def next_product_loss(
+    encoder: BehaviourEncoder, learning: LearningSettings, batch: Mapping[str, object]
+) -> torch.Tensor:
+    """Give the mean loss of a batch: cross-entropy while the encoder learns, else what its ranking lacks.
+
+    Args:
+        encoder: In training mode where it is to learn.
+        learning: How.
+        batch: As `PackedBatches` gives it.
+    """
     asked = batch[TARGETS].nonzero()[:, 0]
     targets = batch[TARGETS][asked]
     hidden = learning.sharpness * F.normalize(_read(encoder, batch)[asked], dim=1)

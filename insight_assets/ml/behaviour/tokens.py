@@ -108,7 +108,8 @@ class Vocabulary:
             .sort("products")
         )
         paid = told.filter(pl.col("values") > 0)["values"].sort()
-        cuts = paid.to_numpy()[np.linspace(0, len(paid), PRICE_BUCKETS, endpoint=False).astype(int)] if len(paid) else ()
+        places = np.linspace(0, len(paid), PRICE_BUCKETS, endpoint=False).astype(int)
+        cuts = paid.to_numpy()[places] if len(paid) else ()
         return cls(
             kinds=kinds,
             products=tuple(known["products"]),

@@ -1,6 +1,7 @@
 """Totals know the season ahead from the horizon of a year ago, and nothing of the days after the as-of day."""
 
 import math
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -15,7 +16,7 @@ from insight_assets.features.labels import label_customers
 from insight_assets.insights.lifetime_value.customers import FEATURES_READ, buyers
 from insight_assets.insights.lifetime_value.forecasts import TAUGHT, UNTAUGHT
 from insight_assets.insights.lifetime_value.learning import MOST_SCALE
-from insight_assets.insights.lifetime_value.model import load, save, train
+from insight_assets.insights.lifetime_value.model import forecast_method, load, save, train
 from insight_assets.insights.lifetime_value.season import LEAST_HORIZONS, YEAR_DAYS, horizon_of_last_year
 from insight_assets_tests.insights.churn import shop
 from insight_assets_tests.insights.churn.conftest import examples_of
@@ -79,7 +80,7 @@ def test_of_many_customers_a_fixed_part_is_drawn(orders):
 
 
 @pytest.mark.parametrize("season", [0.5, 1.6])
-def test_totals_move_halfway_to_the_season_and_bounds_stay(orders, season, tmp_path):
+def test_totals_move_halfway_to_the_season_of_the_horizon_and_bounds_stay(orders, season, tmp_path):
     past = orders.filter(pl.col("event_day") <= AS_OF)
     customers = buyers(build_customer_features(shop.customer_days_of(past), as_of=AS_OF))
     examples, year = examples_of(past, as_of=AS_OF), told(past)
@@ -88,6 +89,21 @@ def test_totals_move_halfway_to_the_season_and_bounds_stay(orders, season, tmp_p
         model = train(customers, examples, horizon_days=HORIZON, last_year=last_year, seed=3, max_epochs=2)
         save(model, tmp_path)
         assert load(tmp_path).calibrations == model.calibrations
+        for method in model.methods:
+            # The season is that of the horizon: what the months after it bring is not moved.
+            half, horizon, year = (
+                forecast_method(model, customers, method.name, days=days, horizon_days=HORIZON).value
+                for days in (HORIZON // 2, HORIZON, 365)
+            )
+            plainly = replace(model, calibrations={})
+            seen = [
+                forecast_method(plainly, customers, method.name, days=days, horizon_days=HORIZON).value
+                for days in (HORIZON // 2, HORIZON, 365)
+            ]
+            of = model.calibrations[method.name]
+            assert half == pytest.approx(seen[0] * of.value_scale)
+            assert horizon == pytest.approx(seen[1] * of.value_scale)
+            assert year - horizon == pytest.approx((seen[2] - seen[1]) * of.value_scale / of.value_season)
         return model.calibrations
 
     without, plain = calibrations(pl.DataFrame()), calibrations(year)

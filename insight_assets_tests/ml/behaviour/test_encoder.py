@@ -103,7 +103,8 @@ def test_batches_keep_to_the_budget_and_every_sequence_comes_once_an_epoch(lengt
 
 
 def test_a_budget_fills_batches():
-    assert [rows.tolist() for rows in cut_to_budget(np.arange(5), np.array([3, 3, 3, 9, 1]), 6)] == [[0, 1], [2], [3], [4]]
+    batches = cut_to_budget(np.arange(5), np.array([3, 3, 3, 9, 1]), 6)
+    assert [rows.tolist() for rows in batches] == [[0, 1], [2], [3], [4]]
 
 
 @pytest.mark.parametrize("blocks", BLOCKS)
@@ -250,7 +251,7 @@ def test_a_training_killed_in_any_epoch_comes_back_to_the_same_weights(tmp_path,
     class Killed(BaseException):
         pass
 
-    steps, real = [0], next_product._loss
+    steps, real = [0], next_product.next_product_loss
 
     def killed(*arguments):
         steps[0] += 1
@@ -258,10 +259,10 @@ def test_a_training_killed_in_any_epoch_comes_back_to_the_same_weights(tmp_path,
             raise Killed
         return real(*arguments)
 
-    monkeypatch.setattr(next_product, "_loss", killed)
+    monkeypatch.setattr(next_product, "next_product_loss", killed)
     with pytest.raises(Killed):
         train(tokens, tmp_path / "killed", stop=stop, max_epochs=4)
-    monkeypatch.setattr(next_product, "_loss", real)
+    monkeypatch.setattr(next_product, "next_product_loss", real)
     told: list[str] = []
     again, epochs_again = train(tokens, tmp_path / "killed", stop=stop, max_epochs=4, log=told.append)
     assert any("going on from" in line for line in told)
