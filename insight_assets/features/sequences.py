@@ -58,6 +58,46 @@ def build_event_sequences(
     )
 
 
+BOUGHT = len(event_kinds())
+"""Kind that stands for a product of an order in sequences that were joined by order lines."""
+
+
+def with_bought_products(sequences: pl.DataFrame, order_lines: pl.LazyFrame, *, as_of: date) -> pl.DataFrame:
+    """Put what customers bought among their events: one element for each product of an order.
+
+    An order of several products says of none that it was bought, and a shop may deliver orders alone.
+
+    Args:
+        sequences: rows of the contract `event_sequences` as of a day.
+        order_lines: rows of the contract `order_lines`; days after `as_of` are ignored, order does not matter.
+        as_of: as-of day.
+
+    Returns:
+        One row a customer, sorted: `customer_key` and the lists `kinds`, `times`, `products`, `categories` and `values`,
+        in the order of time. Of one second, what was bought comes last, in the order of products.
+    """
+    names = ("kinds", "times", "products", "categories", "values")
+    events = sequences.lazy().select("customer_key", *names).explode(names, empty_as_null=False)
+    bought = by_persons(order_lines).filter(
+        (pl.col("kind") == "sale")
+        & pl.col("is_product")
+        & (pl.col("event_day") <= as_of)
+        & pl.col("customer_key").is_not_null()
+    )
+    lines = bought.group_by("customer_key", times=pl.col("event_time").dt.epoch("s"), products="product_id").agg(
+        kinds=pl.lit(BOUGHT, pl.Int16),
+        categories=pl.col("category").max(),
+        values=pl.col("gross_base").sum().cast(pl.Float32).fill_null(0),
+    )
+    told = pl.concat([events.with_row_index("place"), lines.with_columns(place=pl.lit(None, pl.UInt32)).select("place", "customer_key", *names)])
+    return (
+        told.sort("customer_key", "times", "place", "products", nulls_last=True)
+        .group_by("customer_key", maintain_order=True)
+        .agg(names)
+        .collect()
+    )
+
+
 def _cuts(events: pl.LazyFrame, length: int) -> pl.DataFrame:
     """Count each customer's events and find the time of the oldest that may be kept.
 

@@ -20,17 +20,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from insight_assets.ml.behaviour.encoder import ITEM, SIZES, BehaviourEncoder, EncoderSettings
+from insight_assets.ml.behaviour.encoder import SIZES, BehaviourEncoder, EncoderSettings
+from insight_assets.ml.behaviour.learning import PackedBatches
 from insight_assets.ml.behaviour.next_product import (
     TARGETS,
     LearningSettings,
-    PackedBatches,
     next_product_loss,
     next_products,
     read_customers,
 )
 from insight_assets.ml.behaviour.packing import TokenBudget
-from insight_assets.ml.behaviour.tokens import Tokens, tokens_of
+from insight_assets.ml.behaviour.tokens import ITEM, Tokens, tokens_of
 from insight_assets.ml.training import Learning
 from insight_assets_tests.benchmarks.memory import peak_megabytes
 
@@ -82,9 +82,9 @@ def _padded(batches: PackedBatches, steps: int) -> PackedBatches:
     rows = len(batches)
     tokens, targets = (np.zeros((rows, steps), dtype=np.int64) for _ in range(2))
     place = np.arange(steps) >= (steps - batches.lengths)[:, None]
-    tokens[place], targets[place] = batches._tokens.fields[ITEM], batches._targets
+    tokens[place], targets[place] = batches._tokens.fields[ITEM], batches.targets[TARGETS]
     offsets = np.arange(rows + 1) * steps
-    return PackedBatches(Tokens(offsets, {ITEM: tokens.ravel()}), targets.ravel())
+    return PackedBatches(Tokens(offsets, {ITEM: tokens.ravel()}), {TARGETS: targets.ravel()})
 
 
 def _epoch(

@@ -70,14 +70,14 @@ from insight_assets.insights.recommendation.publishing import (
 )
 from insight_assets.insights.recommendation.ranking import Policy, Ranker, Scorer, rank
 from insight_assets.metadata import markdown_table
-from insight_assets.ml.behaviour.encoder import BLOCKS, ITEM, SIZES, TRANSFORMER, BehaviourEncoder, EncoderSettings
+from insight_assets.ml.behaviour.encoder import BLOCKS, SIZES, TRANSFORMER, BehaviourEncoder, EncoderSettings
 from insight_assets.ml.behaviour.next_product import (
     LearningSettings,
     product_vectors,
     read_customers,
     train_next_product,
 )
-from insight_assets.ml.behaviour.tokens import Tokens, tokens_of
+from insight_assets.ml.behaviour.tokens import ITEM, Tokens, tokens_of
 from insight_assets.ml.referee import scorecard_markdown
 from insight_assets.ml.training import Epoch
 

@@ -1,8 +1,8 @@
 """The encoder: a causal transformer over packed sequences, which reads each customer's events and nobody else's.
 
 Holds the network from token fields to hidden vectors, and the rungs that stand in for its blocks in comparisons: a
-recurrent and a convolutional one. What it learns by belongs to `pretraining`. Imports torch at module level: import it
-only inside functions that train or predict.
+recurrent and a convolutional one. What it learns by belongs to `next_product` and `pretraining`. Imports torch at
+module level: import it only inside functions that train or predict.
 """
 
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-TRANSFORMER, RECURRENT, CONVOLUTIONAL = "transformer", "gru", "cnn"
-ITEM = "item"
+from insight_assets.ml.behaviour.tokens import ITEM
 
+TRANSFORMER, RECURRENT, CONVOLUTIONAL = "transformer", "gru", "cnn"
 
 @dataclass(frozen=True)
 class EncoderSettings:
@@ -30,6 +30,9 @@ class EncoderSettings:
         dropout: Share of hidden values dropped while learning.
         blocks: Kind of block: `transformer`, `gru` or `cnn`.
         kernel: Events that a convolutional block looks at.
+        rotary: Whether attention tells places by how far apart two tokens are (Su et al., arXiv 2104.09864), instead of
+            by their distance from the end. That distance says how much is still to come, so it must not be told where
+            the encoder foretells when something happens next.
     """
 
     fields: Mapping[str, int] = field(default_factory=dict)
@@ -40,6 +43,7 @@ class EncoderSettings:
     dropout: float = 0.2
     blocks: str = TRANSFORMER
     kernel: int = 5
+    rotary: bool = False
 
 
 SIZES: Mapping[str, Mapping[str, int]] = {
@@ -87,7 +91,7 @@ class GatedBlock(nn.Module):
         """Make the layers."""
         super().__init__()
         width = settings.width
-        self.heads, self.dropout = settings.heads, settings.dropout
+        self.heads, self.dropout, self.rotary = settings.heads, settings.dropout, settings.rotary
         self.attention_norm, self.mixing_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         # Queries, keys, values and the gate are one product of matrices.
         self.asked = nn.Linear(width, 4 * width)
@@ -110,9 +114,25 @@ class GatedBlock(nn.Module):
     def _attend(self, asked: torch.Tensor) -> torch.Tensor:
         rows, steps, _ = asked.shape
         heads = asked.view(rows, steps, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        if self.rotary:
+            heads = torch.cat([turned_by_place(heads[:2]), heads[2:]])
         drop = self.dropout if self.training else 0.0
         attended = F.scaled_dot_product_attention(heads[0], heads[1], heads[2], dropout_p=drop, is_causal=True)
         return attended.transpose(1, 2).reshape(rows, steps, -1)
+
+
+def turned_by_place(vectors: torch.Tensor) -> torch.Tensor:
+    """Turn vectors by angles that grow with their place, so that products of two depend on how far apart they are.
+
+    Args:
+        vectors: Shape (..., steps, width), width even.
+    """
+    steps, half = vectors.shape[-2], vectors.shape[-1] // 2
+    slowness = 10_000 ** (torch.arange(half, device=vectors.device, dtype=torch.float32) / half)
+    angles = torch.arange(steps, device=vectors.device)[:, None] / slowness
+    cosine, sine = angles.cos().to(vectors.dtype), angles.sin().to(vectors.dtype)
+    one, other = vectors[..., :half], vectors[..., half:]
+    return torch.cat([one * cosine - other * sine, one * sine + other * cosine], dim=-1)
 
 
 class RecurrentBlock(nn.Module):
@@ -170,10 +190,10 @@ class BehaviourEncoder(nn.Module):
         self.settings = settings
         width = settings.width
         self.embeddings = nn.ModuleDict({name: nn.Embedding(codes, width) for name, codes in settings.fields.items()})
-        self.position = nn.Embedding(settings.positions, width)
+        self.position = None if settings.rotary else nn.Embedding(settings.positions, width)
         self.blocks = nn.ModuleList(BLOCKS[settings.blocks](settings) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(width)
-        for embedding in (*self.embeddings.values(), self.position):
+        for embedding in filter(None, (*self.embeddings.values(), self.position)):
             nn.init.normal_(embedding.weight, std=0.02)
         for name, codes in (traits or {}).items():
             self.register_buffer(f"{name}_of", codes, persistent=False)
@@ -197,11 +217,11 @@ class BehaviourEncoder(nn.Module):
         Returns:
             Shape (t, width): for each token what was known of its customer after it.
         """
-        hidden = self.position(layout.from_end.clamp(max=self.settings.positions - 1))
+        hidden = self.products(fields[ITEM])
+        if self.position is not None:
+            hidden = hidden + self.position(layout.from_end.clamp(max=self.settings.positions - 1))
         for name, embedding in self.embeddings.items():
-            if name == ITEM:
-                hidden = hidden + self.products(fields[ITEM])
-            elif name not in self.traits:
+            if name != ITEM and name not in self.traits:
                 hidden = hidden + embedding(fields[name])
         hidden = F.dropout(hidden, self.settings.dropout, self.training)
         for block in self.blocks:

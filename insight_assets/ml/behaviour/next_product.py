@@ -1,96 +1,35 @@
 """Which product comes next: what the encoder learns from, and what it then says of customers and products.
 
-Holds batches, training and prediction on tokens. Whose tokens these are, and what is published, belongs to the
+Holds training and prediction on tokens. Whose tokens these are, and what is published, belongs to the
 capability. Imports torch at module level: import it only inside functions that train or predict.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812
-from torch.utils.data import DataLoader, Dataset
 
-from insight_assets.ml.behaviour.encoder import ITEM, BehaviourEncoder, EncoderSettings, PackedLayout
-from insight_assets.ml.behaviour.packing import Packing, TokenBudget, cut_to_budget, pack
+from insight_assets.ml.behaviour.encoder import BehaviourEncoder, EncoderSettings
+from insight_assets.ml.behaviour.learning import (
+    LearningSettings,
+    PackedBatches,
+    batch_of,
+    even_batches,
+    learn,
+    read_batch,
+)
+from insight_assets.ml.behaviour.packing import pack
 from insight_assets.ml.behaviour.softmax import chunked_softmax_loss, sampled_softmax_loss
-from insight_assets.ml.behaviour.tokens import Tokens
-from insight_assets.ml.training import Epoch, Learning, as_it_is, name_training, one_thread, train_network
+from insight_assets.ml.behaviour.tokens import ITEM, Tokens
+from insight_assets.ml.training import Epoch, name_training, one_thread
 
 TARGETS = "targets"
-READ_TOKENS = 16_384
-"""Tokens read at once where nothing is learnt."""
-
 RANKED_AT_ONCE = 256
 """Customers for whom all products are ranked at once."""
-
-
-@dataclass(frozen=True)
-class LearningSettings:
-    """How the encoder learns which product comes next.
-
-    Attributes:
-        sharpness: What the cosine of customer and product is multiplied by before the softmax. On Amazon Beauty at size
-            XS a softmax over plain products of vectors reached .037 of NDCG@10 after 16 epochs, and over cosines times
-            12 the same .047 after 12.
-        negatives: Products drawn for each batch; 0 compares with all.
-        tokens: Most tokens of a batch.
-        learning_rate: Step size of AdamW.
-        weight_decay: Decoupled decay of AdamW, on matrices only.
-        patience: Epochs without a better ranking after which learning ends.
-    """
-
-    sharpness: float = 12.0
-    negatives: int = 1024
-    tokens: int = 2048
-    learning_rate: float = 4e-3
-    weight_decay: float = 0.0
-    patience: int = 3
-
-
-class PackedBatches(Dataset):
-    """Sequences as a dataset that hands out whole packed batches."""
-
-    def __init__(self, tokens: Tokens, targets: np.ndarray) -> None:
-        """Take the sequences.
-
-        Args:
-            tokens: Sequences, none of them empty.
-            targets: Shape (tokens,), int64: the product after each token; 0 where none is asked for.
-        """
-        self._tokens = tokens
-        self._targets = targets
-        self.lengths = tokens.lengths
-
-    def __len__(self) -> int:
-        """Number of sequences."""
-        return len(self.lengths)
-
-    def __getitem__(self, row: int) -> dict[str, object]:
-        """Give a batch of one sequence."""
-        return self.__getitems__([row])
-
-    def __getitems__(self, rows: Sequence[int]) -> dict[str, object]:
-        """Give a batch of some sequences."""
-        packing = pack(self._tokens.offsets, np.asarray(rows))
-        return batch_of(self._tokens.fields, packing) | {TARGETS: torch.from_numpy(self._targets[packing.tokens])}
-
-
-def batch_of(fields: Mapping[str, np.ndarray], packing: Packing) -> dict[str, object]:
-    """Give the tensors of a packed batch, as `_read` takes them."""
-    places, start = [], 0
-    for rows, steps in packing.shapes:
-        places.append(torch.from_numpy(np.flatnonzero(packing.filled[start : start + rows * steps])))
-        start += rows * steps
-    return {
-        "fields": {name: torch.from_numpy(codes[packing.tokens]) for name, codes in fields.items()},
-        "from_end": torch.from_numpy(packing.from_end),
-        "places": places,
-        "shapes": packing.shapes,
-    }
 
 
 def train_next_product(
@@ -142,23 +81,11 @@ def train_next_product(
         torch.manual_seed(seed)
         encoder = BehaviourEncoder(settings, {name: torch.from_numpy(of) for name, of in (traits or {}).items()})
 
-    def training(epoch: Callable[[], int]) -> DataLoader:
-        order = TokenBudget(taught.lengths, tokens=learning.tokens, seed=seed, epoch=epoch)
-        return DataLoader(taught, batch_sampler=order, collate_fn=as_it_is)
-
-    epochs = train_network(
-        Learning(
-            encoder, partial(next_product_loss, encoder, learning), counted_by=TARGETS,
-            learning_rate=learning.learning_rate, weight_decay=learning.weight_decay,
-        ),
-        training=training,
-        validation=kept and DataLoader(kept, batch_sampler=_chunks(kept.lengths), collate_fn=as_it_is),
-        max_epochs=max_epochs,
-        patience=learning.patience,
-        seed=seed,
-        work_directory=folder,
-        log=log,
-    )
+    loss = partial(next_product_loss, encoder, learning)
+    epochs = learn(
+        encoder, loss, taught, kept, counted_by=TARGETS, learning=learning, max_epochs=max_epochs, seed=seed,
+        work_directory=folder, log=log,
+    )  # fmt: skip
     return encoder, epochs
 
 
@@ -177,9 +104,9 @@ def read_customers(encoder: BehaviourEncoder, tokens: Tokens) -> np.ndarray:
     vectors = np.zeros((len(tokens.lengths), encoder.settings.width), dtype=np.float32)
     there = np.flatnonzero(tokens.lengths)
     with one_thread(), torch.inference_mode():
-        for chunk in _chunks(tokens.lengths[there]):
+        for chunk in even_batches(tokens.lengths[there]):
             packing = pack(tokens.offsets, there[chunk])
-            hidden = _read(encoder, batch_of(tokens.fields, packing))
+            hidden = read_batch(encoder, batch_of(tokens.fields, packing))
             vectors[packing.rows] = F.normalize(hidden[packing.from_end == 0], dim=1).numpy()
     return vectors
 
@@ -210,11 +137,7 @@ def next_products(tokens: Tokens, positions: int, *, only_last: bool = False) ->
         last = np.zeros(len(targets), dtype=bool)
         last[given.offsets[1:] - 1] = True
         targets = np.where(last, targets, 0)
-    return PackedBatches(given, targets)
-
-
-def _read(encoder: BehaviourEncoder, batch: Mapping[str, object]) -> torch.Tensor:
-    return encoder(batch["fields"], PackedLayout(batch["from_end"], tuple(batch["shapes"]), tuple(batch["places"])))
+    return PackedBatches(given, {TARGETS: targets})
 
 
 def next_product_loss(
@@ -229,9 +152,9 @@ def next_product_loss(
     """
     asked = batch[TARGETS].nonzero()[:, 0]
     targets = batch[TARGETS][asked]
-    hidden = learning.sharpness * F.normalize(_read(encoder, batch)[asked], dim=1)
+    hidden = learning.sharpness * F.normalize(read_batch(encoder, batch)[asked], dim=1)
     if not encoder.training:
-        return _lost_places(hidden, F.normalize(encoder.products(), dim=1), targets)
+        return lost_places(hidden, F.normalize(encoder.products(), dim=1), targets)
     if not learning.negatives:
         return chunked_softmax_loss(hidden, F.normalize(encoder.products(), dim=1), targets)
     codes = encoder.settings.fields[ITEM]
@@ -240,7 +163,7 @@ def next_product_loss(
     return sampled_softmax_loss(hidden, positives, negatives, targets, drawn)
 
 
-def _lost_places(hidden: torch.Tensor, products: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def lost_places(hidden: torch.Tensor, products: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Give 1 less the mean NDCG of whole lists, each with one product that came.
 
     Ranking goes on to get better when the cross-entropy on rows kept apart has long been growing: on Amazon Beauty at
@@ -252,9 +175,3 @@ def _lost_places(hidden: torch.Tensor, products: torch.Tensor, targets: torch.Te
         place = (scores > scores.gather(1, wanted[:, None])).sum(dim=1)
         lost.append(1 - 1 / torch.log2(place + 2.0))
     return torch.cat(lost).mean()
-
-
-def _chunks(lengths: np.ndarray) -> list[list[int]]:
-    """All sequences in batches of like length, the longest last."""
-    order = np.argsort(lengths, kind="stable")
-    return [rows.tolist() for rows in cut_to_budget(order, lengths[order], READ_TOKENS)]

@@ -7,7 +7,7 @@ label belongs here.
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,11 @@ import polars as pl
 
 from insight_assets.ml.sequences import SECONDS_PER_DAY
 
+ITEM = "item"
+"""Field that names the product."""
+
 HASHED = 64
-"""Rows for products and for categories that the vocabulary does not know."""
+"""Rows for products and for traits that the vocabulary does not know."""
 
 PAUSES = (0.0, 60.0, 600.0, 3_600.0, *(SECONDS_PER_DAY * days for days in (0.5, 1, 2, 4, 7, 14, 30, 60, 90, 180)))
 """Seconds since the event before from which buckets begin; the first event of a sequence has none."""
@@ -31,10 +34,12 @@ class Tokens:
     Attributes:
         offsets: Shape (n + 1,), int64: sequence i owns the tokens offsets[i] to offsets[i + 1].
         fields: Field to its codes, each of shape (tokens,), int64; 0 where nothing is known.
+        times: Shape (tokens,), int64, epoch seconds; None where their order alone is known.
     """
 
     offsets: np.ndarray
     fields: Mapping[str, np.ndarray]
+    times: np.ndarray | None = None
 
     @property
     def lengths(self) -> np.ndarray:
@@ -55,13 +60,19 @@ class Tokens:
         starts, lengths = self.offsets[rows], self.lengths[rows]
         return self._at(starts, lengths)
 
+    def until(self, time: int) -> "Tokens":
+        """Leave tokens after a moment out, given in epoch seconds."""
+        ends = np.concatenate([[0], np.cumsum(self.times <= time)])[self.offsets]
+        return self._kept(np.zeros(len(self.lengths), dtype=np.int64), np.diff(ends))
+
     def _kept(self, skipped: np.ndarray, lengths: np.ndarray) -> "Tokens":
         return self._at(self.offsets[:-1] + skipped, lengths)
 
     def _at(self, starts: np.ndarray, lengths: np.ndarray) -> "Tokens":
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-        return Tokens(offsets, {name: codes[places] for name, codes in self.fields.items()})
+        fields = {name: codes[places] for name, codes in self.fields.items()}
+        return Tokens(offsets, fields, None if self.times is None else self.times[places])
 
 
 def tokens_of(sequences: Sequence[np.ndarray], *, name: str = "item") -> Tokens:
@@ -71,51 +82,69 @@ def tokens_of(sequences: Sequence[np.ndarray], *, name: str = "item") -> Tokens:
     return Tokens(np.concatenate([[0], np.cumsum(lengths)]), {name: flat})
 
 
+TRAITS = ("category", "brand")
+"""What is said of products, beside their price."""
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """What tokens are made with.
 
     Attributes:
         kinds: Number of kinds of event.
-        products: Products that were seen, ascending: code 1 and up, hashed rows behind them.
-        categories: Categories that were seen, likewise.
-        category_of: Category of each product as it was seen last, in the order of `products`; None where unknown.
+        products: Products that were seen or that the shop described, ascending: code 1 and up, hashed rows behind them.
+        traits: Each of `TRAITS` to the traits that were seen, ascending, likewise.
+        traits_of: Each of `TRAITS` to that of each product, in the order of `products`; None where unknown.
         prices: Amounts of money from which price buckets begin, ascending.
+        price_of: Price of each product in the order of `products`; 0 where unknown.
     """
 
     kinds: int
     products: tuple[str, ...]
-    categories: tuple[str, ...]
-    category_of: tuple[str | None, ...]
+    traits: Mapping[str, tuple[str, ...]]
+    traits_of: Mapping[str, tuple[str | None, ...]]
     prices: tuple[float, ...]
+    price_of: tuple[float, ...]
 
     @classmethod
-    def fit(cls, sequences: pl.DataFrame, *, kinds: int) -> "Vocabulary":
-        """Learn products, categories and price buckets.
+    def fit(cls, sequences: pl.DataFrame, *, kinds: int, described: pl.DataFrame | None = None) -> "Vocabulary":
+        """Learn products, their traits and price buckets.
 
         Args:
             sequences: Rows of the contract `event_sequences` as of the training origin; order does not matter.
             kinds: Number of kinds of event.
+            described: What the shop says of its products on that day: `product_id`, `category`, `brand`, `price`; it goes
+                before what events say.
         """
         told = (
             sequences.select("times", "products", "categories", "values")
             .explode("times", "products", "categories", "values", empty_as_null=False)
             .filter(pl.col("products").is_not_null())
         )
+        seen = told.group_by(product_id="products").agg(
+            pl.col("categories").sort_by("times", "categories").drop_nulls().last().alias("seen_category"),
+            pl.col("values").cast(pl.Float64).filter(pl.col("values") > 0).median().alias("seen_price"),
+        )
+        if described is None:
+            described = pl.DataFrame(schema={"product_id": pl.String, "price": pl.Float64} | dict.fromkeys(TRAITS, pl.String))
         known = (
-            told.group_by("products")
-            .agg(pl.col("categories").sort_by("times", "categories").drop_nulls().last())
-            .sort("products")
+            seen.join(described, on="product_id", how="full", coalesce=True)
+            .with_columns(
+                category=pl.coalesce("category", "seen_category"),
+                price=pl.coalesce(pl.col("price").cast(pl.Float64), "seen_price").fill_null(0),
+            )
+            .sort("product_id")
         )
         paid = told.filter(pl.col("values") > 0)["values"].sort()
         places = np.linspace(0, len(paid), PRICE_BUCKETS, endpoint=False).astype(int)
         cuts = paid.to_numpy()[places] if len(paid) else ()
         return cls(
             kinds=kinds,
-            products=tuple(known["products"]),
-            categories=tuple(told["categories"].drop_nulls().unique().sort()),
-            category_of=tuple(known["categories"]),
+            products=tuple(known["product_id"]),
+            traits={name: tuple(known[name].drop_nulls().unique().sort()) for name in TRAITS},
+            traits_of={name: tuple(known[name]) for name in TRAITS},
             prices=tuple(float(cut) for cut in np.unique(cuts)),
+            price_of=tuple(known["price"]),
         )
 
     @property
@@ -123,20 +152,27 @@ class Vocabulary:
         """Number of codes of each field, 0 included."""
         return {
             "kind": self.kinds + 1,
-            "item": len(self.products) + HASHED + 1,
-            "item_category": len(self.categories) + HASHED + 1,
+            ITEM: len(self.products) + HASHED + 1,
+            **{trait_field(name): len(of) + HASHED + 1 for name, of in self.traits.items()},
+            trait_field("price"): len(self.prices) + 1,
             "price": len(self.prices) + 1,
             "pause": len(PAUSES) + 1,
             "hour": 25,
             "weekday": 8,
         }
 
-    def traits(self) -> dict[str, np.ndarray]:
+    def traits_of_codes(self) -> dict[str, np.ndarray]:
         """Give the traits of every code of `item`, shape (codes of `item`,), int64; hashed products have none."""
-        codes = np.zeros(self.sizes["item"], dtype=np.int64)
-        known = pl.Series(self.category_of, dtype=pl.String)
-        codes[1 : len(self.products) + 1] = _codes(known, self.categories)
-        return {"item_category": codes}
+        found = {
+            name: _codes(pl.Series(of, dtype=pl.String), self.traits[name]) for name, of in self.traits_of.items()
+        } | {"price": self._price_codes(np.array(self.price_of, dtype=np.float64))}
+        return {
+            trait_field(name): np.concatenate([[0], of, np.zeros(HASHED, dtype=np.int64)]).astype(np.int64)
+            for name, of in found.items()
+        }
+
+    def _price_codes(self, values: np.ndarray) -> np.ndarray:
+        return np.where(values > 0, np.searchsorted(self.prices, values, side="right"), 0)
 
     def tokens(self, sequences: pl.DataFrame) -> Tokens:
         """Make tokens of event sequences.
@@ -159,23 +195,35 @@ class Vocabulary:
             offsets,
             {
                 "kind": flat["kinds"].cast(pl.Int64).to_numpy() + 1,
-                "item": _codes(flat["products"], self.products),
-                "price": np.where(values > 0, np.searchsorted(self.prices, values, side="right"), 0),
+                ITEM: _codes(flat["products"], self.products),
+                "price": self._price_codes(values),
                 "pause": np.searchsorted(PAUSES, pauses, side="right"),
                 "hour": times // 3_600 % 24 + 1,
                 # The first of January 1970 was a Thursday.
                 "weekday": (times // SECONDS_PER_DAY + 3) % 7 + 1,
             },
+            times,
         )
 
     def to_json(self) -> dict[str, Any]:
         """Give the vocabulary as plain JSON values."""
-        return {name: list(of) if isinstance(of, tuple) else of for name, of in vars(self).items()}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Vocabulary":
         """Make a vocabulary from what `to_json` gave."""
-        return cls(**{name: tuple(of) if isinstance(of, list) else of for name, of in stored.items()})
+        return cls(**{name: _unlisted(of) for name, of in stored.items()})
+
+
+def trait_field(name: str) -> str:
+    """Name the field of a trait of products."""
+    return f"{ITEM}_{name}"
+
+
+def _unlisted(stored: Any) -> Any:
+    if isinstance(stored, Mapping):
+        return {name: tuple(of) for name, of in stored.items()}
+    return tuple(stored) if isinstance(stored, list) else stored
 
 
 def _codes(texts: pl.Series, known: Sequence[str]) -> np.ndarray:

@@ -14,22 +14,21 @@ from torch.nn import functional as F  # noqa: N812
 from insight_assets.ml.behaviour import next_product
 from insight_assets.ml.behaviour.encoder import (
     BLOCKS,
-    ITEM,
     TRANSFORMER,
     BehaviourEncoder,
     EncoderSettings,
     PackedLayout,
 )
+from insight_assets.ml.behaviour.learning import batch_of
 from insight_assets.ml.behaviour.next_product import (
     LearningSettings,
-    batch_of,
     product_vectors,
     read_customers,
     train_next_product,
 )
 from insight_assets.ml.behaviour.packing import TokenBudget, cut_to_budget, pack
 from insight_assets.ml.behaviour.softmax import chunked_softmax_loss, sampled_softmax_loss
-from insight_assets.ml.behaviour.tokens import HASHED, PRICE_BUCKETS, Tokens, Vocabulary, tokens_of
+from insight_assets.ml.behaviour.tokens import HASHED, ITEM, PRICE_BUCKETS, Tokens, Vocabulary, tokens_of
 from insight_assets.ml.training import read_weights, write_weights
 
 PRODUCTS = 30
@@ -310,7 +309,8 @@ def test_events_become_codes_and_products_never_seen_have_a_row_of_their_own():
     )  # fmt: skip
     vocabulary = Vocabulary.fit(known, kinds=5)
     assert vocabulary.products == ("lamp", "mug")
-    assert vocabulary.category_of == ("home", None)
+    assert vocabulary.traits_of == {"category": ("home", None), "brand": (None, None)}
+    assert vocabulary.price_of == (27.5, 0.0)
     tokens = vocabulary.tokens(known)
     assert tokens.lengths.tolist() == [3, 1, 0]
     assert tokens.fields["kind"].tolist() == [1, 4, 2, 3]
@@ -323,8 +323,8 @@ def test_events_become_codes_and_products_never_seen_have_a_row_of_their_own():
         assert codes.max() < vocabulary.sizes[name]
     new = vocabulary.tokens(sequences([(0, 0, "vase", "glass", 9_000.0)]))
     assert len(vocabulary.products) < new.fields[ITEM][0] <= len(vocabulary.products) + HASHED
-    traits = vocabulary.traits()["item_category"]
-    assert traits[:3].tolist() == [0, vocabulary.categories.index("home") + 1, 0]
+    traits = vocabulary.traits_of_codes()["item_category"]
+    assert traits[:3].tolist() == [0, vocabulary.traits["category"].index("home") + 1, 0]
     assert len(traits) == vocabulary.sizes[ITEM]
     assert Vocabulary.from_json(vocabulary.to_json()) == vocabulary
     assert len(vocabulary.prices) <= PRICE_BUCKETS
@@ -351,7 +351,7 @@ def test_products_that_share_a_trait_are_alike_and_the_encoder_reads_all_fields(
     vocabulary = Vocabulary.fit(known, kinds=3)
     sizes = replace(SMALL, fields=vocabulary.sizes)
     torch.manual_seed(0)
-    traits = {name: torch.from_numpy(codes) for name, codes in vocabulary.traits().items()}
+    traits = {name: torch.from_numpy(codes) for name, codes in vocabulary.traits_of_codes().items()}
     encoder = BehaviourEncoder(sizes, traits).eval()
     tokens = vocabulary.tokens(known)
     told = read_customers(encoder, tokens)
@@ -361,5 +361,6 @@ def test_products_that_share_a_trait_are_alike_and_the_encoder_reads_all_fields(
     with torch.no_grad():
         encoder.embeddings[ITEM].weight.zero_()
     vectors = product_vectors(encoder)
-    assert np.allclose(vectors[1], vectors[3])
+    same = vocabulary.traits_of_codes()
+    assert np.allclose(vectors[1], vectors[3]) == all(of[1] == of[3] for of in same.values())
     assert not np.allclose(vectors[1], vectors[2], atol=0.1)

@@ -1,0 +1,450 @@
+"""What the encoder is taught by the shop's own history: what each customer does next, when, with what and for how much.
+
+Holds what is asked after each token, the network that answers, its loss and its training. Whose events these are, and
+what is published of it, belongs to the capabilities. Imports torch at module level: import it only inside functions that
+train or predict.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+from insight_assets.ml.behaviour.encoder import BehaviourEncoder, EncoderSettings
+from insight_assets.ml.behaviour.hazard import DAYS, LONGEST, Hazard, marginal_odds
+from insight_assets.ml.behaviour.learning import (
+    LearningSettings,
+    PackedBatches,
+    batch_of,
+    even_batches,
+    learn,
+    read_batch,
+)
+from insight_assets.ml.behaviour.next_product import lost_places
+from insight_assets.ml.behaviour.packing import pack
+from insight_assets.ml.behaviour.softmax import chunked_softmax_loss, sampled_softmax_loss
+from insight_assets.ml.behaviour.tokens import ITEM, Tokens
+from insight_assets.ml.sequences import SECONDS_PER_DAY
+from insight_assets.ml.training import Epoch, name_training, one_thread
+
+NEXT_PRODUCT, NEW_PURCHASE = "next_product", "new_purchase"
+PRODUCT_TASKS = (NEXT_PRODUCT, NEW_PURCHASE)
+KIND, AMOUNT = "kind", "amount"
+CODE_TASKS = (KIND, AMOUNT)
+NEXT_EVENT, NEXT_ORDER = "next_event", "next_order"
+TIME_TASKS = (NEXT_EVENT, NEXT_ORDER)
+TASKS = (*PRODUCT_TASKS, *CODE_TASKS, *TIME_TASKS)
+"""What is asked after each token: product of the next event; a product of the next order that has any which the
+customer never bought; kind and price bucket of the next event; days until the next event and the next order."""
+
+_DAYS, _CAME = "{}_days", "{}_came"
+
+
+def targets_of(tokens: Tokens, *, bought: int, until: int, seed: int) -> dict[str, np.ndarray]:
+    """Say what came after each token.
+
+    Args:
+        tokens: Sequences with fields `kind`, `item` and `price`, and with times.
+        bought: Code of the kind that stands for a product of an order.
+        until: Moment up to which events are known, in epoch seconds; no token is later.
+        seed: Decides which of several new products of an order is asked for.
+
+    Returns:
+        For each product and code task a code, 0 where nothing is asked; for each time task `{task}_days`, float32, days
+        until it came or during which it did not, and `{task}_came`, bool. All of shape (tokens,).
+    """
+    times, count = tokens.times, int(tokens.offsets[-1])
+    owner = np.repeat(np.arange(len(tokens.lengths)), tokens.lengths)
+    place = np.arange(count)
+    following = np.minimum(place + 1, max(count - 1, 0))
+    followed = np.zeros(count, dtype=bool)
+    followed[:-1] = owner[:-1] == owner[1:]
+    kind, item, price = (np.where(followed, tokens.fields[name][following], 0) for name in ("kind", ITEM, "price"))
+    # One number that grows along the flat arrays: customers one after the other, each in the order of time.
+    first = int(times.min(initial=0))
+    clock = owner * np.int64(until - first + 1) + (times - first)
+    orders = np.flatnonzero(tokens.fields["kind"] == bought)
+    order = np.searchsorted(clock[orders], clock, side="right")
+    comes = _same_owner(owner, orders, order)
+    order_time = times[orders[np.minimum(order, len(orders) - 1)]] if len(orders) else times
+    new = orders[_first_times(owner[orders], tokens.fields[ITEM][orders])]
+    purchase = np.searchsorted(clock[new], clock, side="right")
+    buys = _same_owner(owner, new, purchase)
+    asked = np.zeros(count, dtype=np.int64)
+    if len(new):
+        start = np.minimum(purchase, len(new) - 1)
+        stop = np.searchsorted(clock[new], clock[new[start]], side="right")
+        drawn = start + (np.random.default_rng(seed).random(count) * (stop - start)).astype(np.int64)
+        asked = np.where(buys, tokens.fields[ITEM][new[drawn]], 0)
+    left = until - times
+    return {
+        NEXT_PRODUCT: item,
+        NEW_PURCHASE: asked,
+        KIND: kind,
+        AMOUNT: price,
+        **_times(NEXT_EVENT, np.where(followed, times[following] - times, left), followed),
+        **_times(NEXT_ORDER, np.where(comes, order_time - times, left), comes),
+    }
+
+
+def _same_owner(owner: np.ndarray, places: np.ndarray, found: np.ndarray) -> np.ndarray:
+    if not len(places):
+        return np.zeros(len(owner), dtype=bool)
+    return (found < len(places)) & (owner[places[np.minimum(found, len(places) - 1)]] == owner)
+
+
+def _first_times(owner: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """Whether each bought product is known, and the first of that product by its owner."""
+    pairs = np.stack([owner, item], axis=1)
+    first = np.zeros(len(owner), dtype=bool)
+    if len(owner):
+        first[np.unique(pairs, axis=0, return_index=True)[1]] = True
+    return first & (item > 0)
+
+
+def _times(task: str, seconds: np.ndarray, came: np.ndarray) -> dict[str, np.ndarray]:
+    # The last span ends just after.
+    days = np.minimum(seconds / SECONDS_PER_DAY, DAYS[-1] + LONGEST - 1)
+    return {_DAYS.format(task): days.astype(np.float32), _CAME.format(task): came}
+
+
+@dataclass(frozen=True)
+class Marginals:
+    """What holds for all tokens alike: how often each code came, and log-odds by span.
+
+    A network that does no better has learnt nothing, so that it is what a loss is measured by.
+
+    Attributes:
+        chances: Product or code task to the share of each code, float32.
+        odds: Time task to the log-odds of each span, float32.
+    """
+
+    chances: Mapping[str, np.ndarray]
+    odds: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of(cls, targets: Mapping[str, np.ndarray], fields: Mapping[str, int]) -> "Marginals":
+        """Count what came; half a time is added to each code."""
+        chances = {}
+        for task, name in {NEXT_PRODUCT: ITEM, NEW_PURCHASE: ITEM, KIND: "kind", AMOUNT: "price"}.items():
+            counts = np.bincount(targets[task][targets[task] > 0], minlength=fields[name]) + 0.5
+            counts[0] = 0
+            chances[task] = (counts / counts.sum()).astype(np.float32)
+        odds = {task: marginal_odds(targets[_DAYS.format(task)], targets[_CAME.format(task)]) for task in TIME_TASKS}
+        return cls(chances, odds)
+
+
+class PretrainedEncoder(nn.Module):
+    """An encoder and the heads that it is taught by.
+
+    A product is foretold by the cosine of its vector and a question: the hidden vector, shifted by what is asked for.
+    The losses are weighed by learned weights (Kendall, Gal and Cipolla, CVPR 2018).
+    """
+
+    def __init__(
+        self, settings: EncoderSettings, traits: Mapping[str, torch.Tensor] | None, *, sharpness: float, negatives: int
+    ) -> None:
+        """Make the layers.
+
+        Args:
+            settings: Sizes; `rotary`, since a distance from the end would tell that something is to come.
+            traits: See `BehaviourEncoder`.
+            sharpness: See `LearningSettings`.
+            negatives: See `LearningSettings`; all products are compared with where twice as many are not there.
+
+        Raises:
+            ValueError: If places are told by their distance from the end.
+        """
+        super().__init__()
+        if not settings.rotary:
+            message = "an encoder that foretells times must not be told how many events are still to come"
+            raise ValueError(message)
+        width, fields = settings.width, settings.fields
+        self.encoder = BehaviourEncoder(settings, traits)
+        self.sharpness = sharpness
+        self.negatives = negatives if fields[ITEM] > 2 * negatives else 0
+        self.questions = nn.ParameterDict({task: nn.Parameter(torch.zeros(width)) for task in PRODUCT_TASKS})
+        sizes = {KIND: fields["kind"], AMOUNT: fields["price"]}
+        self.codes = nn.ModuleDict({task: nn.Linear(width, size) for task, size in sizes.items()})
+        self.hazards = nn.ModuleDict({task: Hazard(width) for task in TIME_TASKS})
+        self.doubts = nn.ParameterDict({task: nn.Parameter(torch.zeros(())) for task in TASKS})
+
+    def start_from(self, marginals: Marginals) -> None:
+        """Let the heads start from what holds for all alike."""
+        for task, layer in self.codes.items():
+            with torch.no_grad():
+                layer.bias.copy_(torch.from_numpy(marginals.chances[task]).clamp(min=1e-6).log())
+        for task, hazard in self.hazards.items():
+            hazard.start_from(marginals.odds[task])
+
+    def question(self, hidden: torch.Tensor, task: str) -> torch.Tensor:
+        """Give the vector, of length 1, that products are compared with; shape as `hidden`."""
+        return F.normalize(hidden + self.questions[task], dim=1)
+
+    def losses(self, batch: Mapping[str, object]) -> dict[str, tuple[torch.Tensor, int]]:
+        """Give the mean loss of each task, and how many tokens were asked.
+
+        While it does not learn, the loss of a product task is what the ranking lacks (see `lost_places`).
+        """
+        hidden = read_batch(self.encoder, batch)
+        found = {}
+        for task in PRODUCT_TASKS:
+            asked = batch[task].nonzero()[:, 0]
+            found[task] = (self._product_loss(hidden[asked], batch[task][asked], task), len(asked))
+        for task, layer in self.codes.items():
+            asked = batch[task].nonzero()[:, 0]
+            loss = F.cross_entropy(layer(hidden[asked]), batch[task][asked], reduction="sum") / max(1, len(asked))
+            found[task] = (loss, len(asked))
+        for task, hazard in self.hazards.items():
+            asked = (batch[_DAYS.format(task)] >= 0).nonzero()[:, 0]
+            days, came = (batch[name.format(task)][asked] for name in (_DAYS, _CAME))
+            loss = hazard.loss(hazard(hidden[asked]), days, came)
+            found[task] = (loss.sum() / max(1, len(asked)), len(asked))
+        return found
+
+    def _product_loss(self, hidden: torch.Tensor, targets: torch.Tensor, task: str) -> torch.Tensor:
+        asked = self.sharpness * self.question(hidden, task)
+        if not self.training:
+            return lost_places(asked, F.normalize(self.encoder.products(), dim=1), targets)
+        if not self.negatives:
+            return chunked_softmax_loss(asked, F.normalize(self.encoder.products(), dim=1), targets)
+        drawn = torch.randint(1, self.encoder.settings.fields[ITEM], (self.negatives,), device=hidden.device)
+        positives, negatives = (F.normalize(self.encoder.products(of), dim=1) for of in (targets, drawn))
+        return sampled_softmax_loss(asked, positives, negatives, targets, drawn)
+
+    def joint_loss(self, batch: Mapping[str, object]) -> torch.Tensor:
+        """Give the sum of all losses by their learned weights."""
+        return sum(
+            torch.exp(-self.doubts[task]) * loss + self.doubts[task]
+            for task, (loss, asked) in self.losses(batch).items()
+            if asked
+        )
+
+
+@dataclass(frozen=True)
+class Taught:
+    """How an encoder was taught.
+
+    Attributes:
+        epochs: Losses of the passes up to the calibration window: where the window says when to stop, `validation_loss`
+            is the mean share of its tasks' losses that is left of those of `Marginals`.
+        passes_over_all: Passes over everything afterwards.
+        left: Task to the share of the loss of `Marginals` that was left in the calibration window; empty without one.
+    """
+
+    epochs: list[Epoch]
+    passes_over_all: int
+    left: Mapping[str, float]
+
+
+def pretrain(
+    tokens: Tokens,
+    *,
+    settings: EncoderSettings,
+    learning: LearningSettings,
+    traits: Mapping[str, np.ndarray] | None,
+    bought: int,
+    calibrate_from: int,
+    until: int,
+    max_epochs: int,
+    seed: int,
+    work_directory: Path,
+    log: Callable[[str], None],
+) -> tuple[PretrainedEncoder, Taught]:
+    """Teach an encoder: up to a calibration window, which says when to stop, and then on over everything.
+
+    Args:
+        tokens: Sequences with times; the last `settings.positions` tokens of each are looked at.
+        settings: Size of the encoder.
+        learning: How it learns.
+        traits: Traits of products, as `Vocabulary.traits_of_codes` gives them.
+        bought: Code of the kind that stands for a product of an order.
+        calibrate_from: End of what is learnt first and start of the window, in epoch seconds.
+        until: Moment up to which events are known.
+        max_epochs: Most passes up to the window. Those over everything are fewer, by the share of tokens in the window,
+            and at least one.
+        seed: Seed of first weights, order, dropout and draws.
+        work_directory: Folder for checkpoints.
+        log: Takes lines of progress.
+
+    Returns:
+        The encoder in evaluation mode on the CPU, and how it was taught.
+
+    Raises:
+        TrainingDivergedError: If a loss is not finite.
+        ValueError: If there is no token.
+    """
+    tokens = tokens.last(settings.positions)
+    if not tokens.offsets[-1]:
+        message = "there is no event to learn from"
+        raise ValueError(message)
+    everything = targets_of(tokens, bought=bought, until=until, seed=seed)
+    later = tokens.times > calibrate_from
+    early = tokens.until(calibrate_from)
+    enough = early.offsets[-1] > 0 and later.any()
+    first = targets_of(early, bought=bought, until=calibrate_from, seed=seed) if enough else everything
+    marginals = Marginals.of(first, settings.fields)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = PretrainedEncoder(
+            settings, {name: torch.from_numpy(of) for name, of in (traits or {}).items()},
+            sharpness=learning.sharpness, negatives=learning.negatives,
+        )
+    network.start_from(marginals)
+    folder = work_directory / name_training(
+        asdict(settings) | asdict(learning) | {"calibrate_from": calibrate_from, "until": until},
+        [tokens.offsets, tokens.times, *tokens.fields.values(), *(traits or {}).values()],
+        max_epochs=max_epochs, seed=seed,
+    )  # fmt: skip
+    teach = partial(_teach, network, learning=learning, seed=seed, log=log)
+    if not enough:
+        return network, Taught([], _teach_all(teach, tokens, everything, max_epochs, folder), {})
+    kept = _within(tokens, everything, later)
+    scales = _scales(kept, marginals)
+    epochs = teach(early, first, kept=kept, scales=scales, max_epochs=max_epochs, folder=folder / "before")
+    left = _left(network, kept, scales)
+    best = 1 + min(epochs, key=lambda epoch: epoch.validation_loss).number
+    again = max(1, round(best * float(later.mean())))
+    return network, Taught(epochs, _teach_all(teach, tokens, everything, again, folder), left)
+
+
+def _teach_all(
+    teach: Callable[..., list[Epoch]], tokens: Tokens, targets: Mapping[str, np.ndarray], passes: int, folder: Path
+) -> int:
+    teach(tokens, targets, kept=None, scales={}, max_epochs=passes, folder=folder / "all")
+    return passes
+
+
+def _teach(
+    network: PretrainedEncoder,
+    tokens: Tokens,
+    targets: Mapping[str, np.ndarray],
+    *,
+    kept: PackedBatches | None,
+    scales: Mapping[str, float],
+    learning: LearningSettings,
+    max_epochs: int,
+    seed: int,
+    folder: Path,
+    log: Callable[[str], None],
+) -> list[Epoch]:
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def loss(batch: Mapping[str, object]) -> torch.Tensor:
+        if network.training:
+            return network.joint_loss(batch)
+        # The trainer takes the mean over tokens of what is to be a sum over batches.
+        return _share_left(network, batch, scales) * len(kept.targets[KIND]) / len(batch[KIND])
+
+    return learn(
+        network.train(), loss, _there(tokens, targets), kept, counted_by=KIND, learning=learning, max_epochs=max_epochs,
+        seed=seed, work_directory=folder, log=log,
+    )  # fmt: skip
+
+
+def _there(tokens: Tokens, targets: Mapping[str, np.ndarray]) -> PackedBatches:
+    """Leave customers without a token out."""
+    return PackedBatches(tokens.take(np.flatnonzero(tokens.lengths)), targets)
+
+
+def _within(tokens: Tokens, targets: Mapping[str, np.ndarray], later: np.ndarray) -> PackedBatches:
+    """Ask after some tokens alone, whose sequences are read whole."""
+    asked = {
+        name: of if of.dtype == bool else np.where(later, of, of.dtype.type(0 if of.dtype == np.int64 else -1))
+        for name, of in targets.items()
+    }
+    ends = np.concatenate([[0], np.cumsum(later)])[tokens.offsets]
+    rows = np.flatnonzero(np.diff(ends))
+    places = np.flatnonzero(np.isin(np.repeat(np.arange(len(tokens.lengths)), tokens.lengths), rows))
+    return PackedBatches(tokens.take(rows), {name: of[places] for name, of in asked.items()})
+
+
+def _scales(kept: PackedBatches, marginals: Marginals) -> dict[str, float]:
+    """Give what the loss of a token weighs, by task, so that the losses of marginals would add up to one."""
+    targets, totals = kept.targets, {}
+    for task, chances in marginals.chances.items():
+        came = targets[task][targets[task] > 0]
+        if task in PRODUCT_TASKS:
+            place = np.argsort(np.argsort(-chances, kind="stable"), kind="stable")
+            totals[task] = float((1 - 1 / np.log2(place[came] + 2.0)).sum())
+        else:
+            totals[task] = float(-np.log(chances[came]).sum())
+    for task, odds in marginals.odds.items():
+        days, came = (torch.from_numpy(targets[name.format(task)]) for name in (_DAYS, _CAME))
+        asked = days >= 0
+        alike = torch.from_numpy(odds).expand(int(asked.sum()), -1)
+        totals[task] = float(Hazard(1).loss(alike, days[asked], came[asked]).sum())
+    told = {task: total for task, total in totals.items() if total > 0}
+    return {task: 1 / total for task, total in told.items()}
+
+
+def _share_left(network: PretrainedEncoder, batch: Mapping[str, object], scales: Mapping[str, float]) -> torch.Tensor:
+    """Give a batch's part of the share of the losses that is left; all parts together are the mean over tasks."""
+    parts = [loss * asked * scales[task] for task, (loss, asked) in network.losses(batch).items() if task in scales]
+    return sum(parts) / len(scales)
+
+
+def _left(network: PretrainedEncoder, kept: PackedBatches, scales: Mapping[str, float]) -> dict[str, float]:
+    totals = dict.fromkeys(scales, 0.0)
+    with one_thread(), torch.inference_mode():
+        for rows in even_batches(kept.lengths):
+            for task, (loss, asked) in network.losses(kept.__getitems__(rows)).items():
+                if task in totals:
+                    totals[task] += float(loss) * asked * scales[task]
+    return totals
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """What the encoder says of customers, each array with a row for each.
+
+    Attributes:
+        vectors: Shape (n, width), float32: the hidden vector after the last event; zeros without events.
+        chances: Time task to days to come to chance, each float64 of shape (n,); the chances of untaught vectors without
+            events are not told: NaN.
+    """
+
+    vectors: np.ndarray
+    chances: Mapping[str, Mapping[int, np.ndarray]]
+
+
+def foretell(network: PretrainedEncoder, tokens: Tokens, *, until: int, horizons: Mapping[str, tuple[int, ...]]) -> Foretold:
+    """Read customers' events and say what comes.
+
+    Args:
+        network: In evaluation mode.
+        tokens: Events of n customers, with times; the last `positions` of each are read.
+        until: Moment from which days to come are counted; no event is later.
+        horizons: Time task to the days to come that are asked for.
+
+    Returns:
+        What is said; of each customer the same whoever else is read.
+    """
+    tokens = tokens.last(network.encoder.settings.positions)
+    count = len(tokens.lengths)
+    vectors = np.zeros((count, network.encoder.settings.width), dtype=np.float32)
+    chances = {task: {days: np.full(count, np.nan) for days in of} for task, of in horizons.items()}
+    there = np.flatnonzero(tokens.lengths)
+    with one_thread(), torch.inference_mode():
+        for chunk in even_batches(tokens.lengths[there]):
+            packing = pack(tokens.offsets, there[chunk])
+            last = packing.from_end == 0
+            hidden = read_batch(network.encoder, batch_of(tokens.fields, packing))[last]
+            vectors[packing.rows] = hidden.numpy()
+            since = (until - tokens.times[packing.tokens[last]]) / SECONDS_PER_DAY
+            for task, of in chances.items():
+                odds = network.hazards[task](hidden)
+                for days, found in of.items():
+                    told = network.hazards[task].chance(odds, torch.from_numpy(since.astype(np.float32)), float(days))
+                    found[packing.rows] = told.numpy()
+    return Foretold(vectors, chances)
+
+
+def question_vector(network: PretrainedEncoder, task: str = NEW_PURCHASE) -> np.ndarray:
+    """Give what is added to a customer's vector before products are compared with it, shape (width,)."""
+    return network.questions[task].detach().numpy()
