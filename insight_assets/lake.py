@@ -22,6 +22,9 @@ from insight_assets.disk_room import telling_of_full_disk
 BYTES_PER_COMMIT = 250_000_000
 HASH_DIGITS = 32
 DIGITS_OF_INT64 = 18
+VALUES_AT_ONCE = 16_000_000
+"""Values hashed at a time, so that a large table is not held twice."""
+
 _WRITTEN_BY = "written by contract "
 
 
@@ -66,55 +69,87 @@ class Partition:
     nulls: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
-def hash_frame(frame: pl.DataFrame, contract: Contract) -> str:
+def hash_frame(frame: pl.DataFrame | pl.LazyFrame, contract: Contract) -> str:
     """Hash the content of one partition, whatever the order of its rows.
 
     Args:
-        frame: rows of one partition with the contract's columns.
+        frame: rows of one partition with the contract's columns; of a lazy frame, few columns are held at a time.
         contract: names the key by which the rows are ordered.
 
     Returns:
         First 32 hex digits of the SHA-256 over names, types and values, column by column in the contract's order.
     """
-    digest = hashlib.sha256()
-    ordered = sort_rows(frame, contract).select(contract.polars_schema().names())
-    for name, dtype in ordered.schema.items():
-        digest.update(f"{name} {dtype} {ordered.height}\n".encode())
-    _hash_values(ordered, digest)
+    digest, rows = hashlib.sha256(), frame.lazy()
+    keys, schema = rows.select(contract.primary_key).collect(), rows.collect_schema()
+    order = None
+    if not _ascending(keys, contract):
+        order = keys.with_row_index("place").sort(contract.primary_key, maintain_order=True)["place"]
+
+    def read(names: Sequence[str]) -> pl.DataFrame:
+        held = rows.select(names).collect()
+        # In pieces, each expression on a column costs several times as much.
+        return held.rechunk() if order is None else held[order]
+
+    names = contract.polars_schema().names()
+    for name in names:
+        digest.update(f"{name} {schema[name]} {keys.height}\n".encode())
+    _hash_values(read, {name: schema[name] for name in names}, digest, at_once=1 + VALUES_AT_ONCE // (1 + keys.height))
     return digest.hexdigest()[:HASH_DIGITS]
 
 
-def _hash_values(frame: pl.DataFrame, digest: "hashlib._Hash") -> None:
+def _hash_values(
+    read: Callable[[Sequence[str]], pl.DataFrame],
+    schema: Mapping[str, pl.DataType],
+    digest: "hashlib._Hash",
+    *,
+    at_once: int,
+) -> None:
     # Never the Arrow buffers themselves: below a null they hold any bytes, and an all-valid mask may be there or not.
-    # One pass over all columns, since a day of a small shop is dear in calls, not in rows.
-    numbers, texts, lists = [], [], []
-    for name, dtype in frame.schema.items():
+    # Many columns a pass, since a day of a small shop is dear in calls, not in rows.
+    numbers: dict[str, list[pl.Expr]] = {}
+    texts: dict[str, pl.Expr] = {}
+    for name, dtype in schema.items():
         value = pl.col(name)
-        numbers.append(value.is_null().cast(pl.UInt8).alias(f"{name} null"))
         if isinstance(dtype, pl.List):
-            numbers.append(value.list.len().fill_null(0))
-            lists.append(name)
+            number = value.list.len().fill_null(0)
         elif dtype == pl.String or (isinstance(dtype, pl.Decimal) and dtype.precision > DIGITS_OF_INT64):
             text = value.cast(pl.String).fill_null("")
-            numbers.append(text.str.len_bytes())
-            texts.append(text.str.join(""))
+            number, texts[name] = text.str.len_bytes(), text.str.join("")
         elif isinstance(dtype, pl.Decimal):
-            numbers.append(value.to_physical().cast(pl.Int64).fill_null(0))
+            number = value.to_physical().cast(pl.Int64).fill_null(0)
         elif dtype == pl.Boolean:
-            numbers.append(value.cast(pl.UInt8).fill_null(0))
+            number = value.cast(pl.UInt8).fill_null(0)
         else:
-            numbers.append(value.to_physical().fill_null(0))
-    for column in frame.select(numbers).iter_columns():
-        digest.update(column.to_numpy())
-    for text in frame.select(texts).row(0) if texts else ():
-        digest.update(text.encode())
-    for name in lists:
-        _hash_values(frame.select(pl.col(name).filter(pl.col(name).list.len() > 0).explode()), digest)
+            number = value.to_physical().fill_null(0)
+        numbers[name] = [value.is_null().cast(pl.UInt8).alias(f"{name} null"), number]
+    for names in _some(list(numbers), at_once):
+        # The streaming engine would give pieces, which are then copied to be put together.
+        ready = read(names).lazy().select(each for name in names for each in numbers[name])
+        for column in ready.collect(engine="in-memory").iter_columns():
+            digest.update(column.to_numpy())
+    for names in _some(list(texts), at_once):
+        for text in read(names).select(texts[name] for name in names).row(0):
+            digest.update(text.encode())
+    for name in (name for name, dtype in schema.items() if isinstance(dtype, pl.List)):
+        items = read([name]).select(pl.col(name).filter(pl.col(name).list.len() > 0).explode())
+        _hash_values(items.select, items.schema, digest, at_once=1)
+
+
+def _some(names: Sequence[str], at_once: int) -> Iterator[Sequence[str]]:
+    for first in range(0, len(names), at_once):
+        yield names[first : first + at_once]
 
 
 def sort_rows(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """Order rows by the primary key, so that equal content has equal bytes."""
-    return frame.sort(contract.primary_key, maintain_order=True)
+    # Polars would copy a wide frame to find it in the order that it had.
+    return frame if _ascending(frame, contract) else frame.sort(contract.primary_key, maintain_order=True)
+
+
+def _ascending(frame: pl.DataFrame, contract: Contract) -> bool:
+    """Whether the first column of the primary key alone puts the rows in strict order."""
+    leading = frame[contract.primary_key[0]]
+    return (leading[1:] > leading[:-1]).all(ignore_nulls=False) is True
 
 
 def _nulls(frame: pl.DataFrame) -> dict[str, int]:
@@ -261,7 +296,10 @@ class Lake:
     def _hashes(self, contract: Contract, keys: Sequence[date]) -> dict[date, str]:
         """Hash what partitions hold; a partition that cannot be read is left out."""
         try:
-            rows = self.scan(contract, keys).collect()
+            scanned = self.scan(contract, keys)
+            if len(keys) == 1:
+                return {keys[0]: hash_frame(scanned, contract)}
+            rows = scanned.collect()
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ContractError, OSError):
             return {}
         held = {key[0]: frame for key, frame in rows.partition_by(contract.partition_column, as_dict=True).items()}

@@ -6,15 +6,17 @@ changes a bit of the result. A window of n days is the as-of day and the n - 1 d
 other customers: at what everybody paid.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 import polars as pl
 
+from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.types import float_of
 from insight_assets.features import taste
 from insight_assets.features.acquisition import channel_group
-from insight_assets.features.customer_days import merge_actors
+from insight_assets.features.customer_days import BESIDE, merge_actors
 from insight_assets.features.customer_state import GROUPS, LAST_SEEN, PURCHASES, as_one_person, state_of_days
 from insight_assets.features.money import MONEY, MONEY_SCALE, money_of, whole_units
 from insight_assets.features.vocabulary import CHANNELS, DAY_PARTS
@@ -26,7 +28,10 @@ ENTROPY_SCALE = 2**32
 """Fixed-point scale of the entropy's terms: whole numbers add up to the same sum in any order."""
 
 ROWS_AT_ONCE = 1_000_000
-"""Customer days described at a time; more of them are taken in slices of customers, so that memory stays flat."""
+"""Customer days and states read at a time; more of them are taken in slices of customers, so that memory stays flat."""
+
+CUSTOMERS_AT_ONCE = 100_000
+"""Customers described at a time: hundreds of sums a customer take more than the days that they are made of."""
 
 CART_DAYS = 30
 """Days after which what still lies in a cart is no longer an open cart."""
@@ -96,6 +101,11 @@ PARTS: dict[str, tuple[int, ...]] = {
 
 SUMS = {**COUNTS, **dict.fromkeys(MONEY, WINDOWS), **PARTS}
 
+LISTS = ("order_values", "viewed_categories", "bought_products", *BESIDE, *itertools.chain(*BESIDE.values()))
+CARTS = ("last_cart_at", "last_add_at", "last_order_at", "cart_units_left", "cart_value_left")
+READ = ("actor_key", "customer_key", "event_day", *SUMS, *LISTS, *CARTS)
+"""Columns of a day that its last year is told from, where a day has them: some of the sums are found on the way."""
+
 NAMES = {"cart_sessions": "carts", "abandoned_sessions": "abandoned_carts"}
 """Daily sum to how its windows are called, where that differs."""
 
@@ -107,7 +117,26 @@ def build_customer_features(
     state: pl.LazyFrame | None = None,
     rows_at_once: int = ROWS_AT_ONCE,
 ) -> pl.LazyFrame:
-    """Describe every customer seen on or before a day.
+    """Describe every customer seen on or before a day; the arguments are those of `describe_in_slices`.
+
+    Returns:
+        One row a customer with the columns of the contract `customer_features`, sorted by
+        `customer_key`. Counts are 0 and ages, rates and means are null where nothing happened.
+    """
+    # Each slice is in the order of the keys, and so are the slices: no copy is made to sort them all.
+    slices = describe_in_slices(customer_days, as_of=as_of, state=state, rows_at_once=rows_at_once)
+    return pl.concat(slices).lazy()
+
+
+def describe_in_slices(
+    customer_days: pl.LazyFrame,
+    *,
+    as_of: date,
+    state: pl.LazyFrame | None = None,
+    rows_at_once: int = ROWS_AT_ONCE,
+    customers_at_once: int = CUSTOMERS_AT_ONCE,
+) -> Iterator[pl.DataFrame]:
+    """Describe every customer seen on or before a day, some at a time: a million do not fit beside what they are made of.
 
     Args:
         customer_days: rows of the contract `customer_days`, `customer_key` being the person; days after `as_of` are
@@ -115,11 +144,11 @@ def build_customer_features(
         as_of: as-of day.
         state: rows of the contract `customer_state` as of the same day, `customer_key` being the person; None to add
             the whole past up. The result is the same.
-        rows_at_once: customer days and states described at a time.
+        rows_at_once: customer days and states read at a time.
+        customers_at_once: customers described at a time.
 
-    Returns:
-        One row a customer with the columns of the contract `customer_features`, sorted by
-        `customer_key`. Counts are 0 and ages, rates and means are null where nothing happened.
+    Yields:
+        The rows of `build_customer_features`, in their order; at least one frame.
     """
     past = customer_days.filter(pl.col("event_day") <= as_of)
     # What a purchase costs is cut by the purchases of all customers, before these are taken in slices.
@@ -127,15 +156,18 @@ def build_customer_features(
     rows = (past if state is None else _recent(past, as_of)).select(pl.len()).collect().item()
     if state is not None:
         rows += state.select(pl.len()).collect().item()
-    frames = []
     for slice_of_people in _slices(past if state is None else state, 1 + rows // rows_at_once):
         days, held = (None if each is None else each.filter(slice_of_people) for each in (past, state))
         people = state_of_days(merge_actors(days), "customer_key") if held is None else as_one_person(held)
         # A dozen sums follow, and each would read a year of files again.
-        recent = _recent(days, as_of).collect().lazy()
-        frames.append(_describe(recent, people, as_of, cuts))
-    # Each slice is in the order of the keys, and so are the slices: no copy is made to sort them all.
-    return pl.concat(frames).lazy()
+        recent = _recent(days, as_of).select(name for name in days.collect_schema() if name in READ).collect().lazy()
+        known = people.collect()
+        if not known["customer_key"].is_sorted():
+            known = known.sort("customer_key")
+        for first in range(0, max(known.height, 1), customers_at_once):
+            some = known[first : first + customers_at_once]
+            within = pl.col("customer_key").is_between(some["customer_key"].min(), some["customer_key"].max())
+            yield _describe(recent.filter(within), some, as_of, cuts)
 
 
 def _slices(rows: pl.LazyFrame, count: int) -> list[pl.Expr]:
@@ -161,16 +193,16 @@ def _aged(days: pl.LazyFrame, as_of: date, day: str = "event_day") -> pl.LazyFra
     return days.with_columns(age=(pl.lit(as_of) - pl.col(day)).dt.total_days().cast(pl.Int32))
 
 
-def _describe(days: pl.LazyFrame, people: pl.LazyFrame, as_of: date, cuts: pl.DataFrame) -> pl.DataFrame:
+def _describe(days: pl.LazyFrame, known: pl.DataFrame, as_of: date, cuts: pl.DataFrame) -> pl.DataFrame:
     """Describe some customers.
 
     Args:
         days: their rows of the last year, actors side by side.
-        people: their states, one row each.
+        known: their states, one row each, in the order of the keys.
         as_of: as-of day.
         cuts: bands of prices, as `taste.price_cuts` gives them.
     """
-    known = people.sort("customer_key").collect()
+    days = days.collect().lazy()
     merged = _aged(merge_actors(days), as_of)
     sums = sum_windows(_numbers(merged), known["customer_key"], key="customer_key", wanted=SUMS)
     purchases = _purchases(known.lazy(), as_of)
@@ -182,8 +214,11 @@ def _describe(days: pl.LazyFrame, people: pl.LazyFrame, as_of: date, cuts: pl.Da
         _carts(_aged(days, as_of)),
         taste.favourites(merged, items="bought_categories", spent="bought_category_gross", name="category"),
         taste.favourites(merged, items="bought_brands", spent="bought_brand_gross", name="brand"),
-        taste.most_viewed(merged, window=90).select(
-            "customer_key", top_viewed_category_90d="item", top_viewed_category_90d_share="share"
+        taste.viewed(merged, window=90).select(
+            "customer_key",
+            categories_viewed_90d="categories",
+            top_viewed_category_90d="category",
+            top_viewed_category_90d_share="share",
         ),
         taste.price_band(merged, cuts),
     )
@@ -193,7 +228,8 @@ def _describe(days: pl.LazyFrame, people: pl.LazyFrame, as_of: date, cuts: pl.Da
         keys.join(part, on="customer_key", how="left", maintain_order="left").drop("customer_key") for part in parts
     ]
     wide = pl.concat([known.drop(PURCHASES), pl.DataFrame(sums), *pl.collect_all(beside)], how="horizontal").lazy()
-    return wide.select(_columns(as_of)).collect()
+    # The contract has counts of half the size: of a million customers, a gigabyte.
+    return contract("customer_features").conform(wide.select(_columns(as_of))).collect()
 
 
 def _numbers(days: pl.LazyFrame) -> pl.LazyFrame:
@@ -269,7 +305,7 @@ def _seen_days(people: pl.LazyFrame, purchases: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _breadth(days: pl.LazyFrame) -> pl.LazyFrame:
-    """Count the distinct products, categories and brands of the last 90 days."""
+    """Count the distinct products, categories and brands bought in the last 90 days."""
     recent = days.filter(pl.col("age") < 90)
     counts = [
         _listed(recent, "bought_products").agg(
@@ -277,7 +313,6 @@ def _breadth(days: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("item").n_unique().alias("products_bought_90d"),
         ),
         _listed(recent, "bought_brands").agg(pl.col("item").n_unique().alias("brands_bought_90d")),
-        _listed(recent, "viewed_categories").agg(pl.col("item").n_unique().alias("categories_viewed_90d")),
     ]
     n = pl.col("n").cast(pl.Float64)
     categories = (
@@ -405,7 +440,7 @@ def _money_columns() -> list[pl.Expr]:
     sales = pl.col("order_values").list.len().cast(pl.Int64)
     return [
         *(money_of(pl.col(windowed(name, window))).alias(windowed(name, window)) for name in MONEY for window in WINDOWS),
-        *(float_of(pl.col(name)).alias(windowed(name, None)) for name in MONEY),
+        *(money_of(whole_units(pl.col(name))).alias(windowed(name, None)) for name in MONEY),
         *(
             ratio(value, pl.col(f"sales_{window}d") * MONEY_SCALE).alias(f"mean_order_value_{window}d")
             for window, value in goods.items()
@@ -413,8 +448,8 @@ def _money_columns() -> list[pl.Expr]:
         ratio(lifetime, sales * MONEY_SCALE).alias("mean_order_value_lifetime"),
         _median("order_values_365d").alias("median_order_value_365d"),
         _median("order_values").alias("median_order_value_lifetime"),
-        float_of(pl.col("order_values_365d").list.max()).alias("max_order_value_365d"),
-        float_of(pl.col("max_order_value")).alias("max_order_value_lifetime"),
+        money_of(whole_units(pl.col("order_values_365d").list.max())).alias("max_order_value_365d"),
+        money_of(whole_units(pl.col("max_order_value"))).alias("max_order_value_lifetime"),
         money_of(pl.col("value_last")).alias("last_purchase_value"),
         ratio(pl.col("units_365d"), pl.col("sales_365d")).alias("units_per_order_365d"),
         ratio(pl.col("units"), sales).alias("units_per_order_lifetime"),

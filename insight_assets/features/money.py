@@ -7,7 +7,6 @@ from datetime import date
 
 import polars as pl
 
-from insight_assets.contracts.types import float_of
 from insight_assets.features.vocabulary import by_persons
 from insight_assets.validation.order_books import balance_orders
 
@@ -22,12 +21,13 @@ def whole_units(money: pl.Expr) -> pl.Expr:
 
 
 def money_of(units: pl.Expr) -> pl.Expr:
-    """Give whole ten-thousandths as the nearest float.
+    """Give whole ten-thousandths as the nearest float, up to 900 billion of the currency.
 
     Polars divides by a number as such in a frame of one row and multiplies by its inverse in a longer one, so that a
-    customer's value would depend on how many others there are.
+    customer's value would depend on how many others there are; by a column it divides. Decimals, exact as well, take six
+    times as long.
     """
-    return float_of(units.cast(pl.Decimal(38, 4)) / MONEY_SCALE)
+    return units / (units * 0 + MONEY_SCALE)
 
 
 def in_base_currency(ledger: pl.LazyFrame) -> pl.LazyFrame:

@@ -67,27 +67,43 @@ def favourites(days: pl.LazyFrame, *, items: str, spent: str, name: str) -> pl.L
     return ranked.select("customer_key", *columns)
 
 
-def most_viewed(days: pl.LazyFrame, *, window: int) -> pl.LazyFrame:
-    """Find the category whose pages a customer viewed on most days: columns category and its share of all such days.
+def viewed(days: pl.LazyFrame, *, window: int) -> pl.LazyFrame:
+    """Find the category whose pages a customer viewed on most days, the first by name of several such.
 
     Args:
         days: rows of the contract `customer_days` with `age`.
         window: days to look at.
+
+    Returns:
+        One row a customer who viewed any: `categories`, how many; `category`, the one; `share`, its part of all days on
+        which categories were viewed.
     """
-    counts = (
+    items = (
         days.filter((pl.col("viewed_categories").list.len() > 0) & (pl.col("age") < window))
-        .select("customer_key", item="viewed_categories")
-        .explode("item")
-        .group_by("customer_key", "item")
-        .agg(n=pl.len().cast(pl.Int64))
+        .select("customer_key", category="viewed_categories")
+        .explode("category")
+        .collect()
     )
-    # The most days first, and of as many the first by name: one group by packed counts would not know names.
-    best = counts.group_by("customer_key").agg(pl.col("n").sum().alias("all"), pl.col("n").max().alias("most"))
+    # A number that stands for count and name at once finds the largest in the pass that counts; names would need a join.
+    names = items["category"].unique().sort()
+    code, size = pl.col("category").cast(pl.Enum(names)).to_physical().cast(pl.Int64), len(names)
+    best = pl.col("best")
     return (
-        counts.join(best, on="customer_key")
-        .filter(pl.col("n") == pl.col("most"))
+        items.lazy()
+        .group_by("customer_key", code=code)
+        .agg(n=pl.len().cast(pl.Int64))
         .group_by("customer_key")
-        .agg(pl.col("item").min(), (pl.col("most") / pl.col("all")).max().alias("share"))
+        .agg(
+            categories=pl.len(),
+            all=pl.col("n").sum(),
+            best=(pl.col("n") * size + (size - 1 - pl.col("code"))).max(),
+        )
+        .select(
+            "customer_key",
+            "categories",
+            category=pl.lit(names).gather(size - 1 - best % size),
+            share=best // size / pl.col("all"),
+        )
     )
 
 

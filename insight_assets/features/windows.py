@@ -34,26 +34,28 @@ def sum_windows(
         Name of each sum (see `windowed`) to its Int64 values, in the order of `keys`.
     """
     place = pl.DataFrame({key: keys, "place": np.arange(len(keys), dtype=np.int64)}).lazy()
-    bucket = pl.lit(0, pl.Int64)
-    for window in WINDOWS[:-1]:
-        bucket = bucket + (pl.col("age") >= window).cast(pl.Int64)
-    width = len(WINDOWS)
-    sums = (
-        days.filter(pl.col("age") < WINDOWS[-1])
-        .join(place, on=key, maintain_order="none")
-        .group_by(slot=pl.col("place") * width + bucket)
-        .agg(pl.col(name).cast(pl.Int64).sum() for name in wanted)
-        .collect()
-    )
-    slots = sums["slot"].to_numpy()
+    rows = days.select(key, *{"age", *wanted}).collect()
+    placed = rows.lazy().select(key, "age").join(place, on=key, how="left", maintain_order="left").collect()
+    if placed["place"].has_nulls():
+        known = placed["place"].is_not_null()
+        rows, placed = rows.filter(known), placed.filter(known)
+    ages, places = (placed[name].to_numpy() for name in ("age", "place"))
+    slots: dict[tuple[int, ...], np.ndarray] = {}
     found: dict[str, np.ndarray] = {}
     for name, windows in wanted.items():
-        table = np.zeros(len(keys) * width, dtype=np.int64)
-        table[slots] = sums[name].to_numpy()
-        running = table.reshape(-1, width)
-        np.cumsum(running, axis=1, out=running)
-        for window in windows:
-            found[windowed(name, window)] = running[:, WINDOWS.index(window)].copy()
+        spans = tuple(sorted(windows))
+        if spans not in slots:
+            slots[spans] = np.searchsorted(spans, ages, side="right") * len(keys) + places
+        # Most keys have few days and most numbers are 0: a group by would hash every row to add next to nothing up.
+        numbers = rows[name].cast(pl.Int64).fill_null(0).to_numpy()
+        told = np.flatnonzero(numbers)
+        # What is older than the longest window goes into a last line, which nobody reads.
+        table = np.zeros((len(spans) + 1, len(keys)), dtype=np.int64)
+        np.add.at(table.reshape(-1), slots[spans][told], numbers[told])
+        for number, window in enumerate(spans):
+            if number:
+                table[number] += table[number - 1]
+            found[windowed(name, window)] = table[number]
     return found
 
 

@@ -26,7 +26,7 @@ import polars as pl
 from insight_assets.contracts.catalogue import contract
 from insight_assets.features.batches import build_in_batches
 from insight_assets.features.customer_days import build_customer_days
-from insight_assets.features.customer_features import build_customer_features
+from insight_assets.features.customer_features import build_customer_features, describe_in_slices
 from insight_assets.features.customer_state import build_customer_state
 from insight_assets.features.product_days import build_product_days
 from insight_assets.features.sequences import build_event_sequences
@@ -227,10 +227,14 @@ def advance_state(folder: Path) -> None:
 
 
 def refresh(folder: Path) -> None:
-    """Describe all customers from the state and the last year's days, as the asset does."""
-    as_of = last_day(folder)
+    """Describe all customers from the state and the last year's days, in bounded memory: slice after slice goes to disk."""
+    as_of, of = last_day(folder), contract("customer_features")
     year = between(folder, "customer_days", as_of - timedelta(days=364), as_of)
-    keep(folder, build_customer_features(year, as_of=as_of, state=read(folder, "customer_state", as_of)))
+    with tempfile.TemporaryDirectory(dir=folder) as beside:
+        for number, rows in enumerate(describe_in_slices(year, as_of=as_of, state=read(folder, "customer_state", as_of))):
+            rows.write_ipc(Path(beside, f"{number}.arrow"))
+        held = pl.scan_ipc(Path(beside, "*.arrow"))
+        tell(folder, hash_frame(held, of), held.select(pl.len()).collect().item())
 
 
 def recompute(folder: Path) -> None:
@@ -243,9 +247,14 @@ def recompute(folder: Path) -> None:
 
 
 def keep(folder: Path, features: pl.LazyFrame) -> None:
-    """Write down what came out; two ways to the same features have to leave the same."""
+    """Hold all features at once and hash them."""
     frame = contract("customer_features").conform(features).collect()
-    told = f"{hash_frame(frame, contract('customer_features'))} {frame.height:,} customers, {frame.width} columns"
+    tell(folder, hash_frame(frame, contract("customer_features")), frame.height)
+
+
+def tell(folder: Path, content_hash: str, customers: int) -> None:
+    """Write down what came out; two ways to the same features have to leave the same."""
+    told = f"{content_hash} {customers:,} customers"
     found = folder / "features.txt"
     if found.exists() and found.read_text() != told:
         message = f"features differ: {found.read_text()} and {told}"
