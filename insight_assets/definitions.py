@@ -11,6 +11,7 @@ from insight_assets.features import assets as features
 from insight_assets.ingestion import assets as ingestion
 from insight_assets.ingestion import sensors as ingestion_sensors
 from insight_assets.insights.associations import assets as associations
+from insight_assets.insights.behaviour import assets as behaviour
 from insight_assets.insights.churn import assets as churn
 from insight_assets.insights.intent import assets as intent
 from insight_assets.insights.ledger import assets as ledger
@@ -37,6 +38,7 @@ GROUPS: Mapping[str, ModuleType] = {
     "people": people,
     "features": features,
     "segmentation": segmentation,
+    "behaviour": behaviour,
     "churn": churn,
     "intent": intent,
     "lifetime_value": lifetime_value,
@@ -61,12 +63,12 @@ HIDING_SMALL_GROUPS = frozenset(
         "product_associations", "ledger_grades", "purchase_7d_grades", "purchase_30d_grades", "session_intent_grades",
         "churn_30d_grades", "churn_60d_grades", "value_90d_grades", "value_365d_grades", "segment_summary",
         # Their cards lie among their files.
-        churn.MODELS, intent.MODELS, intent.VISIT_MODELS, lifetime_value.MODELS, propensity.MODELS,
+        behaviour.MODELS, churn.MODELS, intent.MODELS, intent.VISIT_MODELS, lifetime_value.MODELS, propensity.MODELS,
         recommendation.MODELS,
     }
 )  # fmt: skip
 LEARNING = frozenset(
-    {"segmentation", "churn", "intent", "lifetime_value", "recommendation", "propensity", "ledger"}
+    {"segmentation", "behaviour", "churn", "intent", "lifetime_value", "recommendation", "propensity", "ledger"}
 )
 
 # A launched run has a process of its own already. Steps forked from one that has imported this module would wait for
@@ -145,6 +147,8 @@ def versioned(asset: dg.AssetsDefinition, shop: Settings) -> dg.AssetsDefinition
             version = f"{version}-v{current_number(shop.key_file, VAULT)}"
         if spec.group_name == "people" or spec.tags.get("purpose") in CONSENTED_PURPOSES:
             version = f"{version}-{rules}"
+        if spec.group_name == "behaviour":
+            version = f"{version}-{shop.encoder_size}.{shop.encoder_events}"
         if (agreed := shop.consent_without_record.get(spec.tags.get("purpose"))) is not None:
             version = f"{version}-{'silence_is_consent' if agreed else 'silence_is_refusal'}"
         if spec.key.to_user_string() in COUNTING_PURCHASES and not shop.refunded_orders_count:

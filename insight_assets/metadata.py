@@ -166,7 +166,14 @@ def managed_table_out(
 
 
 def model_asset(
-    name: str, *, layer: str = "model", purpose: str, kinds: Iterable[str], description: str, code_version: str = "1"
+    name: str,
+    *,
+    layer: str = "model",
+    purpose: str,
+    kinds: Iterable[str],
+    description: str,
+    code_version: str = "1",
+    deps: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Give the arguments of an asset whose output is a model directory."""
     return {
@@ -174,7 +181,7 @@ def model_asset(
         "description": description,
         "owners": [OWNER],
         "tags": {"layer": layer, "purpose": purpose},
-        "deps": reads(purpose),
+        "deps": reads(purpose, deps),
         "kinds": set(kinds),
         "partitions_def": DAYS,
         "code_version": code_version,

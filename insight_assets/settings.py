@@ -71,6 +71,12 @@ class Settings(BaseSettings):
     )
     seed: int = Field(default=20250101, ge=0, description="Seed of everything random in training and grading")
     max_epochs: int = Field(default=12, ge=1, description="Upper bound on passes over the training data of a network")
+    encoder_size: Literal["XS", "S", "M", "L"] = Field(
+        default="XS", description="Size of the behaviour encoder; the larger ones are for a GPU"
+    )
+    encoder_events: int = Field(
+        default=500_000, ge=1, description="Events that the behaviour encoder reads at most in one pass while it learns"
+    )
     lightgbm: bool = Field(
         default=False, description="Whether LightGBM is a churn rival too. Needs `insight-assets[gbm]`"
     )

@@ -14,6 +14,7 @@ MAKING = Making(
     smallest_group=10,
 )  # fmt: skip
 GRADED_IN = {
+    "behaviour_encoder": {"recommendation_scorecard"},
     "churn_models": {"churn_scorecard", "ledger_grades"},
     "intent_models": {"intent_scorecard", "purchase_7d_grades", "purchase_30d_grades"},
     "session_intent_models": {"session_intent_scorecard", "session_intent_grades"},

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -69,6 +70,7 @@ class Learning(LightningModule):
         counted_by: str,
         learning_rate: float,
         weight_decay: float,
+        fading: bool = False,
     ) -> None:
         """Take what is learnt, and how.
 
@@ -78,6 +80,8 @@ class Learning(LightningModule):
             counted_by: Entry of a batch that has one element a row.
             learning_rate: Of all weights.
             weight_decay: Of matrices; biases and scales are not pulled towards 0.
+            fading: Whether the learning rate falls evenly to 0 by the last step, so that the weights are not those that
+                the last few batches happened to leave.
         """
         super().__init__()
         self.network = network
@@ -85,6 +89,7 @@ class Learning(LightningModule):
         self._counted_by = counted_by
         self._learning_rate = learning_rate
         self._weight_decay = weight_decay
+        self._fading = fading
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """Give the loss of a batch that is learnt from, and note it."""
@@ -97,15 +102,20 @@ class Learning(LightningModule):
         """Note the loss of a batch that is kept apart."""
         self.log(VALIDATION_LOSS, self._loss(batch), batch_size=len(batch[self._counted_by]))
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Give the optimiser."""
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Give the optimiser, and how fast it learns."""
         matrices = [p for p in self.parameters() if p.ndim > 1]
         vectors = [p for p in self.parameters() if p.ndim <= 1]
         groups = [
             {"params": matrices, "weight_decay": self._weight_decay},
             {"params": vectors, "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=self._learning_rate, fused=True)
+        optimizer = torch.optim.AdamW(groups, lr=self._learning_rate, fused=True)
+        if not self._fading:
+            return optimizer
+        steps = self.trainer.estimated_stepping_batches
+        falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": falling, "interval": "step"}}
 
 
 def as_it_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

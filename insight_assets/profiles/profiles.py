@@ -103,6 +103,7 @@ def fuse_profiles(
     churn_scores: pl.LazyFrame,
     intent_scores: pl.LazyFrame,
     lifetime_value_scores: pl.LazyFrame,
+    behaviour_vectors: pl.LazyFrame,
     recommendations: pl.LazyFrame,
     propensity_scores: pl.LazyFrame,
     identities: pl.LazyFrame,
@@ -126,6 +127,7 @@ def fuse_profiles(
         churn_scores: Rows of that contract as of the day.
         intent_scores: Rows of that contract as of the day.
         lifetime_value_scores: Rows of that contract as of the day.
+        behaviour_vectors: Rows of that contract as of the day.
         recommendations: Rows of that contract as of the day.
         propensity_scores: Rows of that contract as of the day.
         identities: Rows of that contract as of the day.
@@ -162,6 +164,7 @@ def fuse_profiles(
         .join(_previous(previous_segments), on="customer_key", how="left")
         .join(favourite_categories(past, as_of=as_of), on="customer_key", how="left")
         .join(_intent(intent_scores), on="customer_key", how="left")
+        .join(_behaviour(behaviour_vectors), on="customer_key", how="left")
         .join(_lists(recommendations), on="customer_key", how="left")
         .join(_next(propensity_scores), on="customer_key", how="left")
         .join(past.select(data_complete_until=pl.col("event_day").max()), how="cross")
@@ -286,6 +289,10 @@ def _value(lifetime_value_scores: pl.LazyFrame) -> pl.LazyFrame:
     return lifetime_value_scores.select(
         "customer_key", *_VALUE_COLUMNS, *_graded("value"), value_drivers=_drivers()
     )
+
+
+def _behaviour(vectors: pl.LazyFrame) -> pl.LazyFrame:
+    return vectors.select("customer_key", behaviour_vector="vector", behaviour_model_version="model_version")
 
 
 def _lists(recommendations: pl.LazyFrame) -> pl.LazyFrame:

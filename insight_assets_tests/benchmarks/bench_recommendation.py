@@ -52,7 +52,6 @@ from insight_assets.insights.recommendation.interactions import (
 )
 from insight_assets.insights.recommendation.methods import (
     BLENDED,
-    METHODS,
     NEIGHBOURS_KEPT,
     WEIGHTS_KEPT,
     available_products,
@@ -134,7 +133,7 @@ def _uci(arguments: argparse.Namespace) -> None:
     truth = truth_of(bought, history, fitted.catalogue)
     scorecard = grade_lists(
         fitted.rankers,
-        METHODS,
+        fitted.methods,
         history,
         truth,
         catalogue=fitted.catalogue,
@@ -436,11 +435,11 @@ def _speed(arguments: argparse.Namespace) -> None:
     contacts = interactions(lines.lazy(), as_of=today).collect()
     clock.lap(f"interactions of {lines.height:,} lines")
     fitted = fit(contacts, as_of=today)
-    clock.lap(f"fit {len(METHODS)} methods on {customers:,} x {products:,}")
+    clock.lap(f"fit {len(fitted.methods)} methods on {customers:,} x {products:,}")
     history = history_of(contacts, fitted.catalogue)
     clock.lap("history")
     names = fitted.catalogue.positions().select("product_id", product_name="product_id")
-    for method in METHODS:
+    for method in fitted.methods:
         recommend(
             fitted,
             history,

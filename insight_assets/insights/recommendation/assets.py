@@ -10,8 +10,11 @@ import dagster as dg
 import polars as pl
 
 from insight_assets.charts import chart_markdown
+from insight_assets.contracts.catalogue import contract
 from insight_assets.features.labels import HorizonOpenError, horizon_of
 from insight_assets.insights.associations.baskets import basket_rows
+from insight_assets.insights.behaviour.assets import MODELS as BEHAVIOUR
+from insight_assets.insights.behaviour.product_vectors import load_product_vectors
 from insight_assets.insights.recommendation import grading, methods, model_files, pictures
 from insight_assets.insights.recommendation.interactions import (
     history_of,
@@ -61,6 +64,20 @@ def _orders(order_lines: pl.LazyFrame, identities: pl.LazyFrame, *, as_of: date)
     return rows.collect(engine="streaming")
 
 
+def _vectors(models: ModelStore, as_of: date, customers: pl.DataFrame | None = None) -> methods.Vectors | None:
+    """Give what the encoder of a day says; None where customers are asked for and none of it are there."""
+    nobody = contract("behaviour_vectors").empty()
+    if customers is not None:
+        if customers.is_empty():
+            return None
+        # Where the encoder was taught again since, its products lie elsewhere.
+        customers = customers.filter(pl.col("model_version") == models.version(BEHAVIOUR, as_of))
+        if customers.is_empty():
+            return None
+    of = load_product_vectors(models.reading(BEHAVIOUR, as_of))
+    return methods.Vectors(of.products, of.vectors, of.question, nobody if customers is None else customers)
+
+
 DESCRIBED = ("product_id", "category", "brand", "price", "currency", "first_seen", "last_seen")
 """What is read of products."""
 
@@ -68,12 +85,13 @@ DESCRIBED = ("product_id", "category", "brand", "price", "currency", "first_seen
 @dg.asset(
     **model_asset(
         MODELS,
-        code_version="3",
+        code_version="4",
+        deps=[BEHAVIOUR],
         purpose="personalise",
         kinds={"numpy", "scipy"},
         description=(
-            "Popularity, likeness of products, rules, neighbours, the item-item ridge (EASE), factors (ALS) and "
-            "their blend as fitted on all contacts up to the as-of day, settings chosen on the horizon that closes "
+            "Popularity, likeness of products, rules, neighbours, the item-item ridge (EASE), factors (ALS), the "
+            "behaviour encoder and their blend as fitted on all contacts up to the as-of day, settings chosen on the horizon that closes "
             "with it; holds products and weights between them, no customer"
         ),
     ),
@@ -81,6 +99,9 @@ DESCRIBED = ("product_id", "category", "brand", "price", "currency", "first_seen
         "order_lines": dg.AssetIn(partition_mapping=HISTORY, metadata=LEFT_AS_DELIVERED),
         "events": dg.AssetIn(partition_mapping=HISTORY, metadata=LEFT_AS_DELIVERED),
         "identity_links": dg.AssetIn(partition_mapping=HISTORY),
+        "behaviour_vectors": dg.AssetIn(
+            partition_mapping=ONE_HORIZON_AGO, metadata={"allow_missing_partitions": True}
+        ),
     },
 )
 def recommendation_models(
@@ -89,6 +110,7 @@ def recommendation_models(
     events: pl.LazyFrame,
     identity_links: pl.LazyFrame,
     products: pl.LazyFrame,
+    behaviour_vectors: pl.LazyFrame,
     models: ModelStore,
 ) -> dg.MaterializeResult:
     as_of, shop = date.fromisoformat(context.partition_key), settings()
@@ -106,6 +128,7 @@ def recommendation_models(
             last_seen=pl.min_horizontal("last_seen", pl.lit(before))
         ),
         orders=_orders(order_lines, who(before), as_of=before),
+        vectors=_vectors(models, before, behaviour_vectors.collect()),
     )
     contacts = _contacts(order_lines, events, who(as_of), as_of=as_of)
     fitted = methods.fit(
@@ -114,6 +137,7 @@ def recommendation_models(
         tunings=tunings,
         products=described,
         orders=_orders(order_lines, who(as_of), as_of=as_of),
+        vectors=_vectors(models, as_of),
     )
     told = model_card(fitted, contacts, bought, before=before, policy=POLICY, smallest_group=shop.k_anonymity)
     card = card_text(told, making_of(context, MODELS, shop))
@@ -147,13 +171,14 @@ def recommendation_scorecard(
     order_lines: pl.LazyFrame,
     events: pl.LazyFrame,
     identity_links: pl.LazyFrame,
+    behaviour_vectors: pl.LazyFrame,
     models: ModelStore,
 ) -> pl.DataFrame:
     origin = date.fromisoformat(context.partition_key)
     horizon = horizon_of(origin, settings().horizon_days)
     if open_days := tuple(sorted(set(horizon) - published_days(context.instance, "order_lines"))):
         raise HorizonOpenError(origin=origin, closes=horizon[-1], missing=open_days)
-    fitted = model_files.load(models.reading(MODELS, origin))
+    fitted = model_files.load(models.reading(MODELS, origin)).knowing(behaviour_vectors.collect())
     who = IdentityHistory(identity_links, identity_rules()).as_of
     contacts = _contacts(order_lines, events, who(origin), as_of=origin)
     history = history_of(contacts, fitted.catalogue)
@@ -162,7 +187,7 @@ def recommendation_scorecard(
     truth = grading.truth_of(bought, history, fitted.catalogue)
     scorecard = grading.grade_lists(
         fitted.rankers,
-        methods.METHODS,
+        fitted.methods,
         history,
         truth,
         catalogue=fitted.catalogue,
@@ -200,11 +225,12 @@ def recommendations(
     events: pl.LazyFrame,
     products: pl.LazyFrame,
     customer_features: pl.LazyFrame,
+    behaviour_vectors: pl.LazyFrame,
     recommendation_scorecard: pl.LazyFrame,
     models: ModelStore,
 ) -> pl.DataFrame:
     as_of = date.fromisoformat(context.partition_key)
-    fitted = model_files.load(models.reading(MODELS, as_of))
+    fitted = model_files.load(models.reading(MODELS, as_of)).knowing(behaviour_vectors.collect())
     contacts = interactions(order_lines, events, as_of=as_of).collect(engine="streaming")
     publish = publication(recommendation_scorecard.collect())
     lists = recommend(

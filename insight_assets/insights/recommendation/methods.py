@@ -21,6 +21,7 @@ from insight_assets.insights.associations.baskets import Baskets, baskets_of
 from insight_assets.insights.recommendation.blend import Blend, place_worth
 from insight_assets.insights.recommendation.content import Content
 from insight_assets.insights.recommendation.customers_alike import CustomersAlike
+from insight_assets.insights.recommendation.encoded import Encoded
 from insight_assets.insights.recommendation.factors import FACTORS, Factors, learn_factors
 from insight_assets.insights.recommendation.grading import Truth, hits, ndcg, truth_of
 from insight_assets.insights.recommendation.interactions import (
@@ -58,11 +59,14 @@ METHODS = (
     Method("user_knn", kind="model", complexity=7),
     Method("ease", kind="model", complexity=8),
     Method("als", kind="model", complexity=9),
-    Method("blend", kind="model", complexity=10),
+    Method("encoder", kind="model", complexity=10),
+    Method("blend", kind="model", complexity=11),
 )
-"""Every method that is graded. `bought_before` is the one to fear where goods are used up: on UCI
+"""Every method that may be graded; `encoder` is there where the behaviour encoder's vectors are. `bought_before` is the one to fear where goods are used up: on UCI
 Online Retail it triples the NDCG of popularity, and EASE without a weight for the customer's own
 purchases loses to it clearly."""
+
+ENCODER = "encoder"
 
 NEIGHBOURS_KEPT = 200
 """Neighbours per product in `item_knn`."""
@@ -93,8 +97,8 @@ class Tuning:
     """Settings of a method that reads the customer's history.
 
     Attributes:
-        strength: Shrinkage of `item_knn` and `user_knn`; ridge of `ease` and `als`; the weight of
-            the history in `content` and `order_rules`, which have no other.
+        strength: Shrinkage of `item_knn` and `user_knn`; ridge of `ease` and `als`; what cosines are multiplied by in
+            `encoder`; the weight of the history in `content` and `order_rules`, which have no other.
         decay: Loss of weight of a contact per later day of activity (see `Ranker`).
         repeat: Weight of the customer's own contacts with the very product (see `Ranker`).
         trend: Weight of the product's popularity in the last weeks, between 0 and 1 on a log scale.
@@ -127,6 +131,7 @@ DEFAULT_TUNINGS = Tunings(
         "user_knn": Tuning(strength=1.0, decay=0.1, repeat=0.3, trend=0.1),
         "ease": Tuning(strength=200.0, decay=0.1, repeat=1.0, trend=0.3),
         "als": Tuning(strength=0.1, decay=0.1, repeat=0.3, trend=0.1),
+        "encoder": Tuning(strength=12.0, decay=0.1, repeat=0.0, trend=0.1),
     },
     blend={"ease": 1.0, "item_knn": 1.0, "popularity_segment": 1.0},
 )
@@ -138,6 +143,7 @@ STRENGTHS: Mapping[str, tuple[float, ...]] = {
     "user_knn": (0.3, 1.0, 5.0),
     "ease": (50.0, 200.0, 500.0, 2000.0),
     "als": (0.03, 0.1),
+    "encoder": (4.0, 12.0),
 }
 SEARCHED_FINELY = frozenset({"item_knn", "ease"})
 REPEATS = (0.0, 0.3, 1.0, 3.0, 10.0)
@@ -150,6 +156,7 @@ little is known."""
 
 BLENDED = (
     "popularity_segment", "bought_before", "content", "order_rules", "item_knn", "user_knn", "ease", "als",
+    "encoder",
 )
 """Methods that the blend may use."""
 
@@ -169,7 +176,7 @@ class Fitted:
     Attributes:
         as_of: Last day that was read.
         catalogue: Products in the order that all arrays share.
-        rankers: One per name in `METHODS`.
+        rankers: One per method.
         tunings: Settings of the methods that have any.
     """
 
@@ -177,6 +184,41 @@ class Fitted:
     catalogue: Catalogue
     rankers: Mapping[str, Scorer]
     tunings: Tunings
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """Those of `METHODS` that were fitted."""
+        return tuple(method for method in METHODS if method.name in self.rankers)
+
+    def knowing(self, vectors: pl.DataFrame) -> "Fitted":
+        """Give the encoder customers: rows of the contract `behaviour_vectors` as of the day of the lists."""
+        if ENCODER not in self.rankers:
+            return self
+        encoder = self.rankers[ENCODER]
+        rankers = dict(self.rankers) | {ENCODER: replace(encoder, taste=encoder.taste.knowing(vectors))}
+        return replace(self, rankers=rankers | {"blend": blended(rankers, self.tunings)})
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """What the behaviour encoder of a day says of products and customers.
+
+    Attributes:
+        products: Products that it knows.
+        of_products: float32, shape (products, width), of length 1.
+        question: float32, shape (width,): what is added to a customer's vector to ask for a new purchase.
+        customers: Rows of the contract `behaviour_vectors` as of that day.
+    """
+
+    products: tuple[str, ...]
+    of_products: np.ndarray
+    question: np.ndarray
+    customers: pl.DataFrame
+
+
+def blended(rankers: Mapping[str, Scorer], tunings: Tunings) -> Blend:
+    """Put the methods together that a blend is made of."""
+    return Blend({name: rankers[name] for name in tunings.blend}, dict(tunings.blend))
 
 
 def fit(
@@ -186,6 +228,7 @@ def fit(
     tunings: Tunings = DEFAULT_TUNINGS,
     products: pl.DataFrame | None = None,
     orders: pl.DataFrame | None = None,
+    vectors: Vectors | None = None,
     dense_items: int = DENSE_ITEMS,
     factors: int = FACTORS,
 ) -> Fitted:
@@ -198,6 +241,7 @@ def fit(
         products: What the shop says of its products (see `catalogue_of`); None where nothing is told.
         orders: Table as `basket_rows` gives it for `as_of`; None takes all that a customer bought for
             one order.
+        vectors: Those of the behaviour encoder as of the same day; None leaves `encoder` out.
         dense_items: Products that go through the ridge (see `DENSE_ITEMS`).
         factors: Length of the products' factors in `als`.
 
@@ -205,10 +249,13 @@ def fit(
         The fitted methods; with an empty table, methods over no product.
     """
     weights = _Weights(
-        contacts, as_of=as_of, products=products, orders=orders, dense_items=dense_items, factors=factors
-    )
+        contacts, as_of=as_of, products=products, orders=orders, vectors=vectors, dense_items=dense_items,
+        factors=factors,
+    )  # fmt: skip
+    # Where it was not there when settings were chosen, the usual ones do, and it is in no blend.
+    tunings = replace(tunings, methods=weights.tunings(DEFAULT_TUNINGS.methods) | weights.tunings(tunings.methods))
     rankers = weights.untuned() | {name: weights.ranker(name, tuning) for name, tuning in tunings.methods.items()}
-    rankers["blend"] = Blend({name: rankers[name] for name in tunings.blend}, dict(tunings.blend))
+    rankers["blend"] = blended(rankers, tunings)
     return Fitted(as_of=as_of, catalogue=weights.catalogue, rankers=rankers, tunings=tunings)
 
 
@@ -220,6 +267,7 @@ def tune(
     policy: Policy,
     products: pl.DataFrame | None = None,
     orders: pl.DataFrame | None = None,
+    vectors: Vectors | None = None,
     dense_items: int = DENSE_ITEMS,
     factors: int = FACTORS,
 ) -> Tunings:
@@ -237,6 +285,7 @@ def tune(
         policy: The rules under which lists will be published.
         products: As in `fit`, as of that day.
         orders: As in `fit`, as of that day.
+        vectors: As in `fit`, as of that day.
         dense_items: See `fit`.
         factors: See `fit`.
 
@@ -245,8 +294,9 @@ def tune(
         bought in the horizon.
     """
     weights = _Weights(
-        earlier, as_of=as_of, products=products, orders=orders, dense_items=dense_items, factors=factors
-    )
+        earlier, as_of=as_of, products=products, orders=orders, vectors=vectors, dense_items=dense_items,
+        factors=factors,
+    )  # fmt: skip
     catalogue, history = weights.catalogue, weights.history
     truth = truth_of(bought, history, catalogue)
     limit = min(TUNING_CUSTOMERS, TUNING_CELLS // max(len(catalogue), 1))
@@ -261,13 +311,13 @@ def tune(
     )
     found = {
         name: (fine if name in SEARCHED_FINELY else coarse).best(name, start=start)
-        for name, start in DEFAULT_TUNINGS.methods.items()
+        for name, start in weights.tunings(DEFAULT_TUNINGS.methods).items()
     }
     rankers = weights.untuned() | {name: weights.ranker(name, tuning) for name, tuning in found.items()}
     cells = max(FEWEST_TUNING_CUSTOMERS, BLEND_CELLS // max(len(catalogue), 1))
     few = truth.head(min(COARSE_CUSTOMERS, cells))
     mixed = choose_blend(
-        {name: rankers[name].among(history) for name in BLENDED},
+        {name: rankers[name].among(history) for name in BLENDED if name in rankers},
         history.take(few.rows),
         few,
         available=available,
@@ -332,18 +382,23 @@ class _Weights:
         as_of: date,
         products: pl.DataFrame | None,
         orders: pl.DataFrame | None,
+        vectors: Vectors | None,
         dense_items: int,
         factors: int,
     ) -> None:
         """Take the contacts; nothing is fitted yet."""
         self.catalogue = catalogue_of(contacts, as_of=as_of, products=products)
         self.history = history_of(contacts, self.catalogue)
-        self._table, self._orders, self._factors = contacts, orders, factors
+        self._table, self._orders, self._vectors, self._factors = contacts, orders, vectors, factors
         self._since = as_of - timedelta(days=POPULARITY_DAYS)
         self._contacts = self.history.matrix(self.history.weights, len(self.catalogue))
         order = np.lexsort((np.arange(len(self.catalogue)), -self.catalogue.buyers))
         self._dense = np.sort(order[:dense_items])
         self._made: dict[tuple[str, float], sparse.csr_matrix | Factors] = {}
+
+    def tunings(self, methods: Mapping[str, Tuning]) -> dict[str, Tuning]:
+        """Those of the methods that can be fitted."""
+        return {name: tuning for name, tuning in methods.items() if name != ENCODER or self._vectors is not None}
 
     def untuned(self) -> dict[str, Scorer]:
         """The methods without settings."""
@@ -362,6 +417,8 @@ class _Weights:
             taste = Content(self.catalogue.attributes)
         elif name == "user_knn":
             taste = CustomersAlike(products=len(self.catalogue), shrink=tuning.strength)
+        elif name == ENCODER:
+            taste = self._encoded(tuning.strength)
         elif name == "als":
             if (name, tuning.strength) not in self._made:
                 self._made[name, tuning.strength] = learn_factors(
@@ -379,6 +436,13 @@ class _Weights:
             taste=taste,
             ground=ground,
         )
+
+    def _encoded(self, sharpness: float) -> Encoded:
+        of = self._vectors
+        encoded = Encoded.over(
+            self.catalogue, known=of.products, vectors=of.of_products, question=of.question, sharpness=sharpness
+        )
+        return encoded.knowing(of.customers)
 
     def _bought_lately(self) -> sparse.csr_matrix:
         """Customers x products, 1 where bought within the popularity window."""

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from insight_assets.insights.recommendation.methods import DEFAULT_TUNINGS, FEWEST_TUNING_CUSTOMERS, METHODS, Fitted
+from insight_assets.insights.recommendation.methods import DEFAULT_TUNINGS, FEWEST_TUNING_CUSTOMERS, Fitted
 from insight_assets.insights.recommendation.ranking import Policy
 from insight_assets.ml.model_card import ModelCard, people_told, settings_told, table
 
@@ -37,7 +37,7 @@ def model_card(
         ),
         taught_by=_taught_by(fitted, contacts, bought, before=before, smallest_group=smallest_group),
         methods=[
-            table([{"method": method.name, "settings": _settings(fitted, method.name)} for method in METHODS]),
+            table([{"method": method.name, "settings": _settings(fitted, method.name)} for method in fitted.methods]),
             f"Lists: {settings_told(asdict(policy))}.",
         ],
         calibration=["Nothing is calibrated: a place in a list is a rank and no probability."],
@@ -70,7 +70,7 @@ def _taught_by(
     }
     horizon = f"{before + timedelta(days=1)} to {fitted.as_of}"
     chosen = f"Settings were chosen on what was bought from {horizon}, by methods that knew nothing after {before}."
-    if fitted.tunings is DEFAULT_TUNINGS:
+    if fitted.tunings.blend is DEFAULT_TUNINGS.blend:
         chosen = (
             f"Settings are the usual ones: from {horizon} fewer than {FEWEST_TUNING_CUSTOMERS} customers with a "
             "history bought, too few to choose by."

@@ -1,6 +1,7 @@
 """Fitted methods as files: JSON and plain `.npy` arrays, nothing that runs code when it is opened.
 
-A model holds products and weights between them, never a customer.
+A model holds products and weights between them, never a customer: what the behaviour encoder says of customers is read
+from `behaviour_vectors` of the same day.
 """
 
 import json
@@ -15,6 +16,7 @@ from insight_assets.insights.recommendation.attributes import Attributes
 from insight_assets.insights.recommendation.blend import Blend
 from insight_assets.insights.recommendation.content import Content
 from insight_assets.insights.recommendation.customers_alike import CustomersAlike
+from insight_assets.insights.recommendation.encoded import Encoded
 from insight_assets.insights.recommendation.factors import Factors
 from insight_assets.insights.recommendation.interactions import Catalogue
 from insight_assets.insights.recommendation.methods import Fitted, Tuning, Tunings
@@ -25,6 +27,7 @@ CONFIG = "config.json"
 _CATALOGUE = ("recent_buyers", "buyers", "last_day")
 _ATTRIBUTES = ("category", "brand", "band")
 _MATRIX = ("data", "indices", "indptr")
+_ENCODED = ("products", "question")
 _SEGMENTS = ("keys", "shares", "speaks")
 
 
@@ -105,6 +108,8 @@ def _described(ranker: Scorer) -> dict[str, Any]:
         taste = {"kind": "content"}
     elif isinstance(ranker.taste, CustomersAlike):
         taste = {"kind": "customers_alike", "shrink": ranker.taste.shrink, "keep": ranker.taste.keep}
+    elif isinstance(ranker.taste, Encoded):
+        taste = {"kind": "encoded", "sharpness": ranker.taste.sharpness}
     elif isinstance(ranker.taste, Factors):
         settings = {name: getattr(ranker.taste, name) for name in ("ridge", "unseen", "scaling")}
         taste = {"kind": "factors", **settings}
@@ -129,6 +134,8 @@ def _arrays(ranker: Scorer) -> dict[str, np.ndarray]:
         arrays |= {part: getattr(ranker.neighbours, part) for part in _MATRIX}
     if isinstance(ranker.taste, Factors):
         arrays["factors"] = ranker.taste.products
+    if isinstance(ranker.taste, Encoded):
+        arrays |= {name: getattr(ranker.taste, name) for name in _ENCODED}
     return arrays
 
 
@@ -159,6 +166,9 @@ def _taste(described: dict[str, Any] | None, directory: Path, name: str, catalog
         return Content(catalogue.attributes)
     if described["kind"] == "customers_alike":
         return CustomersAlike(products=len(catalogue), **settings)
+    if described["kind"] == "encoded":
+        products, question = (_read(directory / f"{name}.{part}.npy") for part in _ENCODED)
+        return Encoded.over(catalogue, known=catalogue.products, vectors=products, question=question, **settings)
     return Factors(_read(directory / f"{name}.factors.npy"), **settings)
 
 

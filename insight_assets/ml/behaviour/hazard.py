@@ -15,6 +15,9 @@ DAYS = (0, 1 / 48, 1 / 4, 1, 2, 3, 4, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180
 LONGEST = 365.0
 """Length that the span without an end is counted with, in days; times are told up to its end."""
 
+RAREST = 1e-4
+"""Bound of the hazards that hold for all alike."""
+
 STARTS = np.array(DAYS, dtype=np.float32)
 LENGTHS = np.diff(np.append(STARTS, STARTS[-1] + LONGEST)).astype(np.float32)
 
@@ -26,6 +29,8 @@ class Hazard(nn.Module):
         """Make the layer."""
         super().__init__()
         self.layer = nn.Linear(width, len(DAYS))
+        # Spans that nobody was watched through stay at what `marginal_odds` says of them, whatever the vector.
+        nn.init.zeros_(self.layer.weight)
         self.register_buffer("starts", torch.from_numpy(STARTS), persistent=False)
         self.register_buffer("lengths", torch.from_numpy(LENGTHS), persistent=False)
 
@@ -78,12 +83,20 @@ def marginal_odds(days: np.ndarray, happened: np.ndarray) -> np.ndarray:
         happened: Shape (t,), bool.
 
     Returns:
-        Shape (spans,), float32; half an event and half a survivor are added to each span.
+        Shape (spans,), float32. To each span one person is added who goes on at the daily rate of the span before, so that
+        a span that nobody was watched through goes on so as well.
     """
     span = np.searchsorted(STARTS[1:], days, side="right")
-    came = np.bincount(span[happened], minlength=len(STARTS)) + 0.5
+    came = np.bincount(span[happened], minlength=len(STARTS))
     past_it = len(days) - np.cumsum(np.bincount(span, minlength=len(STARTS)))
     open_spans = span[~happened]
     part = (days[~happened] - STARTS[open_spans]) / LENGTHS[open_spans]
-    stayed = past_it + np.bincount(open_spans, weights=part, minlength=len(STARTS)) + 0.5
-    return np.log(came / stayed).astype(np.float32)
+    stayed = past_it + np.bincount(open_spans, weights=part, minlength=len(STARTS))
+    rate = (happened.sum() + 1) / (days.sum() + LONGEST)
+    odds = np.zeros(len(STARTS))
+    for number, length in enumerate(LENGTHS):
+        expected = -np.expm1(-rate * length)
+        hazard = np.clip((came[number] + expected) / (came[number] + stayed[number] + 1), RAREST, 1 - RAREST)
+        odds[number] = np.log(hazard / (1 - hazard))
+        rate = -np.log1p(-hazard) / length
+    return odds.astype(np.float32)

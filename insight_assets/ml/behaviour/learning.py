@@ -112,6 +112,7 @@ def learn(
     seed: int,
     work_directory: Path,
     log: Callable[[str], None],
+    fading: bool = False,
 ) -> list[Epoch]:
     """Teach a network in packed batches; the arguments not said here are those of `train_network`.
 
@@ -122,6 +123,7 @@ def learn(
         kept: Sequences kept apart, which say when to stop; None to learn for all epochs.
         counted_by: Entry of a batch that has one element a token.
         learning: How.
+        fading: See `Learning`.
 
     Returns:
         The losses of all epochs.
@@ -132,8 +134,9 @@ def learn(
         return DataLoader(taught, batch_sampler=order, collate_fn=as_it_is)
 
     module = Learning(
-        network, loss, counted_by=counted_by, learning_rate=learning.learning_rate, weight_decay=learning.weight_decay
-    )
+        network, loss, counted_by=counted_by, learning_rate=learning.learning_rate,
+        weight_decay=learning.weight_decay, fading=fading,
+    )  # fmt: skip
     return train_network(
         module,
         training=training,

@@ -42,6 +42,12 @@ TASKS = (*PRODUCT_TASKS, *CODE_TASKS, *TIME_TASKS)
 """What is asked after each token: product of the next event; a product of the next order that has any which the
 customer never bought; kind and price bucket of the next event; days until the next event and the next order."""
 
+LEAST_DOUBT = -1.5
+"""Logarithm of the share of the loss of `Marginals` below which a question no longer weighs more."""
+
+SMALLEST_LOSS = 0.05
+"""Loss of `Marginals` below which there is next to nothing to learn, and losses are no longer counted in it."""
+
 _DAYS, _CAME = "{}_days", "{}_came"
 
 
@@ -143,7 +149,8 @@ class PretrainedEncoder(nn.Module):
     """An encoder and the heads that it is taught by.
 
     A product is foretold by the cosine of its vector and a question: the hidden vector, shifted by what is asked for.
-    The losses are weighed by learned weights (Kendall, Gal and Cipolla, CVPR 2018).
+    Losses are counted in those of `Marginals` and weighed by learned weights (Kendall, Gal and Cipolla, CVPR 2018),
+    which are bounded: a question that is always answered would otherwise drown all others.
     """
 
     def __init__(
@@ -173,9 +180,16 @@ class PretrainedEncoder(nn.Module):
         self.codes = nn.ModuleDict({task: nn.Linear(width, size) for task, size in sizes.items()})
         self.hazards = nn.ModuleDict({task: Hazard(width) for task in TIME_TASKS})
         self.doubts = nn.ParameterDict({task: nn.Parameter(torch.zeros(())) for task in TASKS})
+        self.of_marginals = dict.fromkeys(TASKS, 1.0)
 
-    def start_from(self, marginals: Marginals) -> None:
-        """Let the heads start from what holds for all alike."""
+    def start_from(self, marginals: Marginals, losses: Mapping[str, float]) -> None:
+        """Let the heads start from what holds for all alike.
+
+        Args:
+            marginals: What does.
+            losses: Task to the mean loss of a token under it; tasks without any are asked of nobody.
+        """
+        self.of_marginals |= {task: max(loss, SMALLEST_LOSS) for task, loss in losses.items()}
         for task, layer in self.codes.items():
             with torch.no_grad():
                 layer.bias.copy_(torch.from_numpy(marginals.chances[task]).clamp(min=1e-6).log())
@@ -219,11 +233,12 @@ class PretrainedEncoder(nn.Module):
 
     def joint_loss(self, batch: Mapping[str, object]) -> torch.Tensor:
         """Give the sum of all losses by their learned weights."""
-        return sum(
-            torch.exp(-self.doubts[task]) * loss + self.doubts[task]
-            for task, (loss, asked) in self.losses(batch).items()
-            if asked
-        )
+        total = batch["from_end"].new_zeros((), dtype=torch.float32)
+        for task, (loss, asked) in self.losses(batch).items():
+            if asked:
+                doubt = self.doubts[task].clamp(min=LEAST_DOUBT)
+                total = total + torch.exp(-doubt) * loss / self.of_marginals[task] + doubt
+        return total
 
 
 @dataclass(frozen=True)
@@ -266,36 +281,36 @@ def pretrain(
         bought: Code of the kind that stands for a product of an order.
         calibrate_from: End of what is learnt first and start of the window, in epoch seconds.
         until: Moment up to which events are known.
-        max_epochs: Most passes up to the window. Those over everything are fewer, by the share of tokens in the window,
-            and at least one.
+        max_epochs: Most passes up to the window. Of those that did best half as many go over everything, at least
+            one, while the learning rate falls to 0.
         seed: Seed of first weights, order, dropout and draws.
         work_directory: Folder for checkpoints.
         log: Takes lines of progress.
 
     Returns:
-        The encoder in evaluation mode on the CPU, and how it was taught.
+        The encoder in evaluation mode on the CPU, and how it was taught; untaught where there is no token.
 
     Raises:
         TrainingDivergedError: If a loss is not finite.
-        ValueError: If there is no token.
     """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = PretrainedEncoder(
+            settings, {name: torch.from_numpy(of) for name, of in (traits or {}).items()},
+            sharpness=learning.sharpness, negatives=learning.negatives,
+        ).eval()  # fmt: skip
     tokens = tokens.last(settings.positions)
     if not tokens.offsets[-1]:
-        message = "there is no event to learn from"
-        raise ValueError(message)
+        return network, Taught([], 0, {})
     everything = targets_of(tokens, bought=bought, until=until, seed=seed)
     later = tokens.times > calibrate_from
     early = tokens.until(calibrate_from)
     enough = early.offsets[-1] > 0 and later.any()
     first = targets_of(early, bought=bought, until=calibrate_from, seed=seed) if enough else everything
     marginals = Marginals.of(first, settings.fields)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = PretrainedEncoder(
-            settings, {name: torch.from_numpy(of) for name, of in (traits or {}).items()},
-            sharpness=learning.sharpness, negatives=learning.negatives,
-        )
-    network.start_from(marginals)
+    # What products a ranking lacks is not what they are learnt by.
+    entropy = {task: float(-(of * np.log(np.maximum(of, 1e-12))).sum()) for task, of in marginals.chances.items()}
+    network.start_from(marginals, entropy | _times_alike(first, marginals))
     folder = work_directory / name_training(
         asdict(settings) | asdict(learning) | {"calibrate_from": calibrate_from, "until": until},
         [tokens.offsets, tokens.times, *tokens.fields.values(), *(traits or {}).values()],
@@ -309,7 +324,7 @@ def pretrain(
     epochs = teach(early, first, kept=kept, scales=scales, max_epochs=max_epochs, folder=folder / "before")
     left = _left(network, kept, scales)
     best = 1 + min(epochs, key=lambda epoch: epoch.validation_loss).number
-    again = max(1, round(best * float(later.mean())))
+    again = max(1, best // 2)
     return network, Taught(epochs, _teach_all(teach, tokens, everything, again, folder), left)
 
 
@@ -343,7 +358,7 @@ def _teach(
 
     return learn(
         network.train(), loss, _there(tokens, targets), kept, counted_by=KIND, learning=learning, max_epochs=max_epochs,
-        seed=seed, work_directory=folder, log=log,
+        seed=seed, work_directory=folder, log=log, fading=kept is None,
     )  # fmt: skip
 
 
@@ -374,13 +389,20 @@ def _scales(kept: PackedBatches, marginals: Marginals) -> dict[str, float]:
             totals[task] = float((1 - 1 / np.log2(place[came] + 2.0)).sum())
         else:
             totals[task] = float(-np.log(chances[came]).sum())
+    for task, mean in _times_alike(targets, marginals).items():
+        totals[task] = mean * int((targets[_DAYS.format(task)] >= 0).sum())
+    return {task: 1 / total for task, total in totals.items() if total > 0}
+
+
+def _times_alike(targets: Mapping[str, np.ndarray], marginals: Marginals) -> dict[str, float]:
+    """Give the mean loss of the time tasks where everybody has the same chances; 0 where nobody is asked."""
+    means = {}
     for task, odds in marginals.odds.items():
         days, came = (torch.from_numpy(targets[name.format(task)]) for name in (_DAYS, _CAME))
         asked = days >= 0
-        alike = torch.from_numpy(odds).expand(int(asked.sum()), -1)
-        totals[task] = float(Hazard(1).loss(alike, days[asked], came[asked]).sum())
-    told = {task: total for task, total in totals.items() if total > 0}
-    return {task: 1 / total for task, total in told.items()}
+        losses = Hazard(1).loss(torch.from_numpy(odds).expand(int(asked.sum()), -1), days[asked], came[asked])
+        means[task] = float(losses.sum()) / max(1, len(losses))
+    return means
 
 
 def _share_left(network: PretrainedEncoder, batch: Mapping[str, object], scales: Mapping[str, float]) -> torch.Tensor:

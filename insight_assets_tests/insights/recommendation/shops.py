@@ -6,6 +6,9 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
+from insight_assets.contracts.catalogue import contract
+from insight_assets.insights.recommendation.methods import Vectors
+
 DAY = date(2025, 3, 1)
 
 LINE = {
@@ -93,4 +96,36 @@ def described(lines: pl.LazyFrame, *, new: Iterable[tuple[str, str, str, str]] =
         currency=pl.lit("EUR"),
         first_seen=pl.lit(day(100)),
         last_seen=pl.lit(DAY),
+    )
+
+
+def vectors_of(contacts: pl.DataFrame, *, width: int = 6) -> Vectors:
+    """Vectors such as the behaviour encoder gives them: of products and of customers that had to do with the same.
+
+    Args:
+        contacts: Table as `interactions` gives it.
+        width: Length of the vectors.
+    """
+    customers, products = (contacts[name].unique().sort() for name in ("customer_key", "product_id"))
+    rows = np.searchsorted(customers.to_numpy(), contacts["customer_key"].to_numpy())
+    columns = np.searchsorted(products.to_numpy().astype(str), contacts["product_id"].to_numpy().astype(str))
+    together = np.zeros((len(customers), len(products)))
+    together[rows, columns] = 1.0
+    of_products = np.linalg.svd(together, full_matrices=False)[2][:width].T
+    of_customers = together @ of_products
+    of_products /= np.maximum(np.linalg.norm(of_products, axis=1, keepdims=True), 1e-9)
+    told = pl.DataFrame({"customer_key": customers, "vector": of_customers.tolist()}).lazy()
+    empty = contract("behaviour_vectors").empty()
+    return Vectors(
+        products=tuple(products),
+        of_products=of_products.astype(np.float32),
+        question=np.full(of_products.shape[1], 0.1, dtype=np.float32),
+        customers=told.select(
+            "customer_key",
+            pl.lit(DAY).alias("as_of"),
+            pl.col("vector").cast(pl.List(pl.Float32)),
+            pl.lit(0, pl.Int64).alias("last_event_at"),
+            pl.lit(1, pl.Int32).alias("events_read"),
+            pl.lit("0123456789ab").alias("model_version"),
+        ).collect().match_to_schema(empty.schema),
     )

@@ -8,6 +8,7 @@ import pytest
 
 from insight_assets.contracts.catalogue import contract
 from insight_assets.features.labels import HorizonOpenError
+from insight_assets.insights.behaviour import assets as behaviour
 from insight_assets.insights.recommendation import assets
 from insight_assets.insights.recommendation.model_files import load
 from insight_assets.insights.recommendation.ranking import Policy
@@ -24,6 +25,7 @@ START = settings().start_date
 ORIGIN = START + timedelta(days=HORIZON + 20)
 AS_OF = ORIGIN + timedelta(days=HORIZON)
 PASSER_BY = 9_999
+ENCODED = ("event_sequences", "behaviour_encoder", "behaviour_vectors")
 DAYS = [START + timedelta(days=n) for n in range((AS_OF - START).days + 1)]
 
 
@@ -141,8 +143,14 @@ class Shop:
         def customer_features(context: dg.AssetExecutionContext) -> pl.DataFrame:
             return features_of(lines, date.fromisoformat(context.partition_key))
 
-        self.tables = [order_lines, events, identity_links, products, customer_features]
+        @dg.asset(**table_asset("event_sequences", layer="feature", purpose="operations"))
+        def event_sequences() -> pl.DataFrame:
+            return contract("event_sequences").empty()
+
+        self.tables = [order_lines, events, identity_links, products, customer_features, event_sequences]
         self.insights = [
+            behaviour.behaviour_encoder,
+            behaviour.behaviour_vectors,
             assets.recommendation_models,
             assets.recommendation_scorecard,
             assets.recommendations,
@@ -199,14 +207,14 @@ def shop(tmp_path_factory):
 @pytest.fixture(scope="module")
 def graded(shop):
     return shop.run(
-        ["products", "recommendation_models", "recommendation_scorecard"], partition_key=ORIGIN.isoformat()
+        ["products", *ENCODED, "recommendation_models", "recommendation_scorecard"], partition_key=ORIGIN.isoformat()
     )
 
 
 @pytest.fixture(scope="module")
 def published(shop, graded):
     return shop.run(
-        ["products", "customer_features", "recommendation_models", "recommendations"],
+        ["products", *ENCODED, "customer_features", "recommendation_models", "recommendations"],
         partition_key=AS_OF.isoformat(),
     )
 
@@ -214,7 +222,7 @@ def published(shop, graded):
 def test_the_scorecard_names_the_champion_of_a_shop_of_habits(shop, graded):
     scorecard = shop.stored("recommendation_scorecard", ORIGIN)
     champion = scorecard.filter("is_champion")
-    assert champion["method"].unique().to_list() in (["bought_before"], ["item_knn"], ["ease"], ["blend"])
+    assert champion["method"].unique().to_list() in (["bought_before"], ["item_knn"], ["ease"], ["encoder"], ["blend"])
     assert champion["grade"].unique().to_list() == ["A"]
     assert scorecard.filter(pl.col("kind") == "rule")["model_version"].is_null().all()
     metadata = graded.asset_materializations_for_node("recommendation_scorecard")[0].metadata
@@ -244,6 +252,22 @@ def test_lists_carry_the_champion_of_the_newest_closed_horizon(shop, published):
     assert published_by == [("popularity_segment", "ungraded", None)]
 
 
+def test_the_encoder_is_graded_and_its_card_tells_how_it_learnt(shop, graded):
+    scorecard = shop.stored("recommendation_scorecard", ORIGIN)
+    assert "encoder" in scorecard["method"].to_list()
+    vectors = shop.stored("behaviour_vectors", ORIGIN)
+    assert vectors["customer_key"].n_unique() == vectors.height == 150
+    assert vectors["vector"].list.len().unique().to_list() == [64]
+    metadata = graded.asset_materializations_for_node("behaviour_encoder")[0].metadata
+    card = metadata["model_card"].value
+    demand_sound(card, range(150), asset="behaviour_encoder", told={"as of": str(ORIGIN), "code version": "1"})
+    assert metadata["customers"].value == 150
+    assert set(metadata["loss_left"].value) > {"next_product", "next_order"}
+    assert max(metadata["loss_left"].value.values()) < 1.5
+    for picture in ("learning", "product_map"):
+        assert metadata[picture].value.startswith("![chart](data:image/png;base64,")
+
+
 def test_metadata_of_lists_names_no_customer(published):
     metadata = published.asset_materializations_for_node("recommendations")[0].metadata
     assert metadata["customers"].value == 151
@@ -255,7 +279,7 @@ def test_the_card_tells_contacts_settings_and_rules_of_lists(shop, graded):
     metadata = graded.asset_materializations_for_node("recommendation_models")[0].metadata
     card, folder = metadata["model_card"].value, shop.resources["models"].reading(assets.MODELS, ORIGIN)
     assert card == (folder / CARD_FILE).read_text(encoding="utf-8")
-    seen = {"as of": str(ORIGIN), "code version": "3"}
+    seen = {"as of": str(ORIGIN), "code version": "4"}
     demand_sound(card, range(150), asset=assets.MODELS, told=seen)
     assert facts(card)["seed"].startswith("none of the settings")
     learnt = {row["learnt from"]: row["number"] for row in tables(section(card, "Taught by"))[0]}
@@ -274,7 +298,7 @@ def test_the_card_tells_contacts_settings_and_rules_of_lists(shop, graded):
 def test_without_a_closed_horizon_the_naive_rule_is_published(shop):
     early = START + timedelta(days=40)
     shop.run(
-        ["products", "customer_features", "recommendation_models", "recommendations"], partition_key=early.isoformat()
+        ["products", *ENCODED, "customer_features", "recommendation_models", "recommendations"], partition_key=early.isoformat()
     )
     lists = shop.stored("recommendations", early).filter(pl.col("customer_key") != PASSER_BY)
     assert lists["method"].unique().to_list() == ["popularity_recent"]
@@ -287,7 +311,7 @@ def test_without_a_closed_horizon_the_naive_rule_is_published(shop):
 def test_an_open_horizon_is_not_graded(shop):
     with pytest.raises(HorizonOpenError, match="not published"):
         shop.run(
-            ["products", "recommendation_models", "recommendation_scorecard"],
+            ["products", *ENCODED, "recommendation_models", "recommendation_scorecard"],
             partition_key=(ORIGIN + timedelta(days=1)).isoformat(),
         )
 
@@ -297,13 +321,15 @@ def test_rows_in_another_order_delivered_later_give_the_same_content(
 ):
     other = Shop(tmp_path, shuffled=True)
     other.deliver(START, ORIGIN)
-    models = other.run(["products", "recommendation_models"], partition_key=ORIGIN.isoformat())
+    models = other.run(["products", *ENCODED, "recommendation_models"], partition_key=ORIGIN.isoformat())
     other.deliver(ORIGIN + timedelta(days=1), AS_OF)
     scorecard = other.run(["recommendation_scorecard"], partition_key=ORIGIN.isoformat())
     lists = other.run(
-        ["products", "customer_features", "recommendation_models", "recommendations"],
+        ["products", *ENCODED, "customer_features", "recommendation_models", "recommendations"],
         partition_key=AS_OF.isoformat(),
     )
+    assert version(models, "behaviour_encoder") == version(graded, "behaviour_encoder")
+    assert content(models, "behaviour_vectors") == content(graded, "behaviour_vectors")
     assert version(models, "recommendation_models") == version(graded, "recommendation_models")
     for name, again, before in (
         ("recommendation_scorecard", scorecard, graded),

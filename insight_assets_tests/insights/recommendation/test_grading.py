@@ -23,7 +23,7 @@ from insight_assets.insights.recommendation.listing import coverage
 from insight_assets.insights.recommendation.methods import METHODS, available_products, fit
 from insight_assets.insights.recommendation.ranking import NOBODY, Lists, Policy
 from insight_assets.ml.referee import champion
-from insight_assets_tests.insights.recommendation.shops import DAY, paired_shop, sales
+from insight_assets_tests.insights.recommendation.shops import DAY, paired_shop, sales, vectors_of
 
 LOG3 = np.log2(3)
 
@@ -81,12 +81,12 @@ ALLOWED = Policy()
 
 def grade(lines, *, policy=ALLOWED, origin=DAY):
     contacts = interactions(lines, as_of=origin).collect()
-    fitted = fit(contacts, as_of=origin)
+    fitted = fit(contacts, as_of=origin, vectors=vectors_of(contacts))
     history = history_of(contacts, fitted.catalogue)
     later = lines.filter(pl.col("event_day") > origin).select("customer_key", "product_id")
     return grade_lists(
         fitted.rankers,
-        METHODS,
+        fitted.methods,
         history,
         truth_of(later.unique().collect(), history, fitted.catalogue),
         catalogue=fitted.catalogue,
@@ -109,7 +109,7 @@ def test_the_scorecard_obeys_its_contract(shop):
     assert scorecard.schema == table.polars_schema()
     for rule in table.row_rules():
         assert scorecard.select(rule.passes.all()).item(), rule.name
-    assert scorecard.height == len(METHODS) * 8
+    assert scorecard.height == 8 * len(METHODS)
     assert not scorecard.select(table.primary_key).is_duplicated().any()
     shop_wide = scorecard.filter(pl.col("metric").is_in(["coverage", "exposure_gini"]))
     assert shop_wide["low"].null_count() == shop_wide.height == 2 * len(METHODS)

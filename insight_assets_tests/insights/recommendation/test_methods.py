@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -17,7 +19,7 @@ from insight_assets.insights.recommendation.methods import (
     tune,
 )
 from insight_assets.insights.recommendation.ranking import Policy, evidence, rank
-from insight_assets_tests.insights.recommendation.shops import DAY, day, paired_shop, sales
+from insight_assets_tests.insights.recommendation.shops import DAY, day, paired_shop, sales, vectors_of
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +33,48 @@ def contacts(shop):
 
 
 def test_every_method_has_a_ranker(contacts):
-    fitted = fit(contacts, as_of=DAY)
+    fitted = fit(contacts, as_of=DAY, vectors=vectors_of(contacts))
     assert set(fitted.rankers) == {method.name for method in METHODS}
+    assert fitted.methods == METHODS
+    without = fit(contacts, as_of=DAY)
+    assert {method.name for method in METHODS} - {method.name for method in without.methods} == {"encoder"}
     assert [method.complexity for method in METHODS] == list(range(len(METHODS)))
     assert METHODS[0].kind == "rule"
+
+
+def test_the_encoder_ranks_by_vectors_and_serves_who_has_none(contacts):
+    vectors = vectors_of(contacts)
+    fitted = fit(contacts, as_of=DAY, vectors=vectors)
+    history = history_of(contacts, fitted.catalogue)
+    encoder = fitted.rankers["encoder"]
+    known = {key: np.array(vector) for key, vector in vectors.customers.select("customer_key", "vector").iter_rows()}
+    of_products = dict(zip(vectors.products, vectors.of_products, strict=True))
+    asked = known[history.customers[3]] + vectors.question
+    expected = [
+        12.0 * of_products[product] @ asked / np.linalg.norm(asked) + base
+        for product, base in zip(fitted.catalogue.products, encoder.base, strict=True)
+    ]
+    np.testing.assert_allclose(encoder.scores(history, Policy())[3], expected, rtol=1e-5)
+    some = fitted.knowing(vectors.customers.filter(pl.col("customer_key") != history.customers[3]).reverse())
+    left = some.rankers["encoder"].scores(history, Policy())
+    np.testing.assert_array_equal(left[3], encoder.base)
+    others = np.arange(len(history)) != 3
+    np.testing.assert_array_equal(left[others], encoder.scores(history, Policy())[others])
+
+
+def test_the_encoder_takes_part_in_the_blend_only_where_its_vectors_were_there(contacts, shop):
+    later = purchases(shop, after=day(20), until=DAY).collect()
+    earlier = interactions(shop, as_of=day(20)).collect()
+    arguments = {"as_of": day(20), "policy": Policy(repeat_purchases=False)}
+    found = tune(earlier, later, vectors=vectors_of(earlier), **arguments)
+    assert "encoder" in found.methods
+    assert set(tune(earlier, later, **arguments).methods) == set(found.methods) - {"encoder"}
+    only = replace(found, blend={"encoder": 1.0, "ease": 1.0})
+    vectors = vectors_of(contacts)
+    fitted = fit(contacts, as_of=DAY, tunings=only, vectors=replace(vectors, customers=vectors.customers.clear()))
+    history = history_of(contacts, fitted.catalogue)
+    blank, told = (of.rankers["blend"].scores(history, Policy()) for of in (fitted, fitted.knowing(vectors.customers)))
+    assert (blank != told).any()
 
 
 def test_popularity_counts_buyers_and_not_looks():

@@ -5,7 +5,7 @@ from insight_assets.insights.recommendation.methods import METHODS, fit
 from insight_assets.insights.recommendation.model_files import load, save
 from insight_assets.insights.recommendation.ranking import Policy, rank
 from insight_assets.ml.model_store import open_model, write_model
-from insight_assets_tests.insights.recommendation.shops import DAY, described, paired_shop, sales
+from insight_assets_tests.insights.recommendation.shops import DAY, described, paired_shop, sales, vectors_of
 
 
 def contacts_of(lines):
@@ -13,7 +13,8 @@ def contacts_of(lines):
 
 
 def written(lines, place, products=None):
-    fitted = fit(contacts_of(lines), as_of=DAY, products=products)
+    contacts = contacts_of(lines)
+    fitted = fit(contacts, as_of=DAY, products=products, vectors=vectors_of(contacts))
     with write_model(place) as directory:
         save(fitted, directory)
     return fitted
@@ -24,6 +25,9 @@ def test_a_model_comes_back_as_it_was(tmp_path):
     fitted = written(lines, tmp_path / "model", products=described(lines))
     assert set(fitted.rankers) == {method.name for method in METHODS}
     found = load(open_model(tmp_path / "model")[0])
+    # No customer lies in the files.
+    assert not len(found.rankers["encoder"].taste.customers)
+    found = found.knowing(vectors_of(contacts_of(lines)).customers)
     assert found.as_of == fitted.as_of
     assert found.tunings == fitted.tunings
     assert found.catalogue.products == fitted.catalogue.products

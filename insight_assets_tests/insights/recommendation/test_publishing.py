@@ -16,7 +16,7 @@ from insight_assets.insights.recommendation.publishing import (
 )
 from insight_assets.insights.recommendation.ranking import Policy
 from insight_assets.ml.referee import SCORECARD_SCHEMA, Method, grade_methods
-from insight_assets_tests.insights.recommendation.shops import DAY, looks, paired_shop, sales
+from insight_assets_tests.insights.recommendation.shops import DAY, looks, paired_shop, sales, vectors_of
 
 ORIGIN = date(2025, 1, 30)
 
@@ -26,7 +26,7 @@ ALLOWED = Policy()
 
 def publish(lines, events=None, *, method="ease", policy=ALLOWED, names=None):
     contacts = interactions(lines, events, as_of=DAY).collect()
-    fitted = fit(contacts, as_of=DAY)
+    fitted = fit(contacts, as_of=DAY, vectors=vectors_of(contacts))
     products = pl.DataFrame(
         {"product_id": list(names or {}), "product_name": list((names or {}).values())},
         schema={"product_id": pl.String, "product_name": pl.String},
