@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insight_assets.contracts.catalogue import contract
-from insight_assets.features.sequences import build_event_sequences
+from insight_assets.features.sequences import BOUGHT, build_event_sequences, with_bought_products
 from insight_assets.features.vocabulary import event_kinds
 from insight_assets_tests.features.shop import (
     FIRST_DAY,
@@ -139,3 +139,47 @@ def test_negative_keys_are_customers_too() -> None:
     frame = build_event_sequences(table("events", rows), as_of=DAY, rows_per_pass=1).collect()
     assert frame["customer_key"].to_list() == [-3, -2, 5]
     assert frame.select(pl.col("events").sum()).item() == 3
+
+
+def bought(customer: int | None, product: str, time: str, **others: object) -> dict[str, object]:
+    told = {
+        "customer_key": customer, "product_id": product, "event_time": at(time), "event_day": at(time).date(),
+        "kind": "sale", "is_product": True, "traffic": "person", "category": "a", "gross_base": Decimal("4.5"),
+    }  # fmt: skip
+    return told | others
+
+
+def order_lines(rows: list[dict[str, object]]) -> pl.LazyFrame:
+    columns = contract("order_lines").polars_schema()
+    return pl.DataFrame(rows, schema={name: columns[name] for name in bought(1, "x", "2025-03-01 00:00")}).lazy()
+
+
+def test_what_was_bought_stands_among_events_one_by_one() -> None:
+    events = [
+        event("product_viewed", "2025-03-01 10:00", product_id="a1", category="a", price=Decimal(3)),
+        event("order_completed", "2025-03-02 09:00", value=Decimal(9)),
+        event("page_viewed", "2025-03-02 11:00"),
+    ]
+    sequences = contract("event_sequences").conform(build_event_sequences(table("events", events), as_of=DAY)).collect()
+    lines = order_lines(
+        [
+            bought(1, "b2", "2025-03-02 09:00"),
+            bought(1, "a1", "2025-03-02 09:00"),
+            bought(1, "a1", "2025-03-02 09:00"),
+            bought(1, "later", "2025-03-03 09:00"),
+            bought(1, "fee", "2025-03-02 09:00", is_product=False),
+            bought(1, "back", "2025-03-02 09:00", kind="adjustment"),
+            bought(1, "robot", "2025-03-02 09:00", traffic="robot"),
+            bought(None, "guest", "2025-03-02 09:00"),
+            bought(2, "c3", "2025-02-02 09:00", category=None),
+        ]
+    )
+    found = with_bought_products(sequences, lines, as_of=DAY)
+    viewed, ordered, page = (event_kinds().index(k) for k in ("product_viewed", "order_completed", "page_viewed"))
+    one, other = found.rows(named=True)
+    assert one["kinds"] == [viewed, ordered, BOUGHT, BOUGHT, page]
+    assert one["products"] == ["a1", None, "a1", "b2", None]
+    assert one["values"] == [3.0, 9.0, 9.0, 4.5, 0.0]
+    assert (other["customer_key"], other["kinds"], other["categories"]) == (2, [BOUGHT], [None])
+    mixed = with_bought_products(sequences, lines.reverse(), as_of=DAY)
+    assert mixed.equals(found)
