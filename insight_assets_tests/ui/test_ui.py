@@ -49,7 +49,7 @@ MAX_PICTURE_BYTES = 250_000
 LAST_BUILT, NOT_YET_COUNTED, SPOILT = "2025-01-06", "2025-01-07", "2025-01-08"
 ROWS = "group:raw or group:validated"
 GROUPS = (
-    "landing", "raw", "validated", "monitoring", "people", "features", "segmentation", "churn", "intent",
+    "landing", "raw", "validated", "monitoring", "people", "features", "segmentation", "behaviour", "churn", "intent",
     "lifetime_value", "recommendation", "propensity", "associations", "ledger", "profiles",
 )
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
