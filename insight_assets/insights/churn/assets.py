@@ -277,7 +277,7 @@ def churn_horizon_scorecard(
 
 @dg.asset(
     **table_asset(
-        "churn_scores", layer="insight", purpose="analytics", kinds={"polars"}, code_version="3", deps=[MODELS]
+        "churn_scores", layer="insight", purpose="analytics", kinds={"polars"}, code_version="4", deps=[MODELS]
     ),
     ins={
         name: dg.AssetIn(partition_mapping=ONE_HORIZON_AGO, metadata={"allow_missing_partitions": True})

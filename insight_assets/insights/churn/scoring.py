@@ -26,6 +26,10 @@ SHORTER_HORIZONS = (30, 60)
 """Horizons that have a column of their own where the label window is longer."""
 
 
+WITHIN, WITHIN_BY_RULE = "churn_probability_{}d", "rule_probability_{}d"
+"""Columns of shorter horizons. Of the interval of the whole horizon each end is carried to them like the probability."""
+
+
 def told_horizons(horizon_days: int) -> tuple[int, ...]:
     """Give the shorter horizons of which scores can tell, beside a label window of so many days."""
     return tuple(day for day in SHORTER_HORIZONS if day < horizon_days)
@@ -87,8 +91,7 @@ def score_churn(
     """
     buyers = features.filter(pl.col("orders_lifetime") > 0).sort("customer_key")
     probability = low = high = rule = np.empty(0)
-    shorter: dict[int, np.ndarray] = {}
-    of_rule: dict[int, np.ndarray] = {}
+    shorter: dict[str, dict[int, np.ndarray]] = {}
     drivers = pl.DataFrame(schema=dict.fromkeys((*DRIVERS, *DRIVERS_ZH), pl.String))
     if not buyers.is_empty():
         asked = publication.method
@@ -96,14 +99,8 @@ def score_churn(
         probability = models.calibrators[asked](raw).round(_DIGITS)
         low, high = (bound.round(_DIGITS) for bound in models.calibrators[asked].interval(raw))
         rule = models.predict(buyers, sequences, only=[RECENCY.name])[RECENCY.name].round(_DIGITS)
-        shorter, of_rule = (
-            {
-                day: away
-                for day, away in models.shorter_horizons(buyers, whole).items()
-                if day not in publication.worse_horizons
-            }
-            for whole in (probability, rule)
-        )
+        whole = {WITHIN: probability, f"{WITHIN}_low": low, f"{WITHIN}_high": high, WITHIN_BY_RULE: rule}
+        shorter = {name: models.shorter_horizons(buyers, told) for name, told in whole.items()}
         drivers = churn_drivers(models, buyers, sequences, method=publication.method)
     return buyers.select("customer_key").with_columns(
         as_of=pl.lit(as_of),
@@ -112,9 +109,12 @@ def score_churn(
         churn_probability_high=pl.Series(high, dtype=pl.Float64),
         rule_probability=pl.Series(rule, dtype=pl.Float64),
         **{
-            f"{name}_{day}d": _horizon(told.get(day), buyers.height)
-            for name, told in (("churn_probability", shorter), ("rule_probability", of_rule))
+            name.format(day): _horizon(
+                None if day in publication.worse_horizons else shorter.get(name, {}).get(day), buyers.height
+            )
+            for names in ((WITHIN, f"{WITHIN}_low", f"{WITHIN}_high"), (WITHIN_BY_RULE,))
             for day in SHORTER_HORIZONS
+            for name in names
         },
         churn_decile=pl.Series(deciles(probability), dtype=pl.Int8),
         method=pl.lit(publication.method),

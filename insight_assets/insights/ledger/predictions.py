@@ -40,8 +40,8 @@ class Told:
 
     task: str
     prediction: str
-    low: str | None
-    high: str | None
+    low: str
+    high: str
     rule: str
     days: int | None = None
 
@@ -55,7 +55,10 @@ def _of_value(what: str, days: int | None = None) -> Told:
 OF_CHURN = (
     Told(CHURN, "churn_probability", "churn_probability_low", "churn_probability_high", "rule_probability"),
     *(
-        Told(WITHIN.format(CHURN, days), f"churn_probability_{days}d", None, None, f"rule_probability_{days}d", days)
+        Told(
+            WITHIN.format(CHURN, days), f"churn_probability_{days}d", f"churn_probability_{days}d_low",
+            f"churn_probability_{days}d_high", f"rule_probability_{days}d", days,
+        )
         for days in SHORTER_HORIZONS
     ),
 )
@@ -120,7 +123,7 @@ def _told(scores: pl.LazyFrame, task: Told) -> pl.LazyFrame:
     told = scores.filter(pl.col(task.prediction).is_not_null())
     if task.days is not None:
         told = told.filter(pl.col("horizon_days") != task.days).with_columns(horizon_days=pl.lit(task.days, pl.Int32))
-    low, high = (pl.lit(None, pl.Float64) if name is None else pl.col(name) for name in (task.low, task.high))
+    low, high = pl.col(task.low), pl.col(task.high)
     return told.select(
         "customer_key", "as_of", "method", "model_version", "horizon_days", "grade", "graded_origin",
         task=pl.lit(task.task), prediction=task.prediction, low=low, high=high, rule_prediction=task.rule,

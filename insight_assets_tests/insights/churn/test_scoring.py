@@ -101,7 +101,22 @@ def test_the_rule_tells_of_each_horizon_that_is_published_and_of_no_other(traine
     by_rule = score(trained, RECENCY.name, horizon_days=60)
     assert by_rule["rule_probability_30d"].equals(by_rule["churn_probability_30d"].rename("rule_probability_30d"))
     unpublished = score(trained, horizon_days=60, worse=frozenset({30})).select(r"^.*_30d$")
-    assert unpublished.null_count().row(0) == (scores.height, scores.height)
+    assert set(unpublished.null_count().row(0)) == {scores.height}
+    assert unpublished.width == 2
+    ends = score(trained, horizon_days=60, worse=frozenset({30})).select(r"^.*_30d_(low|high)$")
+    assert set(ends.null_count().row(0)) == {scores.height}
+
+
+def test_a_shorter_horizon_carries_the_interval_of_the_whole(trained):
+    scores = score(trained, horizon_days=60)
+    low, told, high = (scores[f"churn_probability_30d{end}"] for end in ("_low", "", "_high"))
+    assert (low <= told).all()
+    assert (told <= high).all()
+    assert (low >= scores["churn_probability_low"]).all()
+    buyers = trained.features.sort("customer_key")
+    ends = replace(trained.models, horizon_days=60).shorter_horizons(buyers, scores["churn_probability_high"].to_numpy())
+    assert np.allclose(high, ends[30], atol=1e-6)
+    assert 0 < (high - low).mean() <= (scores["churn_probability_high"] - scores["churn_probability_low"]).mean()
 
 
 def test_deciles_hold_a_tenth_each_in_the_order_of_the_probability(trained):

@@ -160,7 +160,7 @@ def test_grades_are_those_of_the_scorecard_of_the_same_lists():
         )  # fmt: skip
         expected = accuracy(
             grade_lists(
-                fitted.rankers, METHODS, history, truth_of(bought, history, fitted.catalogue),
+                fitted.rankers, fitted.methods, history, truth_of(bought, history, fitted.catalogue),
                 catalogue=fitted.catalogue, available=available_products(fitted.catalogue, as_of=DAY, policy=policy),
                 policy=policy, origin=DAY, seed=3, model_version=VERSION,
             )

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from insight_assets.contracts.catalogue import contract
-from insight_assets.insights.churn.scoring import SHORTER_HORIZONS, told_horizons
+from insight_assets.insights.churn.scoring import SHORTER_HORIZONS, WITHIN, WITHIN_BY_RULE, told_horizons
 from insight_assets.insights.lifetime_value.scoring import WINDOWS
 from insight_assets_tests.features.shop import table
 
@@ -63,17 +63,18 @@ def scores(
         "graded_origin": ORIGIN - timedelta(days=horizon_days),
     }  # fmt: skip
     literals = {name: pl.lit(value) for name, value in said.items()} | {"horizon_days": pl.lit(horizon_days, pl.Int32)}
+    low, high = np.clip(churn - 0.1, 0, 1), np.clip(churn + 0.1, 0, 1)
     shorter = {
-        f"{name}_{days}d": pl.Series(within(whole, days / horizon_days))
+        name.format(days): pl.Series(within(whole, days / horizon_days))
         if days in told_horizons(horizon_days)
         else pl.lit(None, pl.Float64)
-        for name, whole in (("churn_probability", churn), ("rule_probability", rule))
+        for name, whole in ((WITHIN, churn), (f"{WITHIN}_low", low), (f"{WITHIN}_high", high), (WITHIN_BY_RULE, rule))
         for days in SHORTER_HORIZONS
     }
     base = customers.select("customer_key")
     told = base.with_columns(
-        **literals, method=pl.lit("boosting"), churn_probability=churn, churn_probability_low=np.clip(churn - 0.1, 0, 1),
-        churn_probability_high=np.clip(churn + 0.1, 0, 1), rule_probability=rule, **shorter,
+        **literals, method=pl.lit("boosting"), churn_probability=churn, churn_probability_low=low,
+        churn_probability_high=high, rule_probability=rule, **shorter,
     )  # fmt: skip
     columns = {}
     for name, of_churn, width in (("value", 60.0, 40.0), ("orders", 3.0, 2.0)):
