@@ -427,8 +427,7 @@ class Foretold:
 
     Attributes:
         vectors: Shape (n, width), float32: the hidden vector after the last event; zeros without events.
-        chances: Time task to days to come to chance, each float64 of shape (n,); the chances of untaught vectors without
-            events are not told: NaN.
+        chances: Time task to days to come to chance, each float64 of shape (n,); NaN for customers without events.
     """
 
     vectors: np.ndarray

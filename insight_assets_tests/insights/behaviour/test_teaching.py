@@ -110,6 +110,17 @@ def test_of_too_many_events_whole_customers_are_read_and_at_least_one(tmp_path):
     assert taught(told, tmp_path / "one", most_tokens=1, max_epochs=1).customers == 1
 
 
+def test_one_customer_with_a_great_many_events_of_one_product_is_read_by_the_last_of_them(tmp_path):
+    count = 200_000
+    lists = {"kinds": [BOUGHT] * count, "times": np.linspace(START, START + 58 * DAY, count).astype(int).tolist()}
+    lists |= {"products": ["p0"] * count, "categories": [None] * count, "values": [1.0] * count}
+    one = sequences(0).vstack(pl.DataFrame({"customer_key": [1], **{k: [v] for k, v in lists.items()}}, schema=sequences(0).schema))
+    behaviour = taught(one, tmp_path, max_epochs=1)
+    assert (behaviour.customers, behaviour.events) == (1, behaviour.settings.positions)
+    last = one.with_columns(pl.col("kinds", "times", "products", "categories", "values").list.tail(129))
+    np.testing.assert_allclose(read_behaviour(behaviour, one), read_behaviour(behaviour, last), atol=1e-6)
+
+
 def test_a_shop_without_events_has_an_untaught_encoder(tmp_path):
     nobody = sequences(0)
     behaviour = taught(nobody, tmp_path / "work")

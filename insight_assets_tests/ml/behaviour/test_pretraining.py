@@ -171,11 +171,10 @@ def patterned(customers, *, seed, shuffled=False):
 
 
 def taught(tokens, folder, **changed):
-    arguments = {"settings": SMALL, "learning": QUICK, "max_epochs": 12, "seed": 5} | changed
+    arguments = {"settings": SMALL, "learning": QUICK, "max_epochs": 12, "seed": 5, "log": lambda _: None} | changed
     return pretrain(
-        tokens, traits=None, bought=BOUGHT, calibrate_from=40 * DAY, until=60 * DAY, work_directory=folder,
-        log=lambda _: None, **arguments,
-    )  # fmt: skip
+        tokens, traits=None, bought=BOUGHT, calibrate_from=40 * DAY, until=60 * DAY, work_directory=folder, **arguments
+    )
 
 
 def test_order_is_learnt_and_shuffling_it_destroys_the_gain(tmp_path):
@@ -196,6 +195,34 @@ def test_the_same_events_give_the_same_weights_and_an_order_of_customers_none(tm
     ]
     for name, value in weights[0].items():
         assert torch.equal(value, weights[1][name]), name
+
+
+@pytest.mark.parametrize("share", [0.35, 0.9])
+def test_a_training_killed_before_or_after_the_window_comes_back_to_the_same_weights(tmp_path, monkeypatch, share):
+    tokens = patterned(60, seed=2)
+    steps, real = [0], PretrainedEncoder.joint_loss
+
+    class Killed(BaseException):
+        pass
+
+    def counted(network, batch):
+        steps[0] += 1
+        if steps[0] == stop:
+            raise Killed
+        return real(network, batch)
+
+    stop = 0
+    monkeypatch.setattr(PretrainedEncoder, "joint_loss", counted)
+    whole, how = taught(tokens, tmp_path / "whole", max_epochs=4)
+    stop, steps[0] = int(share * steps[0]), 0
+    with pytest.raises(Killed):
+        taught(tokens, tmp_path / "killed", max_epochs=4)
+    stop, told = 0, []
+    again, how_again = taught(tokens, tmp_path / "killed", max_epochs=4, log=told.append)
+    assert any("going on from" in line for line in told)
+    assert how_again == how
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
 
 
 def test_chances_of_an_order_are_those_that_come(tmp_path):
