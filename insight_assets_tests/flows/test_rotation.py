@@ -64,8 +64,11 @@ def holders(found: dict[str, pl.DataFrame], keys: set[int]) -> set[str]:
 
 def said_of_people(found: dict[str, pl.DataFrame], who: dict[int, str]) -> list[dict]:
     """Give the profiles with the names of people instead of pseudonyms."""
-    profiles = found["customer_profiles"].with_columns(
-        pl.col("customer_key").replace_strict(who, return_dtype=pl.String)
+    # In what order the encoder learns from customers is decided by their pseudonyms.
+    profiles = (
+        found["customer_profiles"]
+        .drop("behaviour_vector", "behaviour_model_version")
+        .with_columns(pl.col("customer_key").replace_strict(who, return_dtype=pl.String))
     )
     return profiles.sort("as_of", "customer_key").to_dicts()
 

@@ -122,6 +122,12 @@ def likely(*given: Mapping[str, object]) -> pl.LazyFrame:
     return rows("propensity_scores", [{**usual, **row} for row in given]).lazy()
 
 
+def vectors(*given: Mapping[str, object]) -> pl.LazyFrame:
+    """Rows of behaviour vectors."""
+    usual = {"last_event_at": 0, "events_read": 1, "model_version": VERSION}
+    return rows("behaviour_vectors", [{**usual, **row} for row in given]).lazy()
+
+
 def lists(*given: Mapping[str, object]) -> pl.LazyFrame:
     """Rows of recommendations, graded A."""
     usual = {

@@ -21,6 +21,7 @@ from insight_assets_tests.profiles.people import (
     rows,
     segments,
     value,
+    vectors,
 )
 
 BUYERS, VISITORS = range(1, 41), range(41, 56)
@@ -72,6 +73,7 @@ def tables() -> dict[str, pl.LazyFrame]:
         "lifetime_value_scores": value(
             *({"customer_key": key, "expected_value_365d": 30.0} for key in BUYERS)
         ),
+        "behaviour_vectors": vectors(*({"customer_key": key, "vector": [0.5, -1.0]} for key in (*BUYERS, *VISITORS))),
         "recommendations": lists(
             *(
                 {"customer_key": key, "rank": rank, "product_id": f"p{rank}"}

@@ -30,6 +30,7 @@ from insight_assets_tests.profiles.people import (
     rows,
     segments,
     value,
+    vectors,
 )
 
 BUYER, VISITOR = 1, 2
@@ -46,7 +47,7 @@ def fuse(
     leaving=None,
     buying=None,
     worth=None,
-    vectors=(),
+    encoded=None,
     recommended=None,
     next_bought=None,
     orders=None,
@@ -65,7 +66,7 @@ def fuse(
         churn_scores=churn() if leaving is None else leaving,
         intent_scores=intent() if buying is None else buying,
         lifetime_value_scores=value() if worth is None else worth,
-        behaviour_vectors=rows("behaviour_vectors", vectors).lazy(),
+        behaviour_vectors=vectors() if encoded is None else encoded,
         recommendations=lists() if recommended is None else recommended,
         propensity_scores=likely() if next_bought is None else next_bought,
         **people,
@@ -73,6 +74,13 @@ def fuse(
         as_of=as_of,
     )
     return contract("customer_profiles").conform(fused).collect()
+
+
+def test_what_the_encoder_read_stands_beside_its_version_and_is_empty_for_others():
+    known = features({"customer_key": BUYER}, {"customer_key": VISITOR})
+    found = fuse(known, encoded=vectors({"customer_key": BUYER, "vector": [0.25, -1.5]}))
+    told = found.sort("customer_key").select("behaviour_vector", "behaviour_model_version").rows()
+    assert told == [([0.25, -1.5], VERSION), (None, None)]
 
 
 def whole_shop(order=1):
