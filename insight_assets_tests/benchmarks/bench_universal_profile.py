@@ -2,8 +2,8 @@
 
     python -m insight_assets_tests.benchmarks.bench_universal_profile HOME --as-of 2025-03-31
 
-Not a test. HOME is a folder that `insight build` made. The protocol follows the RecSys Challenge 2025 (Synerise): events
-up to a day T are the input; a probe of fixed size learns what customers do in the 14 days after T, and is judged by the
+Not a test. HOME is a folder that `insight build` made. The protocol follows the RecSys Challenge 2025 (Synerise):
+events up to a day T are the input; a probe of fixed size learns what customers do in the 14 days after T, and is judged by the
 14 days after those, on customers that it has not learnt from, whose input is all up to T + 14. The encoder is taught by
 events up to T alone. Tasks: no order within the 14 days, of customers who ordered in the 90 days before; which of the
 10 most bought categories; which of the 20 most bought products. Printed are areas under the curve, as means over
@@ -25,8 +25,10 @@ from sklearn.metrics import roc_auc_score
 from insight_assets.contracts.catalogue import contract
 from insight_assets.features.customer_features import build_customer_features
 from insight_assets.features.sequences import build_event_sequences, with_bought_products
-from insight_assets.insights.behaviour.teaching import read_behaviour, teach
+from insight_assets.insights.behaviour.teaching import Behaviour, end_of_day, teach
 from insight_assets.lake import Lake
+from insight_assets.ml.behaviour.next_product import product_vectors
+from insight_assets.ml.behaviour.pretraining import NEXT_ORDER, foretell, question_vector
 from insight_assets.ml.cores import one_core
 from insight_assets.people.assets import identity_rules
 from insight_assets.people.identities import IdentityHistory
@@ -35,7 +37,7 @@ from insight_assets.purposes import as_people
 DAYS, ACTIVE = 14, 90
 CATEGORIES, PRODUCTS = 10, 20
 RESAMPLES = 300
-FEATURES, VECTOR, BOTH = "features", "vector", "features and vector"
+FEATURES, VECTOR, BOTH, HEADS = "features", "vector", "features and vector", "features and heads"
 
 Inputs = Mapping[str, np.ndarray]
 """Kind of input to its numbers, shape (customers, columns)."""
@@ -85,7 +87,7 @@ def main() -> None:
                 work_directory=Path(work), log=lambda _: None,
             )  # fmt: skip
         print(f"seed {seed}: loss left in the last {DAYS} days before {first}:", rounded(behaviour.taught.left))
-        inputs = [columns(each, read_behaviour(behaviour, each.sequences)) for each in (early, late)]
+        inputs = [columns(each, behaviour, day) for each, day in ((early, first), (late, second))]
         labels = [outcomes(shop, each, day, targets) for each, day in ((early, first), (late, second))]
         # Keys are keyed pseudonyms, so that their parity is a random half which a customer stays in.
         even, odd = ((each.features["customer_key"] % 2 == half).to_numpy() for half, each in enumerate((early, late)))
@@ -134,13 +136,30 @@ def favourites(shop: Shop, day: date) -> dict[str, list[str]]:
     }  # fmt: skip
 
 
-def columns(of: Snapshot, vectors: np.ndarray) -> Inputs:
-    """Give the inputs of the probe, in the order of the features' rows."""
+def columns(of: Snapshot, behaviour: Behaviour, day: date) -> Inputs:
+    """Give the inputs of the probe, in the order of the features' rows.
+
+    The heads say the chance of an order within the days to come, and how near each category lies to what the customer's
+    vector asks for: the mean and the best of its products.
+    """
     numbers = of.features.drop("customer_key", "as_of").select(pl.selectors.numeric() | pl.selectors.boolean())
     table = numbers.cast(pl.Float32).to_numpy()
+    tokens = behaviour.vocabulary.tokens(of.sequences)
+    told = foretell(behaviour.network, tokens, until=end_of_day(day, "UTC"), horizons={NEXT_ORDER: (DAYS,)})
+    asked = told.vectors + question_vector(behaviour.network)
+    asked /= np.maximum(np.linalg.norm(asked, axis=1, keepdims=True), 1e-12)
+    near = asked @ product_vectors(behaviour.network.encoder)[1 : len(behaviour.vocabulary.products) + 1].T
+    categories = np.array([name or "" for name in behaviour.vocabulary.traits_of["category"]])
+    mine = [near[:, categories == name] for name in np.unique(categories)]
+    heads = np.column_stack(
+        [told.chances[NEXT_ORDER][DAYS], *(of.mean(axis=1) for of in mine), *(of.max(axis=1) for of in mine)]
+    )
     row = {key: number for number, key in enumerate(of.sequences["customer_key"])}
-    told = vectors[[row[key] for key in of.features["customer_key"]]]
-    return {FEATURES: table, VECTOR: told, BOTH: np.hstack([table, told])}
+    rows = [row[key] for key in of.features["customer_key"]]
+    vectors, heads = told.vectors[rows], heads[rows].astype(np.float32)
+    return {
+        FEATURES: table, VECTOR: vectors, BOTH: np.hstack([table, vectors]), HEADS: np.hstack([table, heads]),
+    }  # fmt: skip
 
 
 def outcomes(shop: Shop, of: Snapshot, day: date, targets: dict[str, list[str]]) -> Labels:
