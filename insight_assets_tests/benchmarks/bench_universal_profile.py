@@ -198,11 +198,13 @@ def report(learnt: tuple[Inputs, Labels], judged: tuple[Inputs, Labels], seed: i
         for name in usable:
             asked, came = learnt[1][name]
             for kind, table in learnt[0].items():
+                # A shop without visits has columns of nothing but nulls, which the probe does not take.
+                known = ~np.isnan(table[asked]).all(axis=0)
                 probe = HistGradientBoostingClassifier(
                     max_iter=60, max_leaf_nodes=8, min_samples_leaf=20, l2_regularization=1.0, random_state=seed
                 )
-                probe.fit(table[asked], came[asked])
-                scores[kind].append(probe.predict_proba(judged[0][kind])[:, 1])
+                probe.fit(table[asked][:, known], came[asked])
+                scores[kind].append(probe.predict_proba(judged[0][kind][:, known])[:, 1])
         print(f"{task}: {len(usable)} targets, {customers:,} customers judged")
         resampled = {kind: np.array([areas(truths, of, draw) for draw in draws]) for kind, of in scores.items()}
         for kind, of in scores.items():
