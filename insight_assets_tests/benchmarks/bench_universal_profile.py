@@ -193,6 +193,9 @@ def report(learnt: tuple[Inputs, Labels], judged: tuple[Inputs, Labels], seed: i
             name for name in learnt[1] if name.startswith(task)
             and all(5 <= came[asked].sum() < asked.sum() for asked, came in (learnt[1][name], judged[1][name]))
         ]  # fmt: skip
+        if not usable:
+            print(f"{task}: no target that some and not all customers came to")
+            continue
         truths = [np.where(asked, came.astype(float), np.nan) for asked, came in (judged[1][name] for name in usable)]
         scores = {kind: [] for kind in learnt[0]}
         for name in usable:
