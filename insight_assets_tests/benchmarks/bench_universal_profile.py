@@ -3,11 +3,12 @@
     python -m insight_assets_tests.benchmarks.bench_universal_profile HOME --as-of 2025-03-31
 
 Not a test. HOME is a folder that `insight build` made. The protocol follows the RecSys Challenge 2025 (Synerise):
-events up to a day T are the input; a probe of fixed size learns what customers do in the 14 days after T, and is judged by the
-14 days after those, on customers that it has not learnt from, whose input is all up to T + 14. The encoder is taught by
-events up to T alone. Tasks: no order within the 14 days, of customers who ordered in the 90 days before; which of the
-10 most bought categories; which of the 20 most bought products. Printed are areas under the curve, as means over
-categories and products, and gains over the features alone with 95 % intervals from a paired bootstrap over customers.
+events up to a day T are the input; a probe of fixed size learns what customers do in the 14 days after T, and is
+judged by the 14 days after those, on customers that it has not learnt from, whose input is all up to T + 14. The
+encoder is taught by events up to T alone. Tasks: no order within the 14 days, of customers who ordered in the 90 days
+before; which of the 10 most bought categories; which of the 20 most bought products. Printed are areas under the
+curve, as means over categories and products, and gains over the features alone with 95 % intervals from a paired
+bootstrap over customers.
 """
 
 import argparse
