@@ -73,8 +73,8 @@ def with_bought_products(sequences: pl.DataFrame, order_lines: pl.LazyFrame, *, 
         as_of: as-of day.
 
     Returns:
-        One row a customer, sorted: `customer_key` and the lists `kinds`, `times`, `products`, `categories` and `values`,
-        in the order of time. Of one second, what was bought comes last, in the order of products.
+        One row a customer, sorted: `customer_key` and the lists `kinds`, `times`, `products`, `categories` and
+        `values`, in the order of time. Of one second, what was bought comes last, in the order of products.
     """
     names = ("kinds", "times", "products", "categories", "values")
     events = sequences.lazy().select("customer_key", *names).explode(names, empty_as_null=False)
@@ -89,7 +89,8 @@ def with_bought_products(sequences: pl.DataFrame, order_lines: pl.LazyFrame, *, 
         categories=pl.col("category").max(),
         values=pl.col("gross_base").sum().cast(pl.Float32).fill_null(0),
     )
-    told = pl.concat([events.with_row_index("place"), lines.with_columns(place=pl.lit(None, pl.UInt32)).select("place", "customer_key", *names)])
+    unplaced = lines.select(pl.lit(None, pl.UInt32).alias("place"), "customer_key", *names)
+    told = pl.concat([events.with_row_index("place"), unplaced])
     return (
         told.sort("customer_key", "times", "place", "products", nulls_last=True)
         .group_by("customer_key", maintain_order=True)

@@ -164,7 +164,8 @@ def read_weights(network: Net, path: Path) -> Net:
 class BestWeights(Callback):
     """Remembers the weights of the best epoch and ends training when it gets no better.
 
-    Where no rows are kept apart the newest epoch is the best. Everything is part of the checkpoint, so that a resumed training knows what came before.
+    Where no rows are kept apart the newest epoch is the best. Everything is part of the checkpoint, so that a resumed
+    training knows what came before.
     """
 
     def __init__(self, patience: int) -> None:

@@ -26,10 +26,9 @@ from sklearn.metrics import roc_auc_score
 from insight_assets.contracts.catalogue import contract
 from insight_assets.features.customer_features import build_customer_features
 from insight_assets.features.sequences import build_event_sequences, with_bought_products
-from insight_assets.insights.behaviour.teaching import Behaviour, end_of_day, teach
+from insight_assets.insights.behaviour.teaching import Behaviour, end_of_day, read_behaviour, teach, vectors_of_products
 from insight_assets.lake import Lake
-from insight_assets.ml.behaviour.next_product import product_vectors
-from insight_assets.ml.behaviour.pretraining import NEXT_ORDER, foretell, question_vector
+from insight_assets.ml.behaviour.pretraining import order_chances, question_vector
 from insight_assets.ml.cores import one_core
 from insight_assets.people.assets import identity_rules
 from insight_assets.people.identities import IdentityHistory
@@ -146,18 +145,19 @@ def columns(of: Snapshot, behaviour: Behaviour, day: date) -> Inputs:
     numbers = of.features.drop("customer_key", "as_of").select(pl.selectors.numeric() | pl.selectors.boolean())
     table = numbers.cast(pl.Float32).to_numpy()
     tokens = behaviour.vocabulary.tokens(of.sequences)
-    told = foretell(behaviour.network, tokens, until=end_of_day(day, "UTC"), horizons={NEXT_ORDER: (DAYS,)})
-    asked = told.vectors + question_vector(behaviour.network)
+    chance = order_chances(behaviour.network, tokens, until=end_of_day(day, "UTC"), horizons=(DAYS,))[DAYS]
+    vectors = read_behaviour(behaviour, of.sequences)
+    asked = vectors + question_vector(behaviour.network)
     asked /= np.maximum(np.linalg.norm(asked, axis=1, keepdims=True), 1e-12)
-    near = asked @ product_vectors(behaviour.network.encoder)[1 : len(behaviour.vocabulary.products) + 1].T
+    near = asked @ vectors_of_products(behaviour).T
     categories = np.array([name or "" for name in behaviour.vocabulary.traits_of["category"]])
     mine = [near[:, categories == name] for name in np.unique(categories)]
     heads = np.column_stack(
-        [told.chances[NEXT_ORDER][DAYS], *(of.mean(axis=1) for of in mine), *(of.max(axis=1) for of in mine)]
+        [chance, *(scores.mean(axis=1) for scores in mine), *(scores.max(axis=1) for scores in mine)]
     )
     row = {key: number for number, key in enumerate(of.sequences["customer_key"])}
     rows = [row[key] for key in of.features["customer_key"]]
-    vectors, heads = told.vectors[rows], heads[rows].astype(np.float32)
+    vectors, heads = vectors[rows], heads[rows].astype(np.float32)
     return {
         FEATURES: table, VECTOR: vectors, BOTH: np.hstack([table, vectors]), HEADS: np.hstack([table, heads]),
     }  # fmt: skip

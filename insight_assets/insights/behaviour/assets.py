@@ -14,8 +14,7 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.features.sequences import with_bought_products
 from insight_assets.insights.behaviour import pictures
 from insight_assets.insights.behaviour.model_card import model_card
-from insight_assets.insights.behaviour.product_vectors import load_product_vectors
-from insight_assets.insights.behaviour.teaching import read_behaviour, teach
+from insight_assets.insights.behaviour.teaching import read_behaviour, teach, vectors_of_products
 from insight_assets.metadata import making_of, model_asset, table_asset
 from insight_assets.ml.model_card import card_text, write_card
 from insight_assets.partitions import HISTORY
@@ -33,9 +32,9 @@ DESCRIBED = ("product_id", "category", "brand", "price")
         purpose="analytics",
         kinds={"pytorch"},
         description=(
-            "A causal transformer over each customer's last events and purchases, taught by what came next: the product, "
-            "the kind of event, its price and the time until it and until the next order; holds weights and products, "
-            "no customer"
+            "A causal transformer over each customer's last events and purchases, taught by what came next: the "
+            "product, the kind of event, its price and the time until it and until the next order; holds weights and "
+            "products, no customer"
         ),
     ),
     ins={"order_lines": BOUGHT_SO_FAR},
@@ -70,7 +69,6 @@ def behaviour_encoder(
     with models.writing(MODELS, as_of) as writing:
         model_files.save(behaviour, writing.directory)
         write_card(card, writing.directory)
-        vectors = load_product_vectors(writing.directory).vectors
     shutil.rmtree(work)
     taught = behaviour.taught
     metadata: dict[str, object] = {
@@ -85,8 +83,8 @@ def behaviour_encoder(
     if taught.epochs:
         left = [epoch.validation_loss for epoch in taught.epochs]
         metadata["learning"] = dg.MetadataValue.md(chart_markdown(pictures.left_chart(left)))
-    if len(vectors) > 1:
-        drawn = pictures.product_map(vectors, behaviour.vocabulary.traits_of["category"])
+    if len(behaviour.vocabulary.products) > 1:
+        drawn = pictures.product_map(vectors_of_products(behaviour), behaviour.vocabulary.traits_of["category"])
         metadata["product_map"] = dg.MetadataValue.md(chart_markdown(drawn))
     return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(writing.manifest.content_hash))
 

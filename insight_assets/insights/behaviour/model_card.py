@@ -52,12 +52,14 @@ def model_card(behaviour: Behaviour, *, before: date, as_of: date, smallest_grou
         ],
         calibration=_left(behaviour)
         + ["Losses of several questions are weighed by learned weights; nothing is calibrated afterwards."],
-        scorecards={"recommendation_scorecard": "as the method `encoder` beside all other methods, once the horizon has closed"},
+        scorecards={
+            "recommendation_scorecard": "as the method `encoder` beside all other methods, once the horizon has closed"
+        },
         limits=(
             f"The last {behaviour.settings.positions} events of a customer are read.",
             "Products that nobody had to do with yet are told apart by category, brand and price alone.",
-            f"{taught.passes_over_all} passes over everything followed the window; how well the encoder does after them "
-            "is only known once the days after the as-of day have closed.",
+            f"{taught.passes_over_all} passes over everything followed the window; how well the encoder does after "
+            "them is only known once the days after the as-of day have closed.",
         ),
     )
 
@@ -71,8 +73,8 @@ def _stopping(behaviour: Behaviour, before: date, as_of: date) -> str:
     if not taught.epochs:
         return f"History is too short to keep days apart: {taught.passes_over_all} passes over all events."
     return (
-        f"It learnt from the days up to {before} in {len(taught.epochs)} passes, kept the best by the days up to {as_of}, "
-        f"and went on over everything for {taught.passes_over_all}."
+        f"It learnt from the days up to {before} in {len(taught.epochs)} passes, kept the best by the days up to "
+        f"{as_of}, and went on over everything for {taught.passes_over_all}."
     )
 
 

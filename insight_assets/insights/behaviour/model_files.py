@@ -11,10 +11,9 @@ import numpy as np
 import torch
 
 from insight_assets.insights.behaviour.product_vectors import CONFIG, PRODUCTS, QUESTION
-from insight_assets.insights.behaviour.teaching import Behaviour
+from insight_assets.insights.behaviour.teaching import Behaviour, vectors_of_products
 from insight_assets.ml.behaviour.encoder import EncoderSettings
 from insight_assets.ml.behaviour.learning import LearningSettings
-from insight_assets.ml.behaviour.next_product import product_vectors
 from insight_assets.ml.behaviour.pretraining import PretrainedEncoder, Taught, question_vector
 from insight_assets.ml.behaviour.tokens import Vocabulary
 from insight_assets.ml.training import Epoch, read_weights, write_weights
@@ -38,8 +37,7 @@ def save(behaviour: Behaviour, directory: Path) -> None:
         "events": behaviour.events,
     }
     (directory / CONFIG).write_text(json.dumps(config, ensure_ascii=False, indent=1), encoding="utf-8")
-    vectors = product_vectors(behaviour.network.encoder)[1 : len(behaviour.vocabulary.products) + 1]
-    np.save(directory / PRODUCTS, vectors, allow_pickle=False)
+    np.save(directory / PRODUCTS, vectors_of_products(behaviour), allow_pickle=False)
     np.save(directory / QUESTION, question_vector(behaviour.network), allow_pickle=False)
 
 

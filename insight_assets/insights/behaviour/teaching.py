@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from insight_assets.features.sequences import BOUGHT, DEFAULT_LENGTH
-from insight_assets.ml.behaviour.tokens import Tokens, Vocabulary
+from insight_assets.ml.behaviour.tokens import Vocabulary
 
 if TYPE_CHECKING:
     from insight_assets.ml.behaviour.encoder import EncoderSettings
@@ -131,7 +131,14 @@ def read_behaviour(behaviour: Behaviour, sequences: pl.DataFrame) -> np.ndarray:
     Returns:
         Shape (rows, width), float32, in the order of the rows. A customer's vector does not depend on who else is read.
     """
-    from insight_assets.ml.behaviour.pretraining import foretell
+    from insight_assets.ml.behaviour.learning import last_hidden
 
-    tokens: Tokens = behaviour.vocabulary.tokens(sequences)
-    return foretell(behaviour.network, tokens, until=0, horizons={}).vectors
+    return last_hidden(behaviour.network.encoder, behaviour.vocabulary.tokens(sequences)).numpy()
+
+
+def vectors_of_products(behaviour: Behaviour) -> np.ndarray:
+    """Give the vectors of the vocabulary's products, shape (products, width), float32, of length 1."""
+    from insight_assets.ml.behaviour.next_product import product_vectors
+
+    # Code 0 is nothing known, and hashed rows lie behind the products.
+    return product_vectors(behaviour.network.encoder)[1 : len(behaviour.vocabulary.products) + 1]

@@ -27,7 +27,7 @@ SHORTER_HORIZONS = (30, 60)
 
 
 WITHIN, WITHIN_BY_RULE = "churn_probability_{}d", "rule_probability_{}d"
-"""Columns of shorter horizons. Of the interval of the whole horizon each end is carried to them like the probability."""
+"""Columns of shorter horizons. Each end of the whole horizon's interval is carried to them like the probability."""
 
 
 def told_horizons(horizon_days: int) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.features.labels import HorizonOpenError, horizon_of
 from insight_assets.insights.associations.baskets import basket_rows
 from insight_assets.insights.behaviour.assets import MODELS as BEHAVIOUR
-from insight_assets.insights.behaviour.product_vectors import load_product_vectors
+from insight_assets.insights.behaviour.product_vectors import ProductVectors, load_product_vectors
 from insight_assets.insights.recommendation import grading, methods, model_files, pictures
 from insight_assets.insights.recommendation.interactions import (
     history_of,
@@ -64,18 +64,18 @@ def _orders(order_lines: pl.LazyFrame, identities: pl.LazyFrame, *, as_of: date)
     return rows.collect(engine="streaming")
 
 
-def _vectors(models: ModelStore, as_of: date, customers: pl.DataFrame | None = None) -> methods.Vectors | None:
-    """Give what the encoder of a day says; None where customers are asked for and none of it are there."""
-    nobody = contract("behaviour_vectors").empty()
-    if customers is not None:
-        if customers.is_empty():
-            return None
-        # Where the encoder was taught again since, its products lie elsewhere.
-        customers = customers.filter(pl.col("model_version") == models.version(BEHAVIOUR, as_of))
-        if customers.is_empty():
-            return None
-    of = load_product_vectors(models.reading(BEHAVIOUR, as_of))
-    return methods.Vectors(of.products, of.vectors, of.question, nobody if customers is None else customers)
+def _products(models: ModelStore, as_of: date) -> ProductVectors:
+    """Give what the behaviour encoder of a day says of products."""
+    return load_product_vectors(models.reading(BEHAVIOUR, as_of), version=models.version(BEHAVIOUR, as_of))
+
+
+def _known_then(models: ModelStore, before: date, customers: pl.DataFrame) -> methods.Vectors | None:
+    """Give what the encoder of an earlier day says; None where its customers are not there, or of another version."""
+    if customers.is_empty():
+        return None
+    of = _products(models, before)
+    same = customers.filter(pl.col("model_version") == of.version)
+    return None if same.is_empty() else methods.Vectors(of, same)
 
 
 DESCRIBED = ("product_id", "category", "brand", "price", "currency", "first_seen", "last_seen")
@@ -91,8 +91,8 @@ DESCRIBED = ("product_id", "category", "brand", "price", "currency", "first_seen
         kinds={"numpy", "scipy"},
         description=(
             "Popularity, likeness of products, rules, neighbours, the item-item ridge (EASE), factors (ALS), the "
-            "behaviour encoder and their blend as fitted on all contacts up to the as-of day, settings chosen on the horizon that closes "
-            "with it; holds products and weights between them, no customer"
+            "behaviour encoder and their blend as fitted on all contacts up to the as-of day, settings chosen on the "
+            "horizon that closes with it; holds products and weights between them, no customer"
         ),
     ),
     ins={
@@ -128,7 +128,7 @@ def recommendation_models(
             last_seen=pl.min_horizontal("last_seen", pl.lit(before))
         ),
         orders=_orders(order_lines, who(before), as_of=before),
-        vectors=_vectors(models, before, behaviour_vectors.collect()),
+        vectors=_known_then(models, before, behaviour_vectors.collect()),
     )
     contacts = _contacts(order_lines, events, who(as_of), as_of=as_of)
     fitted = methods.fit(
@@ -137,7 +137,7 @@ def recommendation_models(
         tunings=tunings,
         products=described,
         orders=_orders(order_lines, who(as_of), as_of=as_of),
-        vectors=_vectors(models, as_of),
+        vectors=methods.Vectors(_products(models, as_of), contract("behaviour_vectors").empty()),
     )
     told = model_card(fitted, contacts, bought, before=before, policy=POLICY, smallest_group=shop.k_anonymity)
     card = card_text(told, making_of(context, MODELS, shop))

@@ -1,7 +1,7 @@
 """Products that lie near a customer in the space of the behaviour encoder.
 
-The encoder and its training belong to `insights.behaviour`; here its vectors are a taste like others. Customers' vectors
-are those of one as-of day and are no part of a fitted model.
+The encoder and its training belong to `insights.behaviour`; here its vectors are a taste like others. Customers'
+vectors are those of one as-of day and are no part of a fitted model.
 """
 
 from dataclasses import dataclass, replace
@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from insight_assets.insights.behaviour.product_vectors import ProductVectors
 from insight_assets.insights.recommendation.interactions import Catalogue, History
 from insight_assets.insights.recommendation.ranking import Ground
 
@@ -23,6 +24,7 @@ class Encoded:
         products: float32, shape (products of the catalogue, width), of length 1; zeros where the encoder knows none.
         question: float32, shape (width,): what is added to a customer's vector to ask for a new purchase.
         sharpness: what cosines are multiplied by.
+        version: version of the encoder.
         customers: keys, ascending, int64.
         vectors: float32, shape (customers, width).
     """
@@ -30,32 +32,32 @@ class Encoded:
     products: np.ndarray
     question: np.ndarray
     sharpness: float
+    version: str
     customers: np.ndarray
     vectors: np.ndarray
 
     @classmethod
-    def over(
-        cls, catalogue: Catalogue, *, known: tuple[str, ...], vectors: np.ndarray, question: np.ndarray, sharpness: float
-    ) -> "Encoded":
+    def over(cls, catalogue: Catalogue, of: ProductVectors, *, sharpness: float) -> "Encoded":
         """Line the encoder's products up with a catalogue; no customer is known yet.
 
         Args:
             catalogue: Products to score.
-            known: Products of the encoder.
-            vectors: Theirs, shape (known, width).
-            question: See the class.
+            of: What the encoder says of its products.
             sharpness: See the class.
         """
-        place = {product: number for number, product in enumerate(known)}
+        place = {product: number for number, product in enumerate(of.products)}
         rows = np.array([place.get(product, NOT_THERE) for product in catalogue.products], dtype=np.int64)
-        lined_up = np.zeros((len(rows), len(question)), dtype=np.float32)
-        lined_up[rows != NOT_THERE] = vectors[rows[rows != NOT_THERE]]
-        nobody = np.zeros(0, dtype=np.int64)
-        return cls(lined_up, question, sharpness, nobody, np.zeros((0, len(question)), dtype=np.float32))
+        lined_up = np.zeros((len(rows), len(of.question)), dtype=np.float32)
+        lined_up[rows != NOT_THERE] = of.vectors[rows[rows != NOT_THERE]]
+        nobody = np.zeros((0, len(of.question)), dtype=np.float32)
+        return cls(lined_up, of.question, sharpness, of.version, np.zeros(0, dtype=np.int64), nobody)
 
     def knowing(self, vectors: pl.DataFrame) -> "Encoded":
-        """Give it customers: rows of the contract `behaviour_vectors` of one day, in any order."""
-        ordered = vectors.sort("customer_key")
+        """Give it customers: rows of the contract `behaviour_vectors` of one day, in any order.
+
+        Those of another version of the encoder lie in another space, and are nobody's.
+        """
+        ordered = vectors.filter(pl.col("model_version") == self.version).sort("customer_key")
         told = np.array(ordered["vector"].to_list(), dtype=np.float32).reshape(ordered.height, len(self.question))
         return replace(self, customers=ordered["customer_key"].to_numpy().astype(np.int64), vectors=told)
 

@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from insight_assets.insights.associations.baskets import Baskets, baskets_of
+from insight_assets.insights.behaviour.product_vectors import ProductVectors
 from insight_assets.insights.recommendation.blend import Blend, place_worth
 from insight_assets.insights.recommendation.content import Content
 from insight_assets.insights.recommendation.customers_alike import CustomersAlike
@@ -62,9 +63,9 @@ METHODS = (
     Method("encoder", kind="model", complexity=10),
     Method("blend", kind="model", complexity=11),
 )
-"""Every method that may be graded; `encoder` is there where the behaviour encoder's vectors are. `bought_before` is the one to fear where goods are used up: on UCI
-Online Retail it triples the NDCG of popularity, and EASE without a weight for the customer's own
-purchases loses to it clearly."""
+"""Every method that may be graded; `encoder` is there where the behaviour encoder's vectors are. `bought_before` is the
+one to fear where goods are used up: on UCI Online Retail it triples the NDCG of popularity, and EASE without a weight
+for the customer's own purchases loses to it clearly."""
 
 ENCODER = "encoder"
 
@@ -204,15 +205,11 @@ class Vectors:
     """What the behaviour encoder of a day says of products and customers.
 
     Attributes:
-        products: Products that it knows.
-        of_products: float32, shape (products, width), of length 1.
-        question: float32, shape (width,): what is added to a customer's vector to ask for a new purchase.
+        products: What it says of products.
         customers: Rows of the contract `behaviour_vectors` as of that day.
     """
 
-    products: tuple[str, ...]
-    of_products: np.ndarray
-    question: np.ndarray
+    products: ProductVectors
     customers: pl.DataFrame
 
 
@@ -438,11 +435,8 @@ class _Weights:
         )
 
     def _encoded(self, sharpness: float) -> Encoded:
-        of = self._vectors
-        encoded = Encoded.over(
-            self.catalogue, known=of.products, vectors=of.of_products, question=of.question, sharpness=sharpness
-        )
-        return encoded.knowing(of.customers)
+        encoded = Encoded.over(self.catalogue, self._vectors.products, sharpness=sharpness)
+        return encoded.knowing(self._vectors.customers)
 
     def _bought_lately(self) -> sparse.csr_matrix:
         """Customers x products, 1 where bought within the popularity window."""

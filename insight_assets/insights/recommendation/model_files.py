@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from insight_assets.insights.behaviour.product_vectors import ProductVectors
 from insight_assets.insights.recommendation.attributes import Attributes
 from insight_assets.insights.recommendation.blend import Blend
 from insight_assets.insights.recommendation.content import Content
@@ -109,7 +110,7 @@ def _described(ranker: Scorer) -> dict[str, Any]:
     elif isinstance(ranker.taste, CustomersAlike):
         taste = {"kind": "customers_alike", "shrink": ranker.taste.shrink, "keep": ranker.taste.keep}
     elif isinstance(ranker.taste, Encoded):
-        taste = {"kind": "encoded", "sharpness": ranker.taste.sharpness}
+        taste = {"kind": "encoded", "sharpness": ranker.taste.sharpness, "version": ranker.taste.version}
     elif isinstance(ranker.taste, Factors):
         settings = {name: getattr(ranker.taste, name) for name in ("ridge", "unseen", "scaling")}
         taste = {"kind": "factors", **settings}
@@ -168,7 +169,8 @@ def _taste(described: dict[str, Any] | None, directory: Path, name: str, catalog
         return CustomersAlike(products=len(catalogue), **settings)
     if described["kind"] == "encoded":
         products, question = (_read(directory / f"{name}.{part}.npy") for part in _ENCODED)
-        return Encoded.over(catalogue, known=catalogue.products, vectors=products, question=question, **settings)
+        of = ProductVectors(catalogue.products, products, question, settings["version"])
+        return Encoded.over(catalogue, of, sharpness=settings["sharpness"])
     return Factors(_read(directory / f"{name}.factors.npy"), **settings)
 
 

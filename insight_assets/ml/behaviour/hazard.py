@@ -65,8 +65,8 @@ class Hazard(nn.Module):
             within: Days to come.
         """
         nothing = torch.zeros_like(since, dtype=torch.bool)
-        still = self._survived(odds, since + within, whole_spans=nothing) - self._survived(odds, since, whole_spans=nothing)
-        return -torch.expm1(still)
+        then, now = (self._survived(odds, days, whole_spans=nothing) for days in (since + within, since))
+        return -torch.expm1(then - now)
 
     def _survived(self, odds: torch.Tensor, days: torch.Tensor, *, whole_spans: torch.Tensor) -> torch.Tensor:
         """Log-chance that nothing happened for some days, or up to the span that they end in."""
@@ -83,8 +83,8 @@ def marginal_odds(days: np.ndarray, happened: np.ndarray) -> np.ndarray:
         happened: Shape (t,), bool.
 
     Returns:
-        Shape (spans,), float32. To each span one person is added who goes on at the daily rate of the span before, so that
-        a span that nobody was watched through goes on so as well.
+        Shape (spans,), float32. To each span one person is added who goes on at the daily rate of the span before, so
+        that a span that nobody was watched through goes on so as well.
     """
     span = np.searchsorted(STARTS[1:], days, side="right")
     came = np.bincount(span[happened], minlength=len(STARTS))

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from insight_assets.ml.behaviour.encoder import BehaviourEncoder, PackedLayout
 from insight_assets.ml.behaviour.packing import Packing, TokenBudget, cut_to_budget, pack
 from insight_assets.ml.behaviour.tokens import Tokens
-from insight_assets.ml.training import Epoch, Learning, as_it_is, train_network
+from insight_assets.ml.training import Epoch, Learning, as_it_is, one_thread, train_network
 
 READ_TOKENS = 16_384
 """Tokens read at once where nothing is learnt."""
@@ -92,6 +92,28 @@ def batch_of(fields: Mapping[str, np.ndarray], packing: Packing) -> dict[str, ob
 def read_batch(encoder: BehaviourEncoder, batch: Mapping[str, object]) -> torch.Tensor:
     """Give the hidden vector after each token of a batch, shape (t, width)."""
     return encoder(batch["fields"], PackedLayout(batch["from_end"], tuple(batch["shapes"]), tuple(batch["places"])))
+
+
+def last_hidden(encoder: BehaviourEncoder, tokens: Tokens) -> torch.Tensor:
+    """Read customers' events.
+
+    Args:
+        encoder: In evaluation mode, on the CPU.
+        tokens: Events of n customers; the last `positions` of each are read.
+
+    Returns:
+        Shape (n, width): the hidden vector after the last token, zeros where there is none. A customer's vector does
+        not depend on who else is read.
+    """
+    tokens = tokens.last(encoder.settings.positions)
+    there = np.flatnonzero(tokens.lengths)
+    with one_thread(), torch.inference_mode():
+        found = torch.zeros(len(tokens.lengths), encoder.settings.width)
+        for chunk in even_batches(tokens.lengths[there]):
+            packing = pack(tokens.offsets, there[chunk])
+            hidden = read_batch(encoder, batch_of(tokens.fields, packing))
+            found[torch.from_numpy(packing.rows)] = hidden[packing.from_end == 0]
+    return found
 
 
 def even_batches(lengths: np.ndarray) -> list[list[int]]:

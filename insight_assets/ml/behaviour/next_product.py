@@ -14,18 +14,10 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from insight_assets.ml.behaviour.encoder import BehaviourEncoder, EncoderSettings
-from insight_assets.ml.behaviour.learning import (
-    LearningSettings,
-    PackedBatches,
-    batch_of,
-    even_batches,
-    learn,
-    read_batch,
-)
-from insight_assets.ml.behaviour.packing import pack
+from insight_assets.ml.behaviour.learning import LearningSettings, PackedBatches, last_hidden, learn, read_batch
 from insight_assets.ml.behaviour.softmax import chunked_softmax_loss, sampled_softmax_loss
 from insight_assets.ml.behaviour.tokens import ITEM, Tokens
-from insight_assets.ml.training import Epoch, name_training, one_thread
+from insight_assets.ml.training import Epoch, name_training
 
 TARGETS = "targets"
 RANKED_AT_ONCE = 256
@@ -100,15 +92,8 @@ def read_customers(encoder: BehaviourEncoder, tokens: Tokens) -> np.ndarray:
         Shape (n, width), float32, of length 1; zeros for customers without events. A customer's vector does not depend
         on who else is read.
     """
-    tokens = tokens.last(encoder.settings.positions)
-    vectors = np.zeros((len(tokens.lengths), encoder.settings.width), dtype=np.float32)
-    there = np.flatnonzero(tokens.lengths)
-    with one_thread(), torch.inference_mode():
-        for chunk in even_batches(tokens.lengths[there]):
-            packing = pack(tokens.offsets, there[chunk])
-            hidden = read_batch(encoder, batch_of(tokens.fields, packing))
-            vectors[packing.rows] = F.normalize(hidden[packing.from_end == 0], dim=1).numpy()
-    return vectors
+    with torch.inference_mode():
+        return F.normalize(last_hidden(encoder, tokens), dim=1).numpy()
 
 
 def product_vectors(encoder: BehaviourEncoder) -> np.ndarray:
@@ -152,15 +137,28 @@ def next_product_loss(
     """
     asked = batch[TARGETS].nonzero()[:, 0]
     targets = batch[TARGETS][asked]
-    hidden = learning.sharpness * F.normalize(read_batch(encoder, batch)[asked], dim=1)
+    hidden = F.normalize(read_batch(encoder, batch)[asked], dim=1)
+    return product_loss(encoder, learning.sharpness * hidden, targets, negatives=learning.negatives)
+
+
+def product_loss(
+    encoder: BehaviourEncoder, asked: torch.Tensor, targets: torch.Tensor, *, negatives: int
+) -> torch.Tensor:
+    """Give the mean loss of products: cross-entropy while the encoder learns, else what its ranking lacks.
+
+    Args:
+        encoder: Has the vectors of products; in training mode where it is to learn.
+        asked: Shape (t, width): what products' vectors of length 1 are compared with.
+        targets: Shape (t,), int64: codes of the products that came.
+        negatives: Products drawn to compare with; 0 compares with all.
+    """
     if not encoder.training:
-        return lost_places(hidden, F.normalize(encoder.products(), dim=1), targets)
-    if not learning.negatives:
-        return chunked_softmax_loss(hidden, F.normalize(encoder.products(), dim=1), targets)
-    codes = encoder.settings.fields[ITEM]
-    drawn = torch.randint(1, codes, (learning.negatives,), device=hidden.device)
-    positives, negatives = (F.normalize(encoder.products(of), dim=1) for of in (targets, drawn))
-    return sampled_softmax_loss(hidden, positives, negatives, targets, drawn)
+        return lost_places(asked, F.normalize(encoder.products(), dim=1), targets)
+    if not negatives:
+        return chunked_softmax_loss(asked, F.normalize(encoder.products(), dim=1), targets)
+    drawn = torch.randint(1, encoder.settings.fields[ITEM], (negatives,), device=asked.device)
+    right, others = (F.normalize(encoder.products(of), dim=1) for of in (targets, drawn))
+    return sampled_softmax_loss(asked, right, others, targets, drawn)
 
 
 def lost_places(hidden: torch.Tensor, products: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -1,11 +1,11 @@
 """What the encoder is taught by the shop's own history: what each customer does next, when, with what and for how much.
 
 Holds what is asked after each token, the network that answers, its loss and its training. Whose events these are, and
-what is published of it, belongs to the capabilities. Imports torch at module level: import it only inside functions that
-train or predict.
+what is published of it, belongs to the capabilities. Imports torch at module level: import it only inside functions
+that train or predict.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,14 +20,12 @@ from insight_assets.ml.behaviour.hazard import DAYS, LONGEST, Hazard, marginal_o
 from insight_assets.ml.behaviour.learning import (
     LearningSettings,
     PackedBatches,
-    batch_of,
     even_batches,
+    last_hidden,
     learn,
     read_batch,
 )
-from insight_assets.ml.behaviour.next_product import lost_places
-from insight_assets.ml.behaviour.packing import pack
-from insight_assets.ml.behaviour.softmax import chunked_softmax_loss, sampled_softmax_loss
+from insight_assets.ml.behaviour.next_product import product_loss
 from insight_assets.ml.behaviour.tokens import ITEM, Tokens
 from insight_assets.ml.sequences import SECONDS_PER_DAY
 from insight_assets.ml.training import Epoch, name_training, one_thread
@@ -39,8 +37,9 @@ CODE_TASKS = (KIND, AMOUNT)
 NEXT_EVENT, NEXT_ORDER = "next_event", "next_order"
 TIME_TASKS = (NEXT_EVENT, NEXT_ORDER)
 TASKS = (*PRODUCT_TASKS, *CODE_TASKS, *TIME_TASKS)
-"""What is asked after each token: product of the next event; a product of the next order that has any which the
-customer never bought; kind and price bucket of the next event; days until the next event and the next order."""
+"""What is asked after each token: product of the next event; a product, not among those bought in the sequence before,
+of the next order that has one; kind and price bucket of the next event; days until the next event and the next order.
+"""
 
 LEAST_DOUBT = -1.5
 """Logarithm of the share of the loss of `Marginals` below which a question no longer weighs more."""
@@ -209,7 +208,9 @@ class PretrainedEncoder(nn.Module):
         found = {}
         for task in PRODUCT_TASKS:
             asked = batch[task].nonzero()[:, 0]
-            found[task] = (self._product_loss(hidden[asked], batch[task][asked], task), len(asked))
+            wanted = self.sharpness * self.question(hidden[asked], task)
+            loss = product_loss(self.encoder, wanted, batch[task][asked], negatives=self.negatives)
+            found[task] = (loss, len(asked))
         for task, layer in self.codes.items():
             asked = batch[task].nonzero()[:, 0]
             loss = F.cross_entropy(layer(hidden[asked]), batch[task][asked], reduction="sum") / max(1, len(asked))
@@ -220,16 +221,6 @@ class PretrainedEncoder(nn.Module):
             loss = hazard.loss(hazard(hidden[asked]), days, came)
             found[task] = (loss.sum() / max(1, len(asked)), len(asked))
         return found
-
-    def _product_loss(self, hidden: torch.Tensor, targets: torch.Tensor, task: str) -> torch.Tensor:
-        asked = self.sharpness * self.question(hidden, task)
-        if not self.training:
-            return lost_places(asked, F.normalize(self.encoder.products(), dim=1), targets)
-        if not self.negatives:
-            return chunked_softmax_loss(asked, F.normalize(self.encoder.products(), dim=1), targets)
-        drawn = torch.randint(1, self.encoder.settings.fields[ITEM], (self.negatives,), device=hidden.device)
-        positives, negatives = (F.normalize(self.encoder.products(of), dim=1) for of in (targets, drawn))
-        return sampled_softmax_loss(asked, positives, negatives, targets, drawn)
 
     def joint_loss(self, batch: Mapping[str, object]) -> torch.Tensor:
         """Give the sum of all losses by their learned weights."""
@@ -421,49 +412,32 @@ def _left(network: PretrainedEncoder, kept: PackedBatches, scales: Mapping[str, 
     return totals
 
 
-@dataclass(frozen=True)
-class Foretold:
-    """What the encoder says of customers, each array with a row for each.
-
-    Attributes:
-        vectors: Shape (n, width), float32: the hidden vector after the last event; zeros without events.
-        chances: Time task to days to come to chance, each float64 of shape (n,); NaN for customers without events.
-    """
-
-    vectors: np.ndarray
-    chances: Mapping[str, Mapping[int, np.ndarray]]
-
-
-def foretell(network: PretrainedEncoder, tokens: Tokens, *, until: int, horizons: Mapping[str, tuple[int, ...]]) -> Foretold:
-    """Read customers' events and say what comes.
+def order_chances(
+    network: PretrainedEncoder, tokens: Tokens, *, until: int, horizons: Sequence[int], task: str = NEXT_ORDER
+) -> dict[int, np.ndarray]:
+    """Read customers' events and say how likely the next order is.
 
     Args:
         network: In evaluation mode.
-        tokens: Events of n customers, with times; the last `positions` of each are read.
-        until: Moment from which days to come are counted; no event is later.
-        horizons: Time task to the days to come that are asked for.
+        tokens: Events of n customers, with times.
+        until: Moment from which days to come are counted, in epoch seconds; no event is later.
+        horizons: Days to come that are asked for.
+        task: One of `TIME_TASKS`.
 
     Returns:
-        What is said; of each customer the same whoever else is read.
+        Days to the chance that it comes within them, shape (n,), float32; NaN for customers without events. Of each
+        customer the same whoever else is read.
     """
-    tokens = tokens.last(network.encoder.settings.positions)
-    count = len(tokens.lengths)
-    vectors = np.zeros((count, network.encoder.settings.width), dtype=np.float32)
-    chances = {task: {days: np.full(count, np.nan) for days in of} for task, of in horizons.items()}
     there = np.flatnonzero(tokens.lengths)
+    last = tokens.times[tokens.offsets[1:][there] - 1]
+    since = torch.from_numpy(((until - last) / SECONDS_PER_DAY).astype(np.float32))
+    hazard, found = network.hazards[task], {}
     with one_thread(), torch.inference_mode():
-        for chunk in even_batches(tokens.lengths[there]):
-            packing = pack(tokens.offsets, there[chunk])
-            last = packing.from_end == 0
-            hidden = read_batch(network.encoder, batch_of(tokens.fields, packing))[last]
-            vectors[packing.rows] = hidden.numpy()
-            since = (until - tokens.times[packing.tokens[last]]) / SECONDS_PER_DAY
-            for task, of in chances.items():
-                odds = network.hazards[task](hidden)
-                for days, found in of.items():
-                    told = network.hazards[task].chance(odds, torch.from_numpy(since.astype(np.float32)), float(days))
-                    found[packing.rows] = told.numpy()
-    return Foretold(vectors, chances)
+        odds = hazard(last_hidden(network.encoder, tokens)[there])
+        for days in horizons:
+            found[days] = np.full(len(tokens.lengths), np.nan, dtype=np.float32)
+            found[days][there] = hazard.chance(odds, since, float(days)).numpy()
+    return found
 
 
 def question_vector(network: PretrainedEncoder, task: str = NEW_PURCHASE) -> np.ndarray:

@@ -113,8 +113,8 @@ class Vocabulary:
         Args:
             sequences: Rows of the contract `event_sequences` as of the training origin; order does not matter.
             kinds: Number of kinds of event.
-            described: What the shop says of its products on that day: `product_id`, `category`, `brand`, `price`; it goes
-                before what events say.
+            described: What the shop says of its products on that day: `product_id`, `category`, `brand`, `price`; it
+                goes before what events say.
         """
         told = (
             sequences.select("times", "products", "categories", "values")
@@ -126,7 +126,8 @@ class Vocabulary:
             pl.col("values").cast(pl.Float64).filter(pl.col("values") > 0).median().alias("seen_price"),
         )
         if described is None:
-            described = pl.DataFrame(schema={"product_id": pl.String, "price": pl.Float64} | dict.fromkeys(TRAITS, pl.String))
+            texts = dict.fromkeys(("product_id", *TRAITS), pl.String)
+            described = pl.DataFrame(schema=texts | {"price": pl.Float64})
         known = (
             seen.join(described, on="product_id", how="full", coalesce=True)
             .with_columns(

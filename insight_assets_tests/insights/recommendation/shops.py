@@ -7,9 +7,11 @@ import numpy as np
 import polars as pl
 
 from insight_assets.contracts.catalogue import contract
+from insight_assets.insights.behaviour.product_vectors import ProductVectors
 from insight_assets.insights.recommendation.methods import Vectors
 
 DAY = date(2025, 3, 1)
+VERSION = "0123456789ab"
 
 LINE = {
     "customer_key": pl.Int64,
@@ -117,15 +119,18 @@ def vectors_of(contacts: pl.DataFrame, *, width: int = 6) -> Vectors:
     told = pl.DataFrame({"customer_key": customers, "vector": of_customers.tolist()}).lazy()
     empty = contract("behaviour_vectors").empty()
     return Vectors(
-        products=tuple(products),
-        of_products=of_products.astype(np.float32),
-        question=np.full(of_products.shape[1], 0.1, dtype=np.float32),
+        products=ProductVectors(
+            products=tuple(products),
+            vectors=of_products.astype(np.float32),
+            question=np.full(of_products.shape[1], 0.1, dtype=np.float32),
+            version=VERSION,
+        ),
         customers=told.select(
             "customer_key",
             pl.lit(DAY).alias("as_of"),
             pl.col("vector").cast(pl.List(pl.Float32)),
             pl.lit(0, pl.Int64).alias("last_event_at"),
             pl.lit(1, pl.Int32).alias("events_read"),
-            pl.lit("0123456789ab").alias("model_version"),
+            pl.lit(VERSION).alias("model_version"),
         ).collect().match_to_schema(empty.schema),
     )

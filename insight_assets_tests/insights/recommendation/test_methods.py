@@ -48,8 +48,8 @@ def test_the_encoder_ranks_by_vectors_and_serves_who_has_none(contacts):
     history = history_of(contacts, fitted.catalogue)
     encoder = fitted.rankers["encoder"]
     known = {key: np.array(vector) for key, vector in vectors.customers.select("customer_key", "vector").iter_rows()}
-    of_products = dict(zip(vectors.products, vectors.of_products, strict=True))
-    asked = known[history.customers[3]] + vectors.question
+    of_products = dict(zip(vectors.products.products, vectors.products.vectors, strict=True))
+    asked = known[history.customers[3]] + vectors.products.question
     expected = [
         12.0 * of_products[product] @ asked / np.linalg.norm(asked) + base
         for product, base in zip(fitted.catalogue.products, encoder.base, strict=True)
@@ -60,6 +60,9 @@ def test_the_encoder_ranks_by_vectors_and_serves_who_has_none(contacts):
     np.testing.assert_array_equal(left[3], encoder.base)
     others = np.arange(len(history)) != 3
     np.testing.assert_array_equal(left[others], encoder.scores(history, Policy())[others])
+    # Vectors of an encoder that was taught again lie in another space, whatever their length.
+    of_another = fitted.knowing(vectors.customers.with_columns(model_version=pl.lit("another")))
+    assert (of_another.rankers["encoder"].scores(history, Policy()) == encoder.base).all()
 
 
 def test_the_encoder_takes_part_in_the_blend_only_where_its_vectors_were_there(contacts, shop):

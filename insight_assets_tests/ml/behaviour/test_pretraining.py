@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from insight_assets.ml.behaviour.encoder import EncoderSettings
 from insight_assets.ml.behaviour.hazard import DAYS, Hazard, marginal_odds
-from insight_assets.ml.behaviour.learning import LearningSettings, batch_of, read_batch
+from insight_assets.ml.behaviour.learning import LearningSettings, batch_of, last_hidden, read_batch
 from insight_assets.ml.behaviour.packing import pack
 from insight_assets.ml.behaviour.pretraining import (
     AMOUNT,
@@ -20,7 +20,7 @@ from insight_assets.ml.behaviour.pretraining import (
     NEXT_ORDER,
     NEXT_PRODUCT,
     PretrainedEncoder,
-    foretell,
+    order_chances,
     pretrain,
     targets_of,
 )
@@ -70,7 +70,8 @@ def test_after_each_token_is_asked_what_came():
     # Of the first order one product is drawn; the last order holds nothing new.
     assert set(asked[NEW_PURCHASE][:2]) <= {1, 3}
     assert asked[NEW_PURCHASE][2:].tolist() == [0] * 5
-    assert {int(targets_of(tokens, bought=BOUGHT, until=10 * DAY, seed=n)[NEW_PURCHASE][0]) for n in range(20)} == {1, 3}
+    drawn = [targets_of(tokens, bought=BOUGHT, until=10 * DAY, seed=n)[NEW_PURCHASE][0] for n in range(20)]
+    assert set(drawn) == {1, 3}
     assert asked[f"{NEXT_EVENT}_days"].tolist() == [2, 3, 0, 1, 3, 1, 9]
     assert asked[f"{NEXT_EVENT}_came"].tolist() == [True] * 5 + [False] * 2
     assert asked[f"{NEXT_ORDER}_days"].tolist() == [5, 3, 4, 4, 3, 1, 9]
@@ -129,20 +130,23 @@ def test_a_customer_is_read_alike_alone_and_among_others_and_whatever_came_later
     torch.manual_seed(seed)
     network = PretrainedEncoder(SMALL, None, sharpness=12.0, negatives=0).eval()
     tokens = a_shop(6, seed=seed)
-    horizons = {NEXT_ORDER: (7, 30), NEXT_EVENT: (7,)}
-    told = foretell(network, tokens, until=60 * DAY, horizons=horizons)
+    for head in network.hazards.values():
+        torch.nn.init.normal_(head.layer.weight)
+    asked = {"until": 60 * DAY, "horizons": (7, 30)}
+    vectors = last_hidden(network.encoder, tokens).numpy()
+    chances = {task: order_chances(network, tokens, task=task, **asked) for task in (NEXT_ORDER, NEXT_EVENT)}
     for row in range(6):
-        alone = foretell(network, tokens.take(np.array([row])), until=60 * DAY, horizons=horizons)
-        np.testing.assert_allclose(told.vectors[row], alone.vectors[0], atol=1e-5)
-        for task, of in alone.chances.items():
-            for days, chance in of.items():
-                assert told.chances[task][days][row] == pytest.approx(chance[0], abs=1e-5)
+        alone = tokens.take(np.array([row]))
+        np.testing.assert_allclose(vectors[row], last_hidden(network.encoder, alone).numpy()[0], atol=1e-5)
+        for task, of in chances.items():
+            for days, chance in order_chances(network, alone, task=task, **asked).items():
+                assert of[days][row] == pytest.approx(chance[0], abs=1e-5)
     # The vector as of day 30 is the same whether or not more is known: places do not tell how much is still to come.
     past = tokens.until(30 * DAY)
     packing = pack(tokens.offsets, np.arange(6))
     with torch.inference_mode():
         hidden = read_batch(network.encoder, batch_of(tokens.fields, packing)).numpy()
-    early = foretell(network, past, until=30 * DAY, horizons={}).vectors
+    early = last_hidden(network.encoder, past).numpy()
     for row in np.flatnonzero(past.lengths):
         place = tokens.offsets[row] + past.lengths[row] - 1
         np.testing.assert_allclose(hidden[np.flatnonzero(packing.tokens == place)[0]], early[row], atol=1e-5)
@@ -188,11 +192,9 @@ def test_order_is_learnt_and_shuffling_it_destroys_the_gain(tmp_path):
     assert left[False][NEXT_EVENT] < 0.3
 
 
-def test_the_same_events_give_the_same_weights_and_an_order_of_customers_none(tmp_path):
+def test_the_same_events_give_the_same_weights(tmp_path):
     tokens = patterned(30, seed=2)
-    weights = [
-        taught(tokens, tmp_path / str(n), max_epochs=2)[0].state_dict() for n in range(2)
-    ]
+    weights = [taught(tokens, tmp_path / str(n), max_epochs=2)[0].state_dict() for n in range(2)]
     for name, value in weights[0].items():
         assert torch.equal(value, weights[1][name]), name
 
@@ -235,10 +237,11 @@ def test_chances_of_an_order_are_those_that_come(tmp_path):
     tokens = sequences(*told)
     tokens = replace(tokens, fields=tokens.fields | {"pause": pauses(tokens)})
     network, _ = pretrain(
-        tokens.until(60 * DAY), settings=replace(SMALL, positions=32), learning=replace(QUICK, tokens=1024), traits=None, bought=BOUGHT,
+        tokens.until(60 * DAY), settings=replace(SMALL, positions=32), learning=replace(QUICK, tokens=1024),
+        traits=None, bought=BOUGHT,
         calibrate_from=45 * DAY, until=60 * DAY, max_epochs=16, seed=1, work_directory=tmp_path, log=lambda _: None,
     )  # fmt: skip
-    chance = foretell(network, tokens.until(60 * DAY), until=60 * DAY, horizons={NEXT_ORDER: (10,)}).chances[NEXT_ORDER][10]
+    chance = order_chances(network, tokens.until(60 * DAY), until=60 * DAY, horizons=(10,))[10]
     later = np.repeat(np.arange(1500), tokens.lengths)[(tokens.times > 60 * DAY) & (tokens.times <= 70 * DAY)]
     came = np.isin(np.arange(1500), later)
     assert chance.mean() == pytest.approx(came.mean(), abs=0.04)
@@ -256,11 +259,13 @@ def pauses(tokens):
 def test_one_event_is_enough_and_none_leaves_an_untaught_encoder(tmp_path):
     network, how = taught(sequences([(VIEW, 1, 1, 3)]), tmp_path, max_epochs=1)
     assert how.passes_over_all == 1
-    assert np.isfinite(foretell(network, sequences([(VIEW, 1, 1, 3)]), until=60 * DAY, horizons={}).vectors).all()
-    nobody = Tokens(np.zeros(1, dtype=np.int64), {name: np.zeros(0, dtype=np.int64) for name in FIELDS}, np.zeros(0, dtype=np.int64))
+    assert last_hidden(network.encoder, sequences([(VIEW, 1, 1, 3)])).isfinite().all()
+    nothing = np.zeros(0, dtype=np.int64)
+    nobody = Tokens(np.zeros(1, dtype=np.int64), dict.fromkeys(FIELDS, nothing), nothing)
     network, how = taught(nobody, tmp_path)
     assert how.passes_over_all == 0
-    assert foretell(network, nobody, until=0, horizons={NEXT_ORDER: (7,)}).vectors.shape == (0, 16)
+    assert last_hidden(network.encoder, nobody).shape == (0, 16)
+    assert order_chances(network, nobody, until=0, horizons=(7,))[7].shape == (0,)
 
 
 def test_a_loss_that_is_no_number_stops_the_training(tmp_path):
