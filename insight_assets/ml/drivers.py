@@ -220,14 +220,14 @@ def _text(features: pl.DataFrame, name: str, wording: Wording) -> pl.Expr:
     """A feature in words: its name and value."""
     words = name.replace("_", " ")
     if name in wording.without_value:
-        return pl.lit(words)
+        return pl.repeat(words, pl.len())
     return pl.format("{} {}", pl.lit(words), _shown(features, name).fill_null("unknown"))
 
 
 def _text_zh(features: pl.DataFrame, name: str, wording: Wording) -> pl.Expr:
     """The same in Chinese."""
     if name in wording.without_value:
-        return pl.lit(wording.without_value[name])
+        return pl.repeat(wording.without_value[name], pl.len())
     value = _shown(features, name).replace(dict(wording.values_zh)).fill_null(UNKNOWN_ZH)
     return pl.format("{} {}", pl.lit(wording.feature_zh(name)), value)
 

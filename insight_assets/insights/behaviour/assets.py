@@ -14,6 +14,7 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.features.sequences import with_bought_products
 from insight_assets.insights.behaviour import pictures
 from insight_assets.insights.behaviour.model_card import model_card
+from insight_assets.insights.behaviour.orders import ORDER_CHANCE, foretell_orders
 from insight_assets.insights.behaviour.teaching import read_behaviour, teach, vectors_of_products
 from insight_assets.metadata import making_of, model_asset, table_asset
 from insight_assets.ml.model_card import card_text, write_card
@@ -90,7 +91,9 @@ def behaviour_encoder(
 
 
 @dg.asset(
-    **table_asset(VECTORS, layer="insight", purpose="analytics", kinds={"pytorch"}, deps=[MODELS]),
+    **table_asset(
+        VECTORS, layer="insight", purpose="analytics", kinds={"pytorch"}, code_version="2", deps=[MODELS]
+    ),
     ins={"order_lines": BOUGHT_SO_FAR},
 )
 def behaviour_vectors(
@@ -98,16 +101,27 @@ def behaviour_vectors(
 ) -> pl.DataFrame:
     from insight_assets.insights.behaviour import model_files
 
-    as_of = date.fromisoformat(context.partition_key)
+    as_of, shop = date.fromisoformat(context.partition_key), settings()
     behaviour = model_files.load(models.reading(MODELS, as_of))
     sequences = with_bought_products(event_sequences.collect(), order_lines, as_of=as_of)
     vectors = read_behaviour(behaviour, sequences)
-    context.add_output_metadata({"customers": len(vectors), "width": vectors.shape[1]})
+    foretold = foretell_orders(
+        behaviour, sequences, vectors, as_of=as_of, timezone=shop.timezone, horizon_days=shop.horizon_days
+    )
+    context.add_output_metadata(
+        {
+            "customers": len(vectors),
+            "width": vectors.shape[1],
+            "mean_order_chance": round(float(foretold[ORDER_CHANCE].mean() or 0), 4),
+        }
+    )
     return contract(VECTORS).conform(
-        sequences.lazy().select(
+        sequences.hstack(foretold).lazy().select(
             "customer_key",
             pl.lit(as_of).alias("as_of"),
             pl.Series("vector", vectors.tolist(), dtype=pl.List(pl.Float32)),
+            *foretold.columns,
+            pl.lit(shop.horizon_days).cast(pl.Int32).alias("horizon_days"),
             pl.col("times").list.last().alias("last_event_at"),
             pl.col("times").list.len().clip(upper_bound=behaviour.settings.positions).cast(pl.Int32).alias("events_read"),
             pl.lit(models.version(MODELS, as_of)).alias("model_version"),

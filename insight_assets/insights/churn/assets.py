@@ -14,6 +14,7 @@ from insight_assets.charts import chart_markdown
 from insight_assets.checks import guard_specs, report_guards
 from insight_assets.contracts.catalogue import contract
 from insight_assets.features.examples import FIT, build_examples, feature_names
+from insight_assets.insights.behaviour.orders import ORDER_CHANCE, with_order_chances
 from insight_assets.insights.churn import pictures
 from insight_assets.insights.churn.grading import (
     GradedChurn,
@@ -138,18 +139,27 @@ def churn_feature_selection(context: dg.AssetExecutionContext, churn_examples: p
         kinds={"pytorch", "scikitlearn"},
         description=(
             "Recency rule, naive Bayes, logistic regression, decision tree, support vector machine, random "
-            "forest, gradient boosting, sequence network and their blend for churn, trained on all origins "
-            "whose horizon had closed by the as-of day, and calibrated on customers that none of them "
+            "forest, gradient boosting, sequence network, behaviour encoder and their blend for churn, trained on "
+            "all origins whose horizon had closed by the as-of day, and calibrated on customers that none of them "
             "learnt from"
         ),
-        code_version="3",
+        code_version="4",
     ),
+    ins={
+        "behaviour_vectors": dg.AssetIn(
+            partition_mapping=ONE_HORIZON_AGO, metadata={"allow_missing_partitions": True}
+        )
+    },
     check_specs=guard_specs(MODELS, MODEL_GUARDS),
 )
 def churn_models(
-    context: dg.AssetExecutionContext, churn_examples: pl.LazyFrame, models: ModelStore
+    context: dg.AssetExecutionContext,
+    churn_examples: pl.LazyFrame,
+    behaviour_vectors: pl.LazyFrame,
+    models: ModelStore,
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     as_of, shop = date.fromisoformat(context.partition_key), settings()
+    chances = behaviour_vectors.filter(pl.col("horizon_days") == shop.horizon_days)
     work = models.work_folder(MODELS, as_of)
     # A guard that fails leaves the block by an error: the models of before, if any, stay where they are.
     with models.writing(MODELS, as_of) as writing:
@@ -161,6 +171,7 @@ def churn_models(
             seed=shop.seed,
             max_epochs=shop.max_epochs,
             with_lightgbm=shop.lightgbm,
+            chances=chances.select("customer_key", ORDER_CHANCE).collect(),
             log=context.log.info,
         )
         verdicts = judge_training(trained.config)
@@ -177,7 +188,7 @@ def churn_models(
 
 @dg.asset(
     **table_asset(
-        SCORECARD, layer="insight", purpose="analytics", kinds={"polars"}, code_version="2", deps=[MODELS]
+        SCORECARD, layer="insight", purpose="analytics", kinds={"polars"}, code_version="3", deps=[MODELS]
     ),
     check_specs=[
         dg.AssetCheckSpec(
@@ -200,6 +211,7 @@ def churn_models(
 def churn_scorecard(
     context: dg.AssetExecutionContext,
     customer_features: pl.LazyFrame,
+    behaviour_vectors: pl.LazyFrame,
     event_sequences: pl.LazyFrame,
     customer_labels: pl.LazyFrame,
     models: ModelStore,
@@ -208,7 +220,7 @@ def churn_scorecard(
     trained = load_churn_models(models.reading(MODELS, origin))
     graded = grade_churn(
         trained,
-        customer_features.collect(),
+        _beside_chances(customer_features, behaviour_vectors),
         event_sequences.collect(),
         customer_labels.collect(),
         origin=origin,
@@ -219,10 +231,15 @@ def churn_scorecard(
     yield from _checks(graded, trained)
 
 
-@dg.asset(**table_asset("churn_slices", layer="insight", purpose="analytics", kinds={"polars"}, deps=[MODELS]))
+@dg.asset(
+    **table_asset(
+        "churn_slices", layer="insight", purpose="analytics", kinds={"polars"}, code_version="2", deps=[MODELS]
+    )
+)
 def churn_slices(
     context: dg.AssetExecutionContext,
     customer_features: pl.LazyFrame,
+    behaviour_vectors: pl.LazyFrame,
     event_sequences: pl.LazyFrame,
     customer_labels: pl.LazyFrame,
     churn_scorecard: pl.LazyFrame,
@@ -231,7 +248,8 @@ def churn_slices(
     origin, scorecard = date.fromisoformat(context.partition_key), churn_scorecard.collect()
     if scorecard.is_empty():
         return pl.DataFrame(schema=SLICES_SCHEMA)
-    method, features = champion(scorecard), customer_features.filter(pl.col("orders_lifetime") > 0).collect()
+    method, buyers = champion(scorecard), customer_features.filter(pl.col("orders_lifetime") > 0)
+    features = _beside_chances(buyers, behaviour_vectors)
     trained = load_churn_models(models.reading(MODELS, origin), only=[method])
     slices = grade_slices(
         features,
@@ -247,10 +265,15 @@ def churn_slices(
     return slices
 
 
-@dg.asset(**table_asset(HORIZON_SCORECARD, layer="insight", purpose="analytics", kinds={"polars"}, deps=[MODELS]))
+@dg.asset(
+    **table_asset(
+        HORIZON_SCORECARD, layer="insight", purpose="analytics", kinds={"polars"}, code_version="2", deps=[MODELS]
+    )
+)
 def churn_horizon_scorecard(
     context: dg.AssetExecutionContext,
     customer_features: pl.LazyFrame,
+    behaviour_vectors: pl.LazyFrame,
     event_sequences: pl.LazyFrame,
     customer_labels: pl.LazyFrame,
     churn_scorecard: pl.LazyFrame,
@@ -262,7 +285,7 @@ def churn_horizon_scorecard(
     method = champion(scorecard)
     horizons = grade_horizons(
         load_churn_models(models.reading(MODELS, origin), only=[method]),
-        customer_features.collect(),
+        _beside_chances(customer_features, behaviour_vectors),
         event_sequences.collect(),
         customer_labels.collect(),
         method=method,
@@ -277,7 +300,7 @@ def churn_horizon_scorecard(
 
 @dg.asset(
     **table_asset(
-        "churn_scores", layer="insight", purpose="analytics", kinds={"polars"}, code_version="4", deps=[MODELS]
+        "churn_scores", layer="insight", purpose="analytics", kinds={"polars"}, code_version="5", deps=[MODELS]
     ),
     ins={
         name: dg.AssetIn(partition_mapping=ONE_HORIZON_AGO, metadata={"allow_missing_partitions": True})
@@ -287,6 +310,7 @@ def churn_horizon_scorecard(
 def churn_scores(
     context: dg.AssetExecutionContext,
     customer_features: pl.LazyFrame,
+    behaviour_vectors: pl.LazyFrame,
     event_sequences: pl.LazyFrame,
     churn_scorecard: pl.LazyFrame,
     churn_horizon_scorecard: pl.LazyFrame,
@@ -298,7 +322,7 @@ def churn_scores(
     trained = load_churn_models(folder, only=[publication.method, RECENCY.name])
     scores = score_churn(
         trained,
-        customer_features.collect(),
+        _beside_chances(customer_features, behaviour_vectors),
         event_sequences.collect(),
         publication,
         as_of=as_of,
@@ -313,6 +337,10 @@ def churn_scores(
         }
     )
     return scores
+
+
+def _beside_chances(features: pl.LazyFrame, vectors: pl.LazyFrame) -> pl.DataFrame:
+    return with_order_chances(features.collect(), vectors.collect(), horizon_days=settings().horizon_days)
 
 
 def _labelled_buyers(customer_days: pl.LazyFrame, as_of: date) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from insight_assets.insights.churn.horizons import TASK
-from insight_assets.insights.churn.models import BLEND, NETWORK, RECENCY, ChurnModels
+from insight_assets.insights.churn.models import BLEND, ENCODER, NETWORK, RECENCY, ChurnModels
 from insight_assets.insights.churn.scoring import told_horizons
 from insight_assets.ml.model_card import (
     ModelCard,
@@ -103,6 +103,8 @@ def _methods(models: ChurnModels) -> list[str]:
 def _settings(models: ChurnModels, name: str) -> str:
     if name == RECENCY.name:
         return "days since the last order"
+    if name == ENCODER.name:
+        return "chance of no order by `behaviour_vectors`"
     if name == BLEND.name:
         return settings_told(models.blend.weights)
     if name == NETWORK.name:

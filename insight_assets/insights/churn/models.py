@@ -20,6 +20,7 @@ import polars as pl
 from insight_assets.contracts.catalogue import contract
 from insight_assets.features.examples import CALIBRATE, FIT, STOP, feature_names
 from insight_assets.features.vocabulary import event_kinds
+from insight_assets.insights.behaviour.orders import ORDER_CHANCE
 from insight_assets.insights.churn.rivals import recency_score
 from insight_assets.insights.churn.survival import ReturnModel, asked_horizons, fit_returns
 from insight_assets.lake import hash_frame, sort_rows
@@ -55,12 +56,17 @@ FOREST = Method(families.FOREST, "rival", 5)
 BOOSTING = Method(families.BOOSTING, "rival", 6)
 LIGHTGBM = Method(families.LIGHTGBM, "rival", 7)
 NETWORK = Method("network", "model", 8)
-BLEND = Method("blend", "model", 9)
+ENCODER = Method("encoder", "model", 9)
+"""The behaviour encoder's chance of no order (see `insights.behaviour.orders`), where chances of one horizon ago are there
+to calibrate it by."""
+
+BLEND = Method("blend", "model", 10)
 
 RIVALS = (BAYES, LOGISTIC, TREE, SVM, FOREST, BOOSTING)
-METHODS = (RECENCY, *RIVALS, LIGHTGBM, NETWORK, BLEND)
-BLENDED = (LOGISTIC, FOREST, BOOSTING, NETWORK)
-"""Methods that the blend puts together: the best of each kind, linear, bagged, boosted and deep."""
+METHODS = (RECENCY, *RIVALS, LIGHTGBM, NETWORK, ENCODER, BLEND)
+BLENDED = (LOGISTIC, FOREST, BOOSTING, NETWORK, ENCODER)
+"""Methods that the blend puts together, as far as they are there: the best of each kind, linear, bagged, boosted, and
+those that read events in their order."""
 
 CONFIG_FILE = "config.json"
 FEATURES_FILE = "features.json"
@@ -68,16 +74,36 @@ CALIBRATORS_FILE = "calibrators.json"
 RETURNS_FILE = "returns.json"
 NETWORK_FILE = "network.safetensors"
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 """Raised by hand when training changes what it makes of the same examples."""
 
 MIN_LEARNT = 50
 MIN_STOPPING = 5
 """Rows to learn from and to stop by below which only the recency rule is kept."""
 
+MIN_CALIBRATED = 30
+"""Customers kept apart with a chance by the behaviour encoder below which it is no method."""
+
 BLEND_SALT = 4
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Read:
+    """What was read of the events of n customers.
+
+    Attributes:
+        by_network: Shape (n, 2 width), what the churn network needs of them; None where it is not asked.
+        away: Shape (n,), log odds of no order by the behaviour encoder; None where it is not asked.
+    """
+
+    by_network: np.ndarray | None
+    away: np.ndarray | None
+
+    def at(self, rows: np.ndarray) -> "Read":
+        """Give what was read of some of the customers."""
+        return Read(*(None if each is None else each[rows] for each in (self.by_network, self.away)))
 
 
 @dataclass(frozen=True)
@@ -92,6 +118,7 @@ class ChurnModels:
         classifiers: The classical rivals by method name.
         network: The sequence network; None when only the rule was kept, or when it was not loaded.
         network_settings: What the network was built with; None without one.
+        typical_away: Log odds of no order of customers of whom the behaviour encoder says nothing; None without it.
         blend: How methods are put together; None when only the rule was kept, or when it was not loaded.
         returns: When customers return; None when only the rule was kept.
         config: What training noted down: rows, settings, losses, guards.
@@ -105,6 +132,7 @@ class ChurnModels:
     classifiers: Mapping[str, Classifier]
     network: "ChurnNetwork | None"
     network_settings: "NetworkSettings | None"
+    typical_away: float | None
     blend: Blend | None
     returns: ReturnModel | None
     config: Mapping[str, Any]
@@ -116,7 +144,8 @@ class ChurnModels:
         """Give the probability of churning by every method.
 
         Args:
-            features: Rows of the contract `customer_features`, n customers as of one day.
+            features: Rows of the contract `customer_features`, n customers as of one day, joined by
+                `with_order_chances` where the behaviour encoder is among the methods.
             sequences: Rows of the contract `event_sequences` as of that day; customers without a
                 row have no events.
             only: Names of the methods asked; None asks all.
@@ -144,11 +173,10 @@ class ChurnModels:
         """
         asked = [method.name for method in self.methods if only is None or method.name in only]
         log_odds: dict[str, np.ndarray] = {}
-        raw, read = np.empty((features.height, 0)), None
+        raw = np.empty((features.height, 0))
         if asked != [RECENCY.name]:
             raw = self.matrix.raw(features)
-        if NETWORK.name in self._parts(asked):
-            read = self.read_sequences(features, sequences)
+        read = self.read(features, sequences, asked)
         for name in asked:
             if name == RECENCY.name:
                 log_odds[name] = self.recency_log_odds(features)
@@ -163,13 +191,13 @@ class ChurnModels:
                 log_odds[name] = self.columns_log_odds(name, raw, read)
         return log_odds
 
-    def columns_log_odds(self, method: str, raw: np.ndarray, read: np.ndarray | None) -> np.ndarray:
-        """Give the log odds of a method that reads features, from their columns.
+    def columns_log_odds(self, method: str, raw: np.ndarray, read: "Read") -> np.ndarray:
+        """Give the log odds of a method other than the recency rule, from columns.
 
         Args:
-            method: Name of a method other than the recency rule.
+            method: Name of the method.
             raw: Shape (n, f), features as they are.
-            read: What the network read of the same rows' events; None where no network is asked.
+            read: What was read of the same rows' events.
 
         Returns:
             Shape (n,).
@@ -177,13 +205,21 @@ class ChurnModels:
         if method == BLEND.name:
             return self.blend({part: self.columns_log_odds(part, raw, read) for part in self.blend.weights})
         if method == NETWORK.name:
-            return self.network_log_odds(read, self.matrix.scale(raw))
+            return self.network_log_odds(read.by_network, self.matrix.scale(raw))
+        if method == ENCODER.name:
+            return read.away
         scaled = self.matrix.scale(raw) if FAMILIES[method].scaled else raw
         return self.classifiers[method].log_odds(raw, scaled)
 
-    def reads_sequences(self, method: str) -> bool:
-        """Say whether a method's score depends on the sequence of events."""
-        return NETWORK.name in self._parts([method])
+    def read(self, features: pl.DataFrame, sequences: pl.DataFrame, asked: Collection[str]) -> "Read":
+        """Read the customers' events as far as some methods need it; arguments as for `predict`."""
+        needed = self._parts(asked)
+        by_network = self.read_sequences(features, sequences) if NETWORK.name in needed else None
+        return Read(by_network, away_log_odds(features, self.typical_away) if ENCODER.name in needed else None)
+
+    def weight_in(self, method: str, part: str) -> float:
+        """Say how much a method's log odds move with those of a part: 1 for itself, its weight in a blend, else 0."""
+        return self.blend.weights.get(part, 0.0) if method == BLEND.name else float(method == part)
 
     def shorter_horizons(self, features: pl.DataFrame, probability: np.ndarray) -> dict[int, np.ndarray]:
         """Give the probability of no order within each horizon shorter than the one that was learnt.
@@ -239,15 +275,16 @@ def train_churn_models(
     seed: int,
     max_epochs: int = 12,
     with_lightgbm: bool = False,
+    chances: pl.DataFrame | None = None,
     log: Callable[[str], None] = _log.info,
 ) -> ChurnModels:
     """Train all methods and store them.
 
     Scaling, imputation and models are fitted on the rows with role `fit` or `stop`; settings of the
     rivals are chosen by cross-validation among these rows, no customer on both sides. Calibrators
-    and the weights of the blend are fitted on the rows with role `calibrate`, the blend's each on one half of them. With too few rows or
-    only one outcome to learn from, the recency rule alone is stored: there is always something to
-    publish.
+    and the weights of the blend are fitted on the rows with role `calibrate`, the blend's each on one
+    half of them. With too few rows or only one outcome to learn from, the recency rule alone is stored:
+    there is always something to publish.
 
     Args:
         examples: Rows of the contract `churn_examples`; may be empty.
@@ -257,6 +294,8 @@ def train_churn_models(
         seed: Seed of everything random.
         max_epochs: Most passes of the network over the rows.
         with_lightgbm: Whether LightGBM is a rival too.
+        chances: `customer_key` and `order_chance` by the behaviour encoder as of the newest origin, which has seen
+            nothing after it; without enough of them the encoder is no method.
         log: Takes lines of progress.
 
     Returns:
@@ -272,7 +311,7 @@ def train_churn_models(
         models = _rule_alone(examples, horizon_days)
     else:
         rivals = (*RIVALS, LIGHTGBM) if with_lightgbm else RIVALS
-        models = _trained(examples, work_directory, horizon_days, seed, max_epochs, rivals, log)
+        models = _trained(examples, work_directory, horizon_days, seed, max_epochs, rivals, chances, log)
     _write(models, directory)
     return models
 
@@ -344,10 +383,31 @@ def load_churn_models(directory: Path, *, only: Collection[str] | None = None) -
         },
         network=network,
         network_settings=settings,
+        typical_away=config.get("typical_away"),
         blend=blend,
         returns=returns,
         config=config,
     )
+
+
+def away_log_odds(features: pl.DataFrame, typical: float) -> np.ndarray:
+    """Give the log odds of no order by the behaviour encoder.
+
+    Args:
+        features: n rows with the column `order_chance`.
+        typical: What stands for customers of whom it says nothing.
+
+    Returns:
+        Shape (n,).
+    """
+    away = -logit(features[ORDER_CHANCE].cast(pl.Float64).to_numpy())
+    return np.where(np.isnan(away), typical, away)
+
+
+def _typical_away(chances: pl.Series) -> float | None:
+    """Mean log odds of no order; None where too few are known to calibrate by."""
+    known = chances.drop_nulls().to_numpy()
+    return None if len(known) < MIN_CALIBRATED else float(round(-logit(known).mean(), 6))
 
 
 def _too_little(examples: pl.DataFrame) -> bool:
@@ -375,6 +435,7 @@ def _rule_alone(examples: pl.DataFrame, horizon_days: int) -> ChurnModels:
         classifiers={},
         network=None,
         network_settings=None,
+        typical_away=None,
         blend=None,
         returns=None,
         config={
@@ -394,6 +455,7 @@ def _trained(
     seed: int,
     max_epochs: int,
     rivals: tuple[Method, ...],
+    chances: pl.DataFrame | None,
     log: Callable[[str], None],
 ) -> ChurnModels:
     from insight_assets.insights.churn.network import (
@@ -464,10 +526,16 @@ def _trained(
         read_events(network, _events(at_newest, as_of="origin", settings=settings)),
         scaled[apart],
     )
+    typical_away = None
+    if chances is not None:
+        at_newest = at_newest.join(chances, on="customer_key", how="left", maintain_order="left")
+        typical_away = _typical_away(at_newest[ORDER_CHANCE])
+    if typical_away is not None:
+        log_odds[ENCODER.name] = away_log_odds(at_newest, typical_away)
     with measured(costs, BLEND.name):
         # Weights learnt on the rows that calibrate and judge the blend would flatter it.
         weighing = customer_groups(keys[apart], 2, salt=BLEND_SALT) == 0
-        parts = {part.name: log_odds[part.name][weighing] for part in BLENDED}
+        parts = {part.name: log_odds[part.name][weighing] for part in BLENDED if part.name in log_odds}
         blend = fit_blend(parts, churned[apart][weighing])
     log_odds[BLEND.name] = blend(log_odds)
     judged = {name: ~weighing if name == BLEND.name else np.ones(len(apart), dtype=bool) for name in log_odds}
@@ -475,7 +543,7 @@ def _trained(
         keys, raw, apart=role == CALIBRATE, share=float(churned.mean()), seed=_seed32(seed)
     )
     log("calibrated; the control with shuffled labels is done")
-    methods = (RECENCY, *rivals, NETWORK, BLEND)
+    methods = tuple(method for method in METHODS if method.name in log_odds)
     return ChurnModels(
         methods=methods,
         horizon_days=horizon_days,
@@ -487,6 +555,7 @@ def _trained(
         classifiers=fitted,
         network=network,
         network_settings=settings,
+        typical_away=typical_away,
         blend=blend,
         returns=returns,
         costs=costs,
@@ -502,6 +571,7 @@ def _trained(
             "epochs": [_losses(epoch) for epoch in epochs],
             "classifiers": {name: rival.to_json() for name, rival in fitted.items()},
             "blend": blend.to_json(),
+            "typical_away": typical_away,
             "kept_apart": {
                 name: _rounded(auc(churned[apart][judged[name]], values[judged[name]]))
                 for name, values in log_odds.items()

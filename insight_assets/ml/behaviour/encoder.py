@@ -198,6 +198,7 @@ class BehaviourEncoder(nn.Module):
         for name, codes in (traits or {}).items():
             self.register_buffer(f"{name}_of", codes, persistent=False)
         self.traits = tuple(traits or ())
+        self.told_by_tokens = tuple(name for name in settings.fields if name != ITEM and name not in self.traits)
 
     def products(self, codes: torch.Tensor | None = None) -> torch.Tensor:
         """Give the vectors of products, of all where no codes are given: shape (products, width)."""
@@ -217,13 +218,20 @@ class BehaviourEncoder(nn.Module):
         Returns:
             Shape (t, width): for each token what was known of its customer after it.
         """
+        return self.read(self.embedded(fields, layout), layout)
+
+    def embedded(self, fields: Mapping[str, torch.Tensor], layout: PackedLayout) -> torch.Tensor:
+        """Give the sum of each token's embeddings, shape (t, width); arguments as for `forward`."""
         hidden = self.products(fields[ITEM])
         if self.position is not None:
             hidden = hidden + self.position(layout.from_end.clamp(max=self.settings.positions - 1))
-        for name, embedding in self.embeddings.items():
-            if name != ITEM and name not in self.traits:
-                hidden = hidden + embedding(fields[name])
-        hidden = F.dropout(hidden, self.settings.dropout, self.training)
+        for name in self.told_by_tokens:
+            hidden = hidden + self.embeddings[name](fields[name])
+        return hidden
+
+    def read(self, embedded: torch.Tensor, layout: PackedLayout) -> torch.Tensor:
+        """Read sequences of embedded tokens, shape (t, width); result as for `forward`."""
+        hidden = F.dropout(embedded, self.settings.dropout, self.training)
         for block in self.blocks:
             hidden = block(hidden, layout)
         return self.norm(hidden)

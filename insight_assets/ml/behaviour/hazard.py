@@ -18,6 +18,9 @@ LONGEST = 365.0
 RAREST = 1e-4
 """Bound of the hazards that hold for all alike."""
 
+SURELY_AWAY = 1e-7
+"""Chance below which log-odds say no less."""
+
 STARTS = np.array(DAYS, dtype=np.float32)
 LENGTHS = np.diff(np.append(STARTS, STARTS[-1] + LONGEST)).astype(np.float32)
 
@@ -64,9 +67,18 @@ class Hazard(nn.Module):
             since: Shape (t,), float: days that passed since the token without its happening.
             within: Days to come.
         """
+        return -torch.expm1(self._stays_away(odds, since, within))
+
+    def log_odds(self, odds: torch.Tensor, since: torch.Tensor, within: float) -> torch.Tensor:
+        """Give the log-odds of that chance, which hidden vectors and days move evenly; arguments as for `chance`."""
+        away = self._stays_away(odds, since, within).clamp(max=-SURELY_AWAY)
+        return torch.log(-torch.expm1(away)) - away
+
+    def _stays_away(self, odds: torch.Tensor, since: torch.Tensor, within: float) -> torch.Tensor:
+        """Log-chance that nothing happens in the days to come either."""
         nothing = torch.zeros_like(since, dtype=torch.bool)
         then, now = (self._survived(odds, days, whole_spans=nothing) for days in (since + within, since))
-        return -torch.expm1(then - now)
+        return then - now
 
     def _survived(self, odds: torch.Tensor, days: torch.Tensor, *, whole_spans: torch.Tensor) -> torch.Tensor:
         """Log-chance that nothing happened for some days, or up to the span that they end in."""

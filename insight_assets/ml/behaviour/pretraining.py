@@ -428,16 +428,42 @@ def order_chances(
         Days to the chance that it comes within them, shape (n,), float32; NaN for customers without events. Of each
         customer the same whoever else is read.
     """
-    there = np.flatnonzero(tokens.lengths)
-    last = tokens.times[tokens.offsets[1:][there] - 1]
-    since = torch.from_numpy(((until - last) / SECONDS_PER_DAY).astype(np.float32))
-    hazard, found = network.hazards[task], {}
+    hidden = last_hidden(network.encoder, tokens).numpy()
+    return chances_after(network, hidden, silence_of(tokens, until), horizons=horizons, task=task)
+
+
+def silence_of(tokens: Tokens, until: int) -> np.ndarray:
+    """Give the days from each customer's last event to a moment in epoch seconds, float32; NaN without events."""
+    days = np.full(len(tokens.lengths), np.nan, dtype=np.float32)
+    there = tokens.lengths > 0
+    days[there] = (until - tokens.times[tokens.offsets[1:][there] - 1]) / SECONDS_PER_DAY
+    return days
+
+
+def chances_after(
+    network: PretrainedEncoder,
+    hidden: np.ndarray,
+    silence: np.ndarray,
+    *,
+    horizons: Sequence[int],
+    task: str = NEXT_ORDER,
+) -> dict[int, np.ndarray]:
+    """Say how likely the next order is, of customers that were read before.
+
+    Args:
+        network: In evaluation mode.
+        hidden: Shape (n, width): the hidden vector after each customer's last event.
+        silence: Shape (n,), as `silence_of` gives it.
+        horizons: Days to come that are asked for.
+        task: One of `TIME_TASKS`.
+
+    Returns:
+        As `order_chances`.
+    """
+    hazard = network.hazards[task]
     with one_thread(), torch.inference_mode():
-        odds = hazard(last_hidden(network.encoder, tokens)[there])
-        for days in horizons:
-            found[days] = np.full(len(tokens.lengths), np.nan, dtype=np.float32)
-            found[days][there] = hazard.chance(odds, since, float(days)).numpy()
-    return found
+        odds, since = hazard(torch.from_numpy(hidden)), torch.from_numpy(silence)
+        return {days: hazard.chance(odds, since, float(days)).numpy() for days in horizons}
 
 
 def question_vector(network: PretrainedEncoder, task: str = NEW_PURCHASE) -> np.ndarray:

@@ -10,14 +10,17 @@ from insight_assets.features.customer_features import build_customer_features
 from insight_assets.features.examples import FIT, build_examples, feature_names
 from insight_assets.features.labels import label_customers
 from insight_assets.features.sequences import build_event_sequences
+from insight_assets.insights.behaviour.orders import ORDER_CHANCE
 from insight_assets.insights.churn import assets
 from insight_assets.insights.churn.guards import LABEL_GUARDS, LABELS_OBEY
+from insight_assets.insights.churn.models import ENCODER, stored_methods
 from insight_assets.ml.guards import BASE_RATE, MODEL_GUARDS, NO_GIVEAWAY, WINDOWS_OBSERVED
 from insight_assets.ml.model_card import CARD_FILE
 from insight_assets.partitions import DAYS
 from insight_assets.resources import ModelStore
 from insight_assets.settings import settings
 from insight_assets_tests.insights.churn import shop
+from insight_assets_tests.insights.churn.conftest import vectors_of
 from insight_assets_tests.kept_frames import KeptFrames
 from insight_assets_tests.model_cards import demand_sound, facts, section
 
@@ -26,6 +29,7 @@ AS_OF = shop.FIRST_DAY + timedelta(days=50 + 2 * HORIZON)
 ORIGIN = AS_OF - timedelta(days=HORIZON)
 INPUTS = (
     "customer_days", "orders", "events", "identity_links", "customer_features", "event_sequences", "customer_labels",
+    "behaviour_vectors",
 )  # fmt: skip
 ALL = [
     assets.churn_examples, assets.churn_models, assets.churn_scorecard, assets.churn_slices,
@@ -44,8 +48,10 @@ def built(tmp_path_factory):
     for name, frame in (("customer_days", days), ("events", events)):
         for (day,), rows in frame.collect().group_by("event_day"):
             lake.frames[name, day.isoformat()] = rows
-    for day in (ORIGIN, AS_OF):
-        lake.put("customer_features", day, build_customer_features(days, as_of=day))
+    for day in (ORIGIN - timedelta(days=HORIZON), ORIGIN, AS_OF):
+        features = build_customer_features(days, as_of=day).collect()
+        lake.put("customer_features", day, features)
+        lake.put("behaviour_vectors", day, whole_vectors(features, day))
         lake.put("event_sequences", day, build_event_sequences(events, as_of=day))
     labels = label_customers(days, days, origin=ORIGIN, horizon_days=HORIZON)
     lake.put("customer_labels", ORIGIN, labels)
@@ -63,6 +69,19 @@ def built(tmp_path_factory):
         ),
     }
     return lake, models, results
+
+
+def whole_vectors(features: pl.DataFrame, day: date) -> pl.DataFrame:
+    """Rows of the contract `behaviour_vectors`; churn reads none of what is the same for everybody here."""
+    return vectors_of(features, horizon_days=HORIZON).with_columns(
+        pl.col(ORDER_CHANCE).alias(f"{ORDER_CHANCE}_7d"),
+        pl.col(ORDER_CHANCE).alias(f"{ORDER_CHANCE}_30d"),
+        as_of=pl.lit(day),
+        vector=pl.lit([0.0], dtype=pl.List(pl.Float32)),
+        last_event_at=pl.lit(0, dtype=pl.Int64),
+        events_read=pl.lit(1, dtype=pl.Int32),
+        model_version=pl.lit("0123456789ab"),
+    )
 
 
 def materialize(lake: KeptFrames, models: ModelStore, day: date, *names: str, raise_on_error: bool = True):
@@ -129,7 +148,7 @@ def test_the_model_card_and_the_costs_are_shown(built):
         card, lake.frames["churn_examples", ORIGIN.isoformat()]["customer_key"], asset="churn_models",
         told={
             "as of": str(ORIGIN), "horizon": f"{HORIZON} days after the as-of day", "owner": "team:insight",
-            "code version": "3", "seed": str(settings().seed),
+            "code version": "4", "seed": str(settings().seed),
         },
     )  # fmt: skip
     assert "churn_examples" in facts(card)["reads"]
@@ -154,6 +173,22 @@ def test_what_features_tell_is_judged_on_those_who_are_learnt_from(built):
     materialize(lake, models, AS_OF, "churn_feature_selection")
     lake.frames["churn_examples", AS_OF.isoformat()] = examples
     assert lake.frames["churn_feature_selection", AS_OF.isoformat()].equals(judged)
+
+
+def test_the_encoder_is_graded_where_chances_of_one_horizon_ago_are_there(built):
+    lake, models, _ = built
+    card = lake.frames["churn_scorecard", ORIGIN.isoformat()].filter(metric="auc", method="encoder")
+    assert card["value"].item() > 0.55
+    assert ENCODER in stored_methods(models.reading(assets.MODELS, AS_OF))
+    version = models.version(assets.MODELS, AS_OF)
+    day = (ORIGIN.isoformat(), lake.frames["behaviour_vectors", ORIGIN.isoformat()])
+    of_another_horizon = day[1].with_columns(horizon_days=pl.lit(HORIZON + 1, dtype=pl.Int32))
+    lake.frames["behaviour_vectors", day[0]] = of_another_horizon
+    materialize(lake, models, AS_OF, "churn_models")
+    assert ENCODER not in stored_methods(models.reading(assets.MODELS, AS_OF))
+    lake.frames["behaviour_vectors", day[0]] = day[1]
+    materialize(lake, models, AS_OF, "churn_models")
+    assert models.version(assets.MODELS, AS_OF) == version
 
 
 def test_slices_show_the_champion_in_groups_large_enough(built):

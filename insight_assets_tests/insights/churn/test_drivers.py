@@ -57,6 +57,22 @@ def test_occlusion_is_the_change_when_a_story_is_told_like_the_median(trained, m
     assert np.allclose(effects[name], log_odds - changed, atol=1e-4)
 
 
+def test_the_encoder_is_explained_by_what_it_read_and_the_blend_by_its_share_of_that(trained):
+    of_encoder = _effects(trained.models, trained.features, trained.sequences, "encoder")
+    silence = -trained.features["effect_of_silence"].to_numpy()
+    assert np.allclose(of_encoder["days_of_silence"], silence - np.median(silence))
+    assert not of_encoder["visits_in_their_order"].any()
+    of_blend = _effects(trained.models, trained.features, trained.sequences, "blend")
+    weight = trained.models.blend.weights["encoder"]
+    for story, effect in of_encoder.items():
+        assert np.allclose(of_blend[story], weight * effect)
+    drivers = churn_drivers(trained.models, trained.features, trained.sequences, method="encoder")
+    longest = int(trained.features["days_since_last_order"].arg_max())
+    assert drivers["driver_1"][longest] == "days of silence (raises)"
+    assert drivers["driver_1_zh"][longest] == "沉默天数（推高流失风险）"
+    assert drivers["driver_3"].null_count() == drivers.height
+
+
 def test_features_that_say_the_same_are_one_story(trained):
     matrix = trained.models.matrix
     log_odds = trained.models.log_odds(trained.features, trained.sequences)["logistic"]

@@ -9,17 +9,20 @@ import pytest
 from safetensors import SafetensorError
 
 from insight_assets.features.examples import feature_names
+from insight_assets.insights.behaviour.orders import ORDER_CHANCE
 from insight_assets.insights.churn.guards import judge_training
 from insight_assets.insights.churn.model_card import model_card
 from insight_assets.insights.churn.models import (
     CONFIG_FILE,
     LIGHTGBM,
     METHODS,
+    MIN_CALIBRATED,
     NETWORK_FILE,
     RECENCY,
     load_churn_models,
     train_churn_models,
 )
+from insight_assets.ml.calibration import logistic
 from insight_assets.ml.guards import MODEL_GUARDS, shuffled_control
 from insight_assets.ml.metrics import auc
 from insight_assets.ml.model_card import card_text
@@ -27,7 +30,7 @@ from insight_assets.ml.model_store import open_model, write_model
 from insight_assets.ml.sklearn_files import UntrustedFileError
 from insight_assets.ml.tabular import fit_feature_matrix
 from insight_assets_tests.insights.churn import shop
-from insight_assets_tests.insights.churn.conftest import SEED
+from insight_assets_tests.insights.churn.conftest import SEED, vectors_of
 from insight_assets_tests.model_cards import MAKING, demand_sound, in_one_line, section, tables
 
 
@@ -51,6 +54,11 @@ def train(examples: pl.DataFrame, folder: Path, **options):
         seed=SEED,
         **{"max_epochs": 4} | options,
     )
+
+
+def chances_of(examples: pl.DataFrame) -> pl.DataFrame:
+    newest = examples.filter(pl.col("origin") == pl.col("origin").max())
+    return vectors_of(newest).select("customer_key", ORDER_CHANCE)
 
 
 def test_every_method_foretells_better_than_chance(trained):
@@ -130,7 +138,8 @@ def test_another_seed_horizon_or_rows_is_another_card_and_the_same_is_the_same(t
 
 
 def test_training_again_gives_the_same_files(trained, tmp_path):
-    train(trained.examples.sample(fraction=1, shuffle=True, seed=3), tmp_path)
+    mixed = trained.examples.sample(fraction=1, shuffle=True, seed=3)
+    train(mixed, tmp_path, chances=chances_of(trained.examples).sample(fraction=1, shuffle=True, seed=4))
     hashes = []
     for directory in (trained.directory, tmp_path / "models"):
         place = tmp_path / "stored" / str(len(hashes))
@@ -170,6 +179,35 @@ def test_with_too_little_to_learn_from_the_rule_alone_is_kept(trained, tmp_path,
         "calibrators.json",
         "config.json",
     ]
+
+
+def test_the_encoder_says_what_its_chances_say_and_is_in_the_blend(trained):
+    models, features = trained.models, trained.features
+    away = models.log_odds(features, trained.sequences, only=["encoder"])["encoder"]
+    assert np.allclose(logistic(away), 1 - features[ORDER_CHANCE].to_numpy())
+    assert models.blend.weights["encoder"] > 0
+    # More silent customers are likelier gone, in the blend by the weight of the encoder alone.
+    changed = features.with_columns((pl.col(ORDER_CHANCE) / 2).alias(ORDER_CHANCE))
+    moved, before = (models.log_odds(of, trained.sequences, only=["blend", "encoder"]) for of in (changed, features))
+    of_encoder = moved["encoder"] - before["encoder"]
+    assert (of_encoder > 0).all()
+    assert np.allclose(moved["blend"] - before["blend"], models.blend.weights["encoder"] * of_encoder)
+
+
+def test_customers_of_whom_the_encoder_says_nothing_are_typical(trained):
+    nobody = trained.features.with_columns(pl.lit(None, dtype=pl.Float64).alias(ORDER_CHANCE))
+    away = trained.models.log_odds(nobody, trained.sequences, only=["encoder"])["encoder"]
+    assert np.unique(away).tolist() == [trained.models.typical_away]
+
+
+def test_without_chances_of_one_horizon_ago_the_encoder_is_no_method(trained, tmp_path):
+    few = chances_of(trained.examples.filter(pl.col("role") == "calibrate")).head(MIN_CALIBRATED - 1)
+    train(trained.examples, tmp_path, chances=few, max_epochs=1)
+    models = load_churn_models(tmp_path / "models")
+    assert [method.name for method in METHODS if method not in models.methods] == ["lightgbm", "encoder"]
+    assert "encoder" not in models.blend.weights
+    without = trained.features.drop(ORDER_CHANCE)
+    assert set(models.predict(without, trained.sequences)) == {method.name for method in models.methods}
 
 
 def test_shorter_horizons_keep_more_customers_away(trained):
