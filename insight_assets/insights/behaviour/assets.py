@@ -15,6 +15,7 @@ from insight_assets.features.sequences import with_bought_products
 from insight_assets.insights.behaviour import pictures
 from insight_assets.insights.behaviour.model_card import model_card
 from insight_assets.insights.behaviour.orders import ORDER_CHANCE, foretell_orders
+from insight_assets.insights.behaviour.product_vectors import ProductVectors, load_product_vectors
 from insight_assets.insights.behaviour.teaching import read_behaviour, teach, vectors_of_products
 from insight_assets.metadata import making_of, model_asset, table_asset
 from insight_assets.ml.model_card import card_text, write_card
@@ -127,3 +128,8 @@ def behaviour_vectors(
             pl.lit(models.version(MODELS, as_of)).alias("model_version"),
         )
     ).collect()
+
+
+def products_encoded(models: ModelStore, as_of: date) -> ProductVectors:
+    """Give what the encoder of a day says of products."""
+    return load_product_vectors(models.reading(MODELS, as_of), version=models.version(MODELS, as_of))

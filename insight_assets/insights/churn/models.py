@@ -57,8 +57,8 @@ BOOSTING = Method(families.BOOSTING, "rival", 6)
 LIGHTGBM = Method(families.LIGHTGBM, "rival", 7)
 NETWORK = Method("network", "model", 8)
 ENCODER = Method("encoder", "model", 9)
-"""The behaviour encoder's chance of no order (see `insights.behaviour.orders`), where chances of one horizon ago are there
-to calibrate it by."""
+"""The behaviour encoder's chance of no order (see `insights.behaviour.orders`), where chances of one horizon ago are
+there to calibrate it by."""
 
 BLEND = Method("blend", "model", 10)
 

@@ -4,7 +4,7 @@ What each computes is in the pure modules beside this one; here they are wired t
 """
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 
 import dagster as dg
 import polars as pl
@@ -12,6 +12,8 @@ import polars as pl
 from insight_assets.charts import chart_markdown
 from insight_assets.checks import guard_results, guard_specs, report_guards
 from insight_assets.features.labels import HorizonOpenError, horizon_of, label_view
+from insight_assets.insights.behaviour.assets import MODELS as BEHAVIOUR
+from insight_assets.insights.behaviour.assets import VECTORS, products_encoded
 from insight_assets.insights.propensity import pictures
 from insight_assets.insights.propensity.examples import build_pair_examples
 from insight_assets.insights.propensity.grading import PRIMARY, GradedPropensity, grade_propensity
@@ -28,6 +30,7 @@ from insight_assets.insights.propensity.models import (
     load_propensity_models,
     train_propensity_models,
 )
+from insight_assets.insights.propensity.nearness import Nearness
 from insight_assets.insights.propensity.pairs import know
 from insight_assets.insights.propensity.scoring import choose_methods, score_propensity
 from insight_assets.insights.propensity.targets import bought_within
@@ -53,14 +56,14 @@ HISTORY_AND_HORIZON = dg.TimeWindowPartitionMapping(
 @dg.asset(
     **model_asset(
         MODELS,
-        code_version="2",
+        code_version="3",
         purpose="personalise",
         kinds={"scikitlearn"},
         description=(
-            "Popularity rule, habit rule, logistic regression and gradient boosting that foretell whether a customer "
-            "buys something of a category, of a band of price, or a product: one model a kind for all its targets, "
-            "trained on all origins whose horizon had closed by the as-of day, and calibrated on customers that none "
-            "of them learnt from"
+            "Popularity rule, habit rule, logistic regression, gradient boosting, and both with the behaviour encoder, "
+            "that foretell whether a customer buys something of a category, of a band of price, or a product: one "
+            "model a kind for all its targets, trained on all origins whose horizon had closed by the as-of day, and "
+            "calibrated on customers that none of them learnt from"
         ),
     ),
     ins={
@@ -68,6 +71,7 @@ HISTORY_AND_HORIZON = dg.TimeWindowPartitionMapping(
         "orders": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake", metadata=LEFT_AS_DELIVERED),
         "events": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake", metadata=LEFT_AS_DELIVERED),
         "identity_links": dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake"),
+        VECTORS: dg.AssetIn(partition_mapping=ONE_HORIZON_AGO, metadata={"allow_missing_partitions": True}),
     },
     check_specs=guard_specs(MODELS, MODEL_GUARDS),
 )
@@ -78,6 +82,7 @@ def propensity_models(
     events: pl.LazyFrame,
     identity_links: pl.LazyFrame,
     products: pl.LazyFrame,
+    behaviour_vectors: pl.LazyFrame,
     models: ModelStore,
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     as_of, shop = date.fromisoformat(context.partition_key), settings()
@@ -91,6 +96,7 @@ def propensity_models(
         spacing_days=shop.origin_spacing_days,
         min_history_days=shop.min_history_days,
         orders=None if shop.refunded_orders_count else orders,
+        nearness=_nearness(models, as_of - timedelta(days=shop.horizon_days), behaviour_vectors),
     )
     verdicts = judge_examples(
         examples,
@@ -119,7 +125,9 @@ def propensity_models(
 
 
 @dg.asset(
-    **table_asset(SCORECARD, layer="insight", purpose="personalise", kinds={"polars"}, deps=[MODELS]),
+    **table_asset(
+        SCORECARD, layer="insight", purpose="personalise", kinds={"polars"}, code_version="2", deps=[MODELS, BEHAVIOUR]
+    ),
     ins={
         "customer_days": dg.AssetIn(partition_mapping=HISTORY_AND_HORIZON, metadata=LEFT_AS_DELIVERED),
         "events": dg.AssetIn(partition_mapping=YEAR, input_manager_key="lake"),
@@ -134,6 +142,7 @@ def propensity_scorecard(
     identity_links: pl.LazyFrame,
     customer_features: pl.LazyFrame,
     products: pl.LazyFrame,
+    behaviour_vectors: pl.LazyFrame,
     models: ModelStore,
 ) -> Iterator[dg.Output[pl.DataFrame] | dg.AssetCheckResult]:
     origin, shop = date.fromisoformat(context.partition_key), settings()
@@ -142,7 +151,10 @@ def propensity_scorecard(
         raise HorizonOpenError(origin=origin, closes=horizon[-1], missing=open_days)
     who = IdentityHistory(identity_links, identity_rules()).as_of
     past, later = label_view(customer_days, who, origin=origin, horizon_days=shop.horizon_days)
-    known = know(past, events, customer_features, products, as_of=origin, horizon_days=shop.horizon_days)
+    nearness = _nearness(models, origin, behaviour_vectors)
+    known = know(
+        past, events, customer_features, products, as_of=origin, horizon_days=shop.horizon_days, nearness=nearness
+    )
     graded = grade_propensity(
         load_propensity_models(models.reading(MODELS, origin)),
         known,
@@ -155,7 +167,10 @@ def propensity_scorecard(
 
 
 @dg.asset(
-    **table_asset("propensity_scores", layer="insight", purpose="personalise", kinds={"polars"}, deps=[MODELS]),
+    **table_asset(
+        "propensity_scores", layer="insight", purpose="personalise", kinds={"polars"}, code_version="2",
+        deps=[MODELS, BEHAVIOUR],
+    ),
     ins={
         "customer_days": dg.AssetIn(partition_mapping=YEAR),
         "events": dg.AssetIn(partition_mapping=YEAR, input_manager_key="lake"),
@@ -168,6 +183,7 @@ def propensity_scores(
     events: pl.LazyFrame,
     customer_features: pl.LazyFrame,
     products: pl.LazyFrame,
+    behaviour_vectors: pl.LazyFrame,
     propensity_scorecard: pl.LazyFrame,
     models: ModelStore,
 ) -> pl.DataFrame:
@@ -176,7 +192,10 @@ def propensity_scores(
     publications = choose_methods(trained, propensity_scorecard.collect())
     scores = score_propensity(
         trained,
-        know(customer_days, events, customer_features, products, as_of=as_of, horizon_days=trained.horizon_days),
+        know(
+            customer_days, events, customer_features, products, as_of=as_of, horizon_days=trained.horizon_days,
+            nearness=_nearness(models, as_of, behaviour_vectors),
+        ),
         products.select("product_id", "product_name").collect(),
         publications,
         model_version=models.version(MODELS, as_of),
@@ -195,6 +214,14 @@ def propensity_scores(
         metadata["reasons"] = dg.MetadataValue.md(chart_markdown(pictures.evidence_chart(shares)))
     context.add_output_metadata(metadata)
     return scores
+
+
+def _nearness(models: ModelStore, day: date, vectors: pl.LazyFrame) -> Nearness | None:
+    """What the behaviour encoder of a day says; None where its vectors are not there."""
+    told = vectors.collect()
+    if told.is_empty():
+        return None
+    return Nearness.of(products_encoded(models, day), told, horizon_days=settings().horizon_days)
 
 
 def _training_metadata(trained: PropensityModels) -> dict[str, object]:

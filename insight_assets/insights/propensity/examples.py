@@ -14,6 +14,7 @@ import polars as pl
 from insight_assets.features.customer_features import build_customer_features
 from insight_assets.features.examples import CALIBRATE, MAX_CUSTOMERS, customer_roles
 from insight_assets.features.labels import label_view
+from insight_assets.insights.propensity.nearness import NEAR, Nearness
 from insight_assets.insights.propensity.pairs import FEATURES, all_pairs, describe_pairs, know
 from insight_assets.insights.propensity.targets import KINDS, bought_within
 from insight_assets.ml.origins import Origin, closed_origins
@@ -28,7 +29,7 @@ CALIBRATING_PAIRS = 60_000
 PAIR_SALT = 11
 
 Examples = Mapping[str, pl.DataFrame]
-"""By kind, rows of origin, role, customer_key, target, bought and the features of `pairs.FEATURES`."""
+"""By kind, rows of origin, role, customer_key, target, bought, the features of `pairs.FEATURES` and those of `NEAR`."""
 
 
 def build_pair_examples(
@@ -46,6 +47,7 @@ def build_pair_examples(
     learnt_pairs: int = LEARNT_PAIRS,
     calibrating_pairs: int = CALIBRATING_PAIRS,
     orders: pl.LazyFrame | None = None,
+    nearness: Nearness | None = None,
 ) -> Examples:
     """Put together what can be learnt from as of a day.
 
@@ -64,6 +66,7 @@ def build_pair_examples(
         calibrating_pairs: most pairs that calibrate, of whole customers.
         orders: rows of the contract `orders`, actors as delivered, where features of customers do not count an order
             that was given back whole as a purchase; None where they do.
+        nearness: what the behaviour encoder of the newest origin says, if anything; it had seen nothing after it.
 
     Returns:
         By kind, the rows by origin, customer and target; without rows while no origin has a closed horizon and enough
@@ -87,6 +90,7 @@ def build_pair_examples(
             origin, past, events, products, identities, orders,
             roles if origin == newest else roles.filter(pl.col("role") != CALIBRATE),
             learnt_pairs=learnt_pairs // len(origins), calibrating_pairs=calibrating_pairs,
+            nearness=nearness if origin == newest else None,
         )
         for origin in sorted(origins)
     ]  # fmt: skip
@@ -96,7 +100,7 @@ def build_pair_examples(
 def empty_examples() -> pl.DataFrame:
     """Give examples without rows."""
     keys = {"origin": pl.Date, "role": pl.String, "customer_key": pl.Int64, "target": pl.String, LABEL: pl.Boolean}
-    return pl.DataFrame(schema=keys | dict.fromkeys(FEATURES, pl.Float64))
+    return pl.DataFrame(schema=keys | dict.fromkeys((*FEATURES, *NEAR), pl.Float64))
 
 
 def _examples_at(
@@ -110,6 +114,7 @@ def _examples_at(
     *,
     learnt_pairs: int,
     calibrating_pairs: int,
+    nearness: Nearness | None,
 ) -> dict[str, pl.DataFrame]:
     day, horizon_days = origin.as_of, origin.horizon_days
     # What is popular is told by everybody, those without a role included.
@@ -121,6 +126,7 @@ def _examples_at(
         products.filter(pl.col("first_seen") <= day),
         as_of=day,
         horizon_days=horizon_days,
+        nearness=nearness,
     )
     bought = bought_within(horizon, known.cuts, origin=day, horizon_days=horizon_days)
     found = {}

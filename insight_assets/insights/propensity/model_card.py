@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from insight_assets.insights.propensity.models import RULES, KindModels, PropensityModels
+from insight_assets.insights.propensity.models import ENCODER, RULES, KindModels, PropensityModels
 from insight_assets.ml.model_card import (
     ModelCard,
     calibration_table,
@@ -81,13 +81,19 @@ def _methods(each: KindModels) -> Iterator[str]:
         [
             {
                 "method": method.name,
-                "settings": "a rule" if method.name in RULES else settings_told(each.classifiers[method.name].settings),
+                "settings": _settings(each, method.name),
                 "mean AUC within a target, customers kept apart": reached_told(apart.get(method.name)),
             }
             for method in each.methods
         ]
     )
     yield from shuffled_told(each.config["shuffled_labels"])
+
+
+def _settings(each: KindModels, method: str) -> str:
+    if method in RULES:
+        return "a rule"
+    return settings_told(each.stack.weights if method == ENCODER.name else each.classifiers[method].settings)
 
 
 def _calibration(each: KindModels) -> Iterator[str]:

@@ -18,8 +18,10 @@ import polars as pl
 from insight_assets.features.examples import CALIBRATE
 from insight_assets.insights.propensity.examples import LABEL, Examples
 from insight_assets.insights.propensity.measures import mean_auc
+from insight_assets.insights.propensity.nearness import NEAR
 from insight_assets.insights.propensity.pairs import FEATURES
 from insight_assets.insights.propensity.rivals import habit_score, popularity_score
+from insight_assets.insights.propensity.stacking import Stack, fit_stack
 from insight_assets.insights.propensity.targets import KINDS
 from insight_assets.ml import classifiers as families
 from insight_assets.ml.calibration import Calibrator, fit_calibrator, logistic, logit
@@ -34,13 +36,18 @@ from insight_assets.ml.classifiers import (
 from insight_assets.ml.costs import Cost, measured
 from insight_assets.ml.guards import feature_alarms, shuffled_control
 from insight_assets.ml.referee import Method
+from insight_assets.ml.splits import customer_groups
 from insight_assets.ml.tabular import FeatureMatrix, fit_feature_matrix
 
 POPULARITY = Method("popularity", "rule", 0)
 HABIT = Method("habit", "rival", 1)
 LOGISTIC = Method(families.LOGISTIC, "rival", 2)
 BOOSTING = Method(families.BOOSTING, "rival", 3)
-METHODS = (POPULARITY, HABIT, LOGISTIC, BOOSTING)
+ENCODER = Method("encoder", "model", 4)
+"""Both classifiers and what the behaviour encoder says, put together (see `stacking`); where vectors of one horizon ago
+are there to learn it by, and of kinds whose targets are products or made of products."""
+
+METHODS = (POPULARITY, HABIT, LOGISTIC, BOOSTING, ENCODER)
 RULES: Mapping[str, Callable[[pl.DataFrame], np.ndarray]] = {
     POPULARITY.name: popularity_score,
     HABIT.name: habit_score,
@@ -48,12 +55,14 @@ RULES: Mapping[str, Callable[[pl.DataFrame], np.ndarray]] = {
 LEARNT = (LOGISTIC, BOOSTING)
 
 CONFIG_FILE = "config.json"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 """Raised by hand when training changes what it makes of the same examples."""
 
 MIN_LEARNT = 1_000
 MIN_BOUGHT = 200
 """Pairs, and pairs with a purchase, to learn from below which only the rules are kept: there are sixty features."""
+
+STACK_SALT = 13
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +77,7 @@ class KindModels:
         calibrators: Calibrator per method name.
         matrix: How features become matrices; None when only the rules were kept.
         classifiers: The classifiers by method name.
+        stack: How they and the behaviour encoder are put together; None where it is no method.
         typical: What stands for "nothing special" in each column of the raw matrix: medians of the rows learnt from,
             NaN where most are missing.
         config: What training noted down: rows, settings, guards.
@@ -78,6 +88,7 @@ class KindModels:
     calibrators: Mapping[str, Calibrator]
     matrix: FeatureMatrix | None
     classifiers: Mapping[str, Classifier]
+    stack: Stack | None
     typical: np.ndarray
     config: Mapping[str, Any]
 
@@ -95,13 +106,24 @@ class KindModels:
         raw = self.matrix.raw(pairs) if self.matrix is not None and set(asked) - set(RULES) else None
         return {
             name: self.calibrators[name](
-                RULES[name](pairs) if name in RULES else logistic(self.columns_log_odds(name, raw))
+                RULES[name](pairs) if name in RULES else logistic(self.columns_log_odds(name, raw, pairs))
             )
             for name in asked
         }
 
-    def columns_log_odds(self, method: str, raw: np.ndarray) -> np.ndarray:
-        """Give the uncalibrated log odds of a classifier from the columns of its features, shape (n,)."""
+    def columns_log_odds(self, method: str, raw: np.ndarray, pairs: pl.DataFrame) -> np.ndarray:
+        """Give the uncalibrated log odds of a method other than the rules.
+
+        Args:
+            method: Name of the method.
+            raw: Shape (n, f), columns of the features.
+            pairs: The rows, which tell what the behaviour encoder says.
+
+        Returns:
+            Shape (n,).
+        """
+        if method == ENCODER.name:
+            return self.stack({part.name: self.columns_log_odds(part.name, raw, pairs) for part in LEARNT}, pairs)
         scaled = self.matrix.scale(raw) if FAMILIES[method].scaled else raw
         return self.classifiers[method].log_odds(raw, scaled)
 
@@ -190,6 +212,7 @@ def _kind_of(kind: str, stored: Mapping[str, Any], directory: Path) -> KindModel
             name: read_classifier(name, each, directory, prefix=f"{kind}.")
             for name, each in stored["classifiers"].items()
         },
+        stack=None if stored["stack"] is None else Stack.from_json(stored["stack"]),
         typical=np.array([np.nan if value is None else value for value in stored["typical"]], dtype=np.float64),
         config=stored["config"],
     )
@@ -209,6 +232,7 @@ def _rules_alone(kind: str, rows: pl.DataFrame) -> KindModels:
         calibrators={name: fit_calibrator(rule(apart), apart[LABEL].to_numpy()) for name, rule in RULES.items()},
         matrix=None,
         classifiers={},
+        stack=None,
         typical=np.empty(0),
         config={"examples": _counts(rows)},
     )
@@ -236,22 +260,39 @@ def _trained(
         log(f"{kind}: {method.name} is fitted: {fitted[method.name].settings}")
     held = rows.filter(pl.Series(apart))
     scores = {name: rule(held) for name, rule in RULES.items()}
+    log_odds = {name: model.log_odds(raw[apart], scaled[apart]) for name, model in fitted.items()}
+    # Weights learnt on the customers that calibrate and judge the stack would flatter it.
+    weighing = customer_groups(keys[apart], 2, salt=STACK_SALT) == 0
+    stack = fit_stack(
+        {name: values[weighing] for name, values in log_odds.items()}, held.filter(pl.Series(weighing)),
+        truth[apart][weighing],
+    )  # fmt: skip
+    if stack is not None:
+        log_odds[ENCODER.name] = stack(log_odds, held)
     # As `predict` will see them, after the way through log odds.
-    scores |= {name: logistic(model.log_odds(raw[apart], scaled[apart])) for name, model in fitted.items()}
+    scores |= {name: logistic(values) for name, values in log_odds.items()}
+    judged = {name: ~weighing if name == ENCODER.name else np.ones(len(weighing), dtype=bool) for name in scores}
     with measured(costs, f"{kind} controls"):
         control = shuffled_control(keys, raw, apart=apart, share=0.5, seed=seed)
-        alarms = feature_alarms(held, names, label=LABEL)
+        alarms = feature_alarms(held, [*names, *(NEAR if stack is not None else ())], label=LABEL)
     return KindModels(
         kind=kind,
-        methods=METHODS,
-        calibrators={name: fit_calibrator(score, truth[apart]) for name, score in scores.items()},
+        methods=tuple(method for method in METHODS if method.name in scores),
+        calibrators={
+            name: fit_calibrator(score[judged[name]], truth[apart][judged[name]]) for name, score in scores.items()
+        },
         matrix=matrix,
         classifiers=fitted,
+        stack=stack,
         typical=_typical(raw[~apart]),
         config={
             "examples": _counts(rows),
             "kept_apart": {
-                name: _rounded(mean_auc(truth[apart], logit(score), held["target"].to_numpy()))
+                name: _rounded(
+                    mean_auc(
+                        truth[apart][judged[name]], logit(score[judged[name]]), held["target"].to_numpy()[judged[name]]
+                    )
+                )
                 for name, score in scores.items()
             },
             "shuffled_labels": control,
@@ -277,6 +318,7 @@ def _write(models: PropensityModels, directory: Path) -> None:
                 "calibrators": {name: calibrator.to_json() for name, calibrator in each.calibrators.items()},
                 "matrix": None if each.matrix is None else each.matrix.to_json(),
                 "classifiers": {name: model.to_json() for name, model in each.classifiers.items()},
+                "stack": None if each.stack is None else each.stack.to_json(),
                 "typical": [None if np.isnan(value) else float(value) for value in each.typical],
                 "config": dict(each.config),
             }

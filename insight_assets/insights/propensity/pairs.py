@@ -11,6 +11,7 @@ from datetime import date
 import polars as pl
 
 from insight_assets.features.taste import HALF_LIFE_DAYS, RECENCY_SCALE
+from insight_assets.insights.propensity.nearness import Nearness, nothing_near
 from insight_assets.insights.propensity.targets import (
     CATEGORY,
     DAYS,
@@ -68,6 +69,7 @@ class Known:
         own: by kind, one row a customer and target that had to do with each other.
         totals: by kind, one row a customer with purchases or looks of that kind.
         groups: `target`, a product, to `group`, its category.
+        nearness: what the behaviour encoder says; None where it says nothing.
     """
 
     as_of: date
@@ -78,6 +80,17 @@ class Known:
     own: Mapping[str, pl.DataFrame]
     totals: Mapping[str, pl.DataFrame]
     groups: pl.DataFrame
+    nearness: Nearness | None = None
+
+    def products_of(self, kind: str) -> dict[str, list[str]]:
+        """Give the products of each target; of a band of price none, which is no set of products."""
+        if kind == PRICE_BAND:
+            return {}
+        targets = self.targets[kind]["target"]
+        if kind == PRODUCT:
+            return {target: [target] for target in targets}
+        of = self.groups.group_by("group", maintain_order=True).agg("target")
+        return dict(of.filter(pl.col("group").is_in(targets.implode())).iter_rows())
 
 
 def know(
@@ -88,6 +101,7 @@ def know(
     *,
     as_of: date,
     horizon_days: int,
+    nearness: Nearness | None = None,
 ) -> Known:
     """Put together what is known up to a day.
 
@@ -98,6 +112,7 @@ def know(
         products: columns product_id and category.
         as_of: the day; what came later is ignored.
         horizon_days: length H of the horizon.
+        nearness: what the behaviour encoder of the day says, if anything.
     """
     contacts = contacts_until(customer_days, events, as_of=as_of)
     exposed = pl.min_horizontal(pl.col("tenure_days"), DAYS - 1).cast(pl.Int64) + 1
@@ -121,6 +136,7 @@ def know(
         own={kind: _own(contacts, kind) for kind in KINDS},
         totals={kind: _totals(contacts, kind) for kind in KINDS},
         groups=products.select(target="product_id", group="category").drop_nulls().unique().sort("target").collect(),
+        nearness=nearness,
     )
 
 
@@ -150,7 +166,7 @@ def describe_pairs(known: Known, kind: str, pairs: pl.DataFrame) -> pl.DataFrame
         pairs: columns customer_key and target, and any others.
 
     Returns:
-        The rows in their order with the columns of `FEATURES`; null where there is nothing to tell.
+        The rows in their order with the columns of `FEATURES` and `NEAR`; null where there is nothing to tell.
     """
     own, totals = known.own[kind], known.totals[kind]
     wide = (
@@ -195,7 +211,12 @@ def describe_pairs(known: Known, kind: str, pairs: pl.DataFrame) -> pl.DataFrame
         band_distance=(pl.col("price_band_365d") - band).abs(),
         habit_rate=_habit_rate(known.horizon_days),
     )
-    return shown.select(*pairs.columns, *FEATURES)
+    near = (
+        nothing_near(pairs.height)
+        if known.nearness is None
+        else known.nearness.describe(pairs, known.products_of(kind))
+    )
+    return shown.select(*pairs.columns, *FEATURES).hstack(near)
 
 
 def _habit_rate(horizon_days: int) -> pl.Expr:

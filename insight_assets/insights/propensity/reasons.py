@@ -11,27 +11,29 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from insight_assets.insights.propensity.models import HABIT, RULES, KindModels
+from insight_assets.insights.propensity.models import ENCODER, HABIT, RULES, KindModels
 from insight_assets.insights.propensity.pairs import ACTIVITY, GROUP, LOOKED, OWN, POPULAR, PRICE
 
-OWN_PURCHASE, OWN_LOOK, SAME_CATEGORY, PRICE_LEVEL, BOUGHT_BY_MANY, ACTIVE = (
-    "own_purchase", "own_look", "same_category", "price_level", "popular", "activity",
+OWN_PURCHASE, OWN_LOOK, SAME_CATEGORY, PRICE_LEVEL, BEHAVIOUR, BOUGHT_BY_MANY, ACTIVE = (
+    "own_purchase", "own_look", "same_category", "price_level", "behaviour", "popular", "activity",
 )  # fmt: skip
 EVIDENCE: Mapping[str, tuple[str, ...]] = {
     OWN_PURCHASE: OWN,
     OWN_LOOK: LOOKED,
     SAME_CATEGORY: GROUP,
     PRICE_LEVEL: (*PRICE, "price_band_365d"),
+    BEHAVIOUR: (),
     BOUGHT_BY_MANY: POPULAR,
     ACTIVE: tuple(name for name in ACTIVITY if name != "price_band_365d"),
 }
-"""Kind of evidence to its features."""
+"""Kind of evidence to its features; that of behaviour is told by the behaviour encoder."""
 
 _HAS_SOMETHING_TO_SAY: Mapping[str, pl.Expr] = {
     OWN_PURCHASE: pl.col("own_days_365d") > 0,
     OWN_LOOK: pl.col("looked_days_90d") > 0,
     SAME_CATEGORY: (pl.col("group_days_365d") > 0) | (pl.col("group_looked_days_90d") > 0),
     PRICE_LEVEL: pl.col("band_distance") < 1.5,
+    BEHAVIOUR: pl.col("near_best") > 0,
     BOUGHT_BY_MANY: pl.lit(value=True),
     ACTIVE: pl.col("active_days_30d") > 0,
 }
@@ -66,13 +68,17 @@ def _effects(models: KindModels, pairs: pl.DataFrame, method: str) -> dict[str, 
         spoken = OWN_PURCHASE if method == HABIT.name else BOUGHT_BY_MANY
         return {name: np.full(pairs.height, {spoken: 1.0, BOUGHT_BY_MANY: 0.5}.get(name, 0.0)) for name in EVIDENCE}
     raw = models.matrix.raw(pairs)
-    before = models.columns_log_odds(method, raw)
+    before = models.columns_log_odds(method, raw, pairs)
     effects = {}
     for name, features in EVIDENCE.items():
         columns = [at for each in features if each in models.matrix.features for at in models.matrix.columns_of(each)]
         changed = raw.copy()
         changed[:, columns] = models.typical[columns]
-        effects[name] = before - models.columns_log_odds(method, changed) if columns else np.zeros(pairs.height)
+        effects[name] = (
+            before - models.columns_log_odds(method, changed, pairs) if columns else np.zeros(pairs.height)
+        )
+    if method == ENCODER.name:
+        effects[BEHAVIOUR] = models.stack.by_encoder(pairs)
     return effects
 
 
@@ -98,6 +104,7 @@ def _english() -> dict[str, pl.Expr]:
         .then(group_bought)
         .otherwise(pl.format("looked at {} lately", "group")),
         PRICE_LEVEL: pl.lit("at the price level the customer buys at"),
+        BEHAVIOUR: pl.lit("near what the customer did lately, in its order"),
         BOUGHT_BY_MANY: pl.format("bought by {} % of customers within a year", _percent()),
         ACTIVE: pl.format("active on {} of the last 30 days", _whole("active_days_30d")),
     }
@@ -115,6 +122,7 @@ def _chinese() -> dict[str, pl.Expr]:
         .then(pl.format("一年内有 {} 天购买“{}”类商品", _whole("group_days_365d"), "group"))
         .otherwise(pl.format("最近浏览过“{}”类商品", "group")),
         PRICE_LEVEL: pl.lit("与该顾客惯常的价位相近"),
+        BEHAVIOUR: pl.lit("与该顾客近期的行为轨迹相近"),
         BOUGHT_BY_MANY: pl.format("一年内有 {}% 的顾客购买", _percent()),
         ACTIVE: pl.format("最近 30 天有 {} 天活跃", _whole("active_days_30d")),
     }

@@ -107,7 +107,7 @@ def _best(models: KindModels, pairs: pl.DataFrame, known: Known, kind: str, meth
     if method in RULES:
         raw = RULES[method](pairs)
     else:
-        raw = logistic(models.columns_log_odds(method, models.matrix.raw(pairs)))
+        raw = logistic(models.columns_log_odds(method, models.matrix.raw(pairs), pairs))
     probability = models.calibrators[method](raw).round(_DIGITS)
     # The order of targets is that of their buyers: a stable sort lets it decide between equal probabilities.
     order = np.argsort(-probability.reshape(-1, targets), axis=1, kind="stable")[:, :top]

@@ -14,7 +14,7 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.features.labels import HorizonOpenError, horizon_of
 from insight_assets.insights.associations.baskets import basket_rows
 from insight_assets.insights.behaviour.assets import MODELS as BEHAVIOUR
-from insight_assets.insights.behaviour.product_vectors import ProductVectors, load_product_vectors
+from insight_assets.insights.behaviour.assets import products_encoded
 from insight_assets.insights.recommendation import grading, methods, model_files, pictures
 from insight_assets.insights.recommendation.interactions import (
     history_of,
@@ -64,16 +64,11 @@ def _orders(order_lines: pl.LazyFrame, identities: pl.LazyFrame, *, as_of: date)
     return rows.collect(engine="streaming")
 
 
-def _products(models: ModelStore, as_of: date) -> ProductVectors:
-    """Give what the behaviour encoder of a day says of products."""
-    return load_product_vectors(models.reading(BEHAVIOUR, as_of), version=models.version(BEHAVIOUR, as_of))
-
-
 def _known_then(models: ModelStore, before: date, customers: pl.DataFrame) -> methods.Vectors | None:
     """Give what the encoder of an earlier day says; None where its customers are not there, or of another version."""
     if customers.is_empty():
         return None
-    of = _products(models, before)
+    of = products_encoded(models, before)
     same = customers.filter(pl.col("model_version") == of.version)
     return None if same.is_empty() else methods.Vectors(of, same)
 
@@ -137,7 +132,7 @@ def recommendation_models(
         tunings=tunings,
         products=described,
         orders=_orders(order_lines, who(as_of), as_of=as_of),
-        vectors=methods.Vectors(_products(models, as_of), contract("behaviour_vectors").empty()),
+        vectors=methods.Vectors(products_encoded(models, as_of), contract("behaviour_vectors").empty()),
     )
     told = model_card(fitted, contacts, bought, before=before, policy=POLICY, smallest_group=shop.k_anonymity)
     card = card_text(told, making_of(context, MODELS, shop))
