@@ -93,7 +93,7 @@ def _methods(each: KindModels) -> Iterator[str]:
 def _settings(each: KindModels, method: str) -> str:
     if method in RULES:
         return "a rule"
-    return settings_told(each.stack.weights if method == ENCODER.name else each.classifiers[method].settings)
+    return settings_told(each.stack.blend.weights if method == ENCODER.name else each.classifiers[method].settings)
 
 
 def _calibration(each: KindModels) -> Iterator[str]:

@@ -212,7 +212,7 @@ def _kind_of(kind: str, stored: Mapping[str, Any], directory: Path) -> KindModel
             name: read_classifier(name, each, directory, prefix=f"{kind}.")
             for name, each in stored["classifiers"].items()
         },
-        stack=None if stored["stack"] is None else Stack.from_json(stored["stack"]),
+        stack=Stack.from_json(stored["stack"]) if stored.get("stack") else None,
         typical=np.array([np.nan if value is None else value for value in stored["typical"]], dtype=np.float64),
         config=stored["config"],
     )

@@ -14,7 +14,8 @@ from insight_assets.insights.behaviour.orders import ORDER_CHANCE
 from insight_assets.insights.behaviour.product_vectors import ProductVectors
 from insight_assets.ml.calibration import logit
 
-NEAR = ("near_mean", "near_best", "order_log_odds")
+ORDER = "order_log_odds"
+NEAR = ("near_mean", "near_best", ORDER)
 """Cosines of what a customer's vector asks for with the products of a target, their mean and the highest one, and the
 log odds of an order within the horizon."""
 

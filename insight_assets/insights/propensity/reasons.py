@@ -33,7 +33,6 @@ _HAS_SOMETHING_TO_SAY: Mapping[str, pl.Expr] = {
     OWN_LOOK: pl.col("looked_days_90d") > 0,
     SAME_CATEGORY: (pl.col("group_days_365d") > 0) | (pl.col("group_looked_days_90d") > 0),
     PRICE_LEVEL: pl.col("band_distance") < 1.5,
-    BEHAVIOUR: pl.col("near_best") > 0,
     BOUGHT_BY_MANY: pl.lit(value=True),
     ACTIVE: pl.col("active_days_30d") > 0,
 }
@@ -53,6 +52,7 @@ def tell_reasons(models: KindModels, pairs: pl.DataFrame, groups: pl.DataFrame, 
     """
     effects = _effects(models, pairs, method)
     speaks = pairs.select(can.fill_null(value=False).alias(name) for name, can in _HAS_SOMETHING_TO_SAY.items())
+    speaks = speaks.with_columns(pl.Series(BEHAVIOUR, effects[BEHAVIOUR] > 0))
     worth = np.column_stack([np.where(speaks[name].to_numpy(), effects[name], -np.inf) for name in EVIDENCE])
     names = np.array(tuple(EVIDENCE))
     # Popularity speaks for every pair, so that there is always a reason.
@@ -78,7 +78,8 @@ def _effects(models: KindModels, pairs: pl.DataFrame, method: str) -> dict[str, 
             before - models.columns_log_odds(method, changed, pairs) if columns else np.zeros(pairs.height)
         )
     if method == ENCODER.name:
-        effects[BEHAVIOUR] = models.stack.by_encoder(pairs)
+        effects[BEHAVIOUR] = models.stack.by_nearness(pairs)
+        effects[ACTIVE] = effects[ACTIVE] + models.stack.by_order(pairs)
     return effects
 
 

@@ -1,17 +1,18 @@
-"""Puts the classifiers' log odds and what the behaviour encoder says together, by a small logistic regression.
+"""Puts the classifiers' log odds and what the behaviour encoder says together, by a blend of few weights.
 
 Learnt on customers that taught no classifier, one horizon ago, with vectors of that day: the encoder had seen nothing
 of what came. Files and calibration belong to `models`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from insight_assets.insights.propensity.nearness import NEAR
+from insight_assets.insights.propensity.nearness import NEAR, ORDER
+from insight_assets.ml.blending import Blend, fit_blend
 
 MIN_OF_A_CLASS = 50
 """Pairs of either answer with a vector below which nothing is learnt: there are six numbers to learn."""
@@ -21,16 +22,14 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class Stack:
-    """A weighted sum of log odds and of what the encoder says.
+    """A blend of log odds and of what the encoder says.
 
     Attributes:
-        weights: Name of a classifier or column of `NEAR` to its weight.
-        intercept: What is added.
+        blend: Of the classifiers and the columns of `NEAR`; none of them speaks against what it says.
         typical: Column of `NEAR` to what stands for it where nothing is said: its mean on the rows learnt from.
     """
 
-    weights: Mapping[str, float]
-    intercept: float
+    blend: Blend
     typical: Mapping[str, float]
 
     def __call__(self, log_odds: Mapping[str, np.ndarray], pairs: pl.DataFrame) -> np.ndarray:
@@ -43,26 +42,30 @@ class Stack:
         Returns:
             Shape (n,).
         """
-        columns = log_odds | {name: self.filled(pairs, name) for name in NEAR}
-        parts = [weight * columns[name] for name, weight in sorted(self.weights.items())]
-        return np.sum(parts, axis=0) + self.intercept
+        return self.blend(log_odds | {name: self._filled(pairs, name) for name in NEAR})
 
-    def by_encoder(self, pairs: pl.DataFrame) -> np.ndarray:
-        """Give what the encoder adds to the log odds, beside typical pairs; shape (n,)."""
-        return np.sum([self.weights[name] * (self.filled(pairs, name) - self.typical[name]) for name in NEAR], axis=0)
+    def by_nearness(self, pairs: pl.DataFrame) -> np.ndarray:
+        """Give what lying near adds to the log odds, beside typical pairs; shape (n,)."""
+        return np.sum([self._beside_typical(pairs, name) for name in NEAR if name != ORDER], axis=0)
 
-    def filled(self, pairs: pl.DataFrame, name: str) -> np.ndarray:
-        """Give a column of `NEAR` without gaps, shape (n,)."""
+    def by_order(self, pairs: pl.DataFrame) -> np.ndarray:
+        """Give what the chance of any order adds, beside typical customers; shape (n,)."""
+        return self._beside_typical(pairs, ORDER)
+
+    def _beside_typical(self, pairs: pl.DataFrame, name: str) -> np.ndarray:
+        return self.blend.weights.get(name, 0.0) * (self._filled(pairs, name) - self.typical[name])
+
+    def _filled(self, pairs: pl.DataFrame, name: str) -> np.ndarray:
         return pairs[name].fill_null(self.typical[name]).to_numpy()
 
     def to_json(self) -> dict[str, Any]:
         """Give the stack as plain JSON values."""
-        return {"weights": dict(self.weights), "intercept": self.intercept, "typical": dict(self.typical)}
+        return {"blend": self.blend.to_json(), "typical": dict(self.typical)}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Stack":
         """Make a stack from what `to_json` gave."""
-        return cls(stored["weights"], stored["intercept"], stored["typical"])
+        return cls(Blend.from_json(stored["blend"]), stored["typical"])
 
 
 def fit_stack(log_odds: Mapping[str, np.ndarray], pairs: pl.DataFrame, truth: np.ndarray) -> Stack | None:
@@ -76,16 +79,11 @@ def fit_stack(log_odds: Mapping[str, np.ndarray], pairs: pl.DataFrame, truth: np
     Returns:
         The stack; None where too few rows have something said by the encoder.
     """
-    from sklearn.linear_model import LogisticRegression
-
     said = pairs.select(pl.all_horizontal(pl.col(NEAR).is_not_null())).to_series().to_numpy()
     ones = int(truth[said].sum())
     if min(ones, int(said.sum()) - ones) < MIN_OF_A_CLASS:
         return None
     near = pairs.filter(pl.Series(said)).select(NEAR)
-    names: Sequence[str] = [*log_odds, *NEAR]
-    columns = np.column_stack([*(each[said] for each in log_odds.values()), near.to_numpy()])
-    fitted = LogisticRegression(max_iter=1_000).fit(columns, truth[said])
-    weights = {name: round(float(weight), _DIGITS) for name, weight in zip(names, fitted.coef_[0], strict=True)}
+    columns = {name: each[said] for name, each in log_odds.items()} | {name: near[name].to_numpy() for name in NEAR}
     typical = {name: round(float(near[name].mean()), _DIGITS) for name in NEAR}
-    return Stack(weights, round(float(fitted.intercept_[0]), _DIGITS), typical)
+    return Stack(fit_blend(columns, truth[said]), typical)

@@ -36,7 +36,8 @@ def test_chances_are_those_of_the_encoder_and_grow_with_the_days(tmp_path):
     columns = (f"{ORDER_CHANCE}_7d", f"{ORDER_CHANCE}_30d", ORDER_CHANCE)
     for name, days in zip(columns, asked["horizons"], strict=True):
         np.testing.assert_allclose(found[name].to_numpy(), chances[days], atol=1e-6)
-    assert found.select((pl.col(columns[0]) < pl.col(columns[1])).all() & (pl.col(columns[1]) < pl.col(columns[2])).all()).item()
+    week, month, horizon = (found[name] for name in columns)
+    assert ((week < month) & (month < horizon)).all()
     assert found.columns == [*columns, *EFFECTS]
     # Nothing but views and purchases was ever seen here.
     assert not found.select("effect_of_carts", "effect_of_service").to_numpy().any()

@@ -25,7 +25,10 @@ HORIZON = settings().horizon_days
 LENGTH = 40 + 2 * HORIZON
 AS_OF = shop.day(LENGTH - 1)
 ORIGIN = AS_OF - timedelta(days=HORIZON)
-INPUTS = ("customer_days", "orders", "events", "identity_links", "customer_features", "products")
+INPUTS = (
+    "customer_days", "orders", "events", "identity_links", "customer_features", "products", "behaviour_vectors",
+    "behaviour_encoder",
+)  # fmt: skip
 ALL = [assets.propensity_models, assets.propensity_scorecard, assets.propensity_scores]
 
 

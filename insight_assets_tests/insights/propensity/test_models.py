@@ -21,6 +21,7 @@ from insight_assets.insights.propensity.guards import (
 from insight_assets.insights.propensity.model_card import model_card
 from insight_assets.insights.propensity.models import (
     BOOSTING,
+    ENCODER,
     HABIT,
     LOGISTIC,
     METHODS,
@@ -29,10 +30,13 @@ from insight_assets.insights.propensity.models import (
     load_propensity_models,
     train_propensity_models,
 )
+from insight_assets.insights.propensity.nearness import NEAR, ORDER
 from insight_assets.insights.propensity.pairs import all_pairs, describe_pairs
-from insight_assets.insights.propensity.reasons import EVIDENCE, OWN_PURCHASE, tell_reasons
+from insight_assets.insights.propensity.reasons import BEHAVIOUR, EVIDENCE, OWN_PURCHASE, tell_reasons
 from insight_assets.insights.propensity.scoring import TOP, choose_methods, score_propensity
+from insight_assets.insights.propensity.stacking import Stack
 from insight_assets.insights.propensity.targets import CATEGORY, KINDS, PRICE_BAND, PRODUCT
+from insight_assets.ml.blending import Blend
 from insight_assets.ml.guards import MODEL_GUARDS, NO_GIVEAWAY
 from insight_assets.ml.metrics import brier
 from insight_assets.ml.model_card import card_text
@@ -57,6 +61,11 @@ def scores(trained, graded):
     return score_propensity(trained.models, trained.known, NAMES, publications, model_version=VERSION)
 
 
+def names_of(kind: str) -> list[str]:
+    """Methods of a kind: a band of price is no set of products, so that no vector lies near it."""
+    return [method.name for method in METHODS if not (kind == PRICE_BAND and method == ENCODER)]
+
+
 def values(card: pl.DataFrame, kind: str, metric: str) -> dict[str, float]:
     return dict(card.filter(pl.col("task") == TASKS[kind], pl.col("metric") == metric).select("method", "value").rows())
 
@@ -65,7 +74,7 @@ def test_habits_are_found_and_popularity_orders_nobody(graded):
     validate_frame(contract("propensity_scorecard"), graded.scorecard)
     for kind in KINDS:
         reached = values(graded.scorecard, kind, "auc")
-        assert set(reached) == {method.name for method in METHODS}
+        assert set(reached) == set(names_of(kind))
         assert reached[POPULARITY.name] == 0.5
         assert min(reached[name.name] for name in (HABIT, LOGISTIC, BOOSTING)) > 0.75
         (champion,) = graded.scorecard.filter("is_champion", pl.col("task") == TASKS[kind])["method"].unique()
@@ -118,22 +127,25 @@ def test_the_card_tells_pairs_and_methods_of_each_kind(trained):
             else:
                 assert told[str(origin), role][0] == "fewer than 10"
         (methods,) = tables(section(card, "Methods", kind))
-        assert [row["method"] for row in methods] == [method.name for method in METHODS]
-        fitted = trained.models.kinds[kind].classifiers
+        assert [row["method"] for row in methods] == names_of(kind)
+        models = trained.models.kinds[kind]
+        settings = {name: classifier.settings for name, classifier in models.classifiers.items()}
+        settings |= {} if models.stack is None else {ENCODER.name: models.stack.blend.weights}
         for row in methods[2:]:
-            assert row["settings"] == in_one_line(fitted[row["method"]].settings)
+            assert row["settings"] == in_one_line(settings[row["method"]])
     assert len({card, card_of(trained.models, seed=6), card_of(replace(trained.models, horizon_days=7))}) == 3
 
 
 def test_training_passes_its_guards_and_a_leak_does_not(trained, tmp_path):
     passed = {verdict.guard: verdict.passed for verdict in judge_models(trained.models)}
     assert passed == dict.fromkeys(MODEL_GUARDS, True)
-    leaking = trained.examples[PRICE_BAND].with_columns(own_due=pl.col("bought").cast(pl.Float64))
-    examples = dict.fromkeys(KINDS, empty_examples()) | {PRICE_BAND: leaking}
-    models = train_propensity_models(examples, directory=tmp_path, horizon_days=HORIZON, seed=SEED)
-    failed = [verdict for verdict in judge_models(models) if not verdict.passed]
-    assert NO_GIVEAWAY in {verdict.guard for verdict in failed}
-    assert "own_due" in failed[0].figures[f"{PRICE_BAND}_features"]
+    for kind, name in ((PRICE_BAND, "own_due"), (CATEGORY, "near_mean")):
+        leaking = trained.examples[kind].with_columns(pl.col("bought").cast(pl.Float64).alias(name))
+        examples = dict.fromkeys(KINDS, empty_examples()) | {kind: leaking}
+        models = train_propensity_models(examples, directory=tmp_path, horizon_days=HORIZON, seed=SEED)
+        failed = [verdict for verdict in judge_models(models) if not verdict.passed]
+        assert NO_GIVEAWAY in {verdict.guard for verdict in failed}
+        assert name in failed[0].figures[f"{kind}_features"]
 
 
 def test_neither_the_order_of_examples_nor_another_training_changes_a_model(trained, tmp_path):
@@ -205,6 +217,39 @@ def test_who_bought_is_told_so_and_who_did_not_is_not(trained, scores):
     )
     looked = own.filter(evidence="own_look")
     assert (looked["looked_days_90d"] > 0).all()
+
+
+def test_the_encoder_adds_what_it_says_to_the_classifiers(trained):
+    known = trained.known
+    pairs = describe_pairs(known, PRODUCT, all_pairs(known, PRODUCT))
+    models = trained.models.kinds[PRODUCT]
+    assert min(models.stack.blend.weights.values()) > 0
+    weights = {LOGISTIC.name: 0.5, BOOSTING.name: 0.5, "near_mean": 1.0, "near_best": 2.0, ORDER: 0.25}
+    typical = {"near_mean": 0.1, "near_best": 0.2, ORDER: -1.0}
+    models = replace(models, stack=Stack(Blend(weights, 0.0), typical))
+    raw = models.matrix.raw(pairs)
+    farther = pairs.with_columns(pl.col("near_mean", "near_best") - 0.1)
+    moved = models.columns_log_odds(ENCODER.name, raw, pairs) - models.columns_log_odds(ENCODER.name, raw, farther)
+    assert np.allclose(moved, 0.3)
+    told = pairs.hstack(tell_reasons(models, pairs, known.groups, method=ENCODER.name))
+    spoken = told.filter(evidence=BEHAVIOUR)
+    assert spoken.height > 0
+    assert (spoken["near_mean"] + 2 * spoken["near_best"] > 0.5).all()
+    assert spoken["reason_en"].unique().to_list() == ["near what the customer did lately, in its order"]
+    # Of whom or of what it says nothing, it says what is typical.
+    unknown = pairs.with_columns(pl.lit(None, pl.Float64).alias(name) for name in NEAR)
+    assert BEHAVIOUR not in tell_reasons(models, unknown, known.groups, method=ENCODER.name)["evidence"]
+    for method in (LOGISTIC, HABIT):
+        assert BEHAVIOUR not in tell_reasons(models, pairs, known.groups, method=method.name)["evidence"]
+
+
+def test_without_vectors_of_one_horizon_ago_the_encoder_is_no_method(trained, tmp_path):
+    blind = trained.examples[CATEGORY].with_columns(pl.lit(None, pl.Float64).alias(name) for name in NEAR)
+    examples = dict.fromkeys(KINDS, empty_examples()) | {CATEGORY: blind}
+    models = train_propensity_models(examples, directory=tmp_path, horizon_days=HORIZON, seed=SEED).kinds[CATEGORY]
+    assert [method.name for method in METHODS if method not in models.methods] == [ENCODER.name]
+    told = models.predict(describe_pairs(trained.known, CATEGORY, all_pairs(trained.known, CATEGORY)))
+    assert set(told) == {method.name for method in models.methods}
 
 
 def test_the_habit_rule_gives_own_purchases_as_its_reason(trained):

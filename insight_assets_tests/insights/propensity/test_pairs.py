@@ -2,10 +2,12 @@
 
 from datetime import timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from insight_assets.insights.propensity.nearness import NEAR, Nearness
 from insight_assets.insights.propensity.pairs import FEATURES, Known, all_pairs, describe_pairs
 from insight_assets.insights.propensity.targets import (
     CATEGORY,
@@ -16,8 +18,15 @@ from insight_assets.insights.propensity.targets import (
     PRODUCT,
     targets_sold,
 )
+from insight_assets.ml.calibration import logit
 from insight_assets_tests.insights.propensity import shop
-from insight_assets_tests.insights.propensity.conftest import HORIZON, ORIGIN, known_of
+from insight_assets_tests.insights.propensity.conftest import (
+    HORIZON,
+    ORIGIN,
+    known_of,
+    products_encoded,
+    vectors_of,
+)
 
 
 def described(known: Known, kind: str) -> pl.DataFrame:
@@ -116,3 +125,35 @@ def test_a_shop_that_sold_nothing_has_customers_and_no_targets():
     for kind in KINDS:
         assert described(known, kind).is_empty()
         assert set(FEATURES) < set(described(known, kind).columns)
+
+
+def test_nearness_is_the_cosine_of_customer_and_products(trained):
+    known, of = trained.known, products_encoded()
+    vectors = vectors_of(trained.lines).rows_by_key("customer_key", named=True, unique=True)
+    place = {product: number for number, product in enumerate(of.products)}
+    for kind in (PRODUCT, CATEGORY):
+        products_of = known.products_of(kind)
+        for row in described(known, kind).sample(60, seed=2).iter_rows(named=True):
+            told = vectors[row["customer_key"]]
+            unit = np.array(told["vector"]) / np.linalg.norm(told["vector"])
+            cosines = [unit[place[product]] for product in products_of[row["target"]]]
+            assert row["near_mean"] == pytest.approx(np.mean(cosines), abs=2e-6)
+            assert row["near_best"] == pytest.approx(max(cosines), abs=2e-6)
+            assert row["order_log_odds"] == pytest.approx(logit(told["order_chance"]), abs=2e-6)
+    bands = described(known, PRICE_BAND)
+    assert bands.select("near_mean", "near_best").null_count().row(0) == (bands.height, bands.height)
+    assert bands["order_log_odds"].null_count() == 0
+
+
+def test_nothing_is_near_where_the_encoder_knows_nobody_or_no_product(trained):
+    of, told = products_encoded(), vectors_of(trained.lines)
+    assert Nearness.of(of, told.with_columns(model_version=pl.lit("v2")), horizon_days=HORIZON) is None
+    assert Nearness.of(of, told, horizon_days=HORIZON + 1) is None
+    one = told["customer_key"].min()
+    near = Nearness.of(of, told.filter(customer_key=one), horizon_days=HORIZON)
+    pairs = pl.DataFrame({"customer_key": [one, one, -5], "target": ["kitchen-0", "new", "kitchen-0"]})
+    found = near.describe(pairs, {"kitchen-0": ["kitchen-0"], "new": ["new"]})
+    assert found.columns == list(NEAR)
+    assert found["near_best"].is_null().to_list() == [False, True, True]
+    assert found["order_log_odds"].is_null().to_list() == [False, False, True]
+    assert near.describe(pairs.clear(), {}).is_empty()
