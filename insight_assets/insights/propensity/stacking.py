@@ -17,6 +17,10 @@ from insight_assets.ml.blending import Blend, fit_blend
 MIN_OF_A_CLASS = 50
 """Pairs of either answer with a vector below which nothing is learnt: there are six numbers to learn."""
 
+SCALE = {"near_mean": 10.0, "near_best": 10.0, ORDER: 1.0}
+"""What columns of `NEAR` are multiplied by, so that they differ between pairs about as much as log odds do: a blend
+holds its weights to equal ones."""
+
 _DIGITS = 6
 
 
@@ -26,7 +30,8 @@ class Stack:
 
     Attributes:
         blend: Of the classifiers and the columns of `NEAR`; none of them speaks against what it says.
-        typical: Column of `NEAR` to what stands for it where nothing is said: its mean on the rows learnt from.
+        typical: Column of `NEAR` to what stands for it where nothing is said: its mean on the rows learnt from, not
+            scaled.
     """
 
     blend: Blend
@@ -53,10 +58,11 @@ class Stack:
         return self._beside_typical(pairs, ORDER)
 
     def _beside_typical(self, pairs: pl.DataFrame, name: str) -> np.ndarray:
-        return self.blend.weights.get(name, 0.0) * (self._filled(pairs, name) - self.typical[name])
+        typical = SCALE[name] * self.typical[name]
+        return self.blend.weights.get(name, 0.0) * (self._filled(pairs, name) - typical)
 
     def _filled(self, pairs: pl.DataFrame, name: str) -> np.ndarray:
-        return pairs[name].fill_null(self.typical[name]).to_numpy()
+        return SCALE[name] * pairs[name].fill_null(self.typical[name]).to_numpy()
 
     def to_json(self) -> dict[str, Any]:
         """Give the stack as plain JSON values."""
@@ -84,6 +90,7 @@ def fit_stack(log_odds: Mapping[str, np.ndarray], pairs: pl.DataFrame, truth: np
     if min(ones, int(said.sum()) - ones) < MIN_OF_A_CLASS:
         return None
     near = pairs.filter(pl.Series(said)).select(NEAR)
-    columns = {name: each[said] for name, each in log_odds.items()} | {name: near[name].to_numpy() for name in NEAR}
+    columns = {name: each[said] for name, each in log_odds.items()}
+    columns |= {name: SCALE[name] * near[name].to_numpy() for name in NEAR}
     typical = {name: round(float(near[name].mean()), _DIGITS) for name in NEAR}
     return Stack(fit_blend(columns, truth[said]), typical)

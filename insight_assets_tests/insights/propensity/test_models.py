@@ -224,7 +224,7 @@ def test_the_encoder_adds_what_it_says_to_the_classifiers(trained):
     pairs = describe_pairs(known, PRODUCT, all_pairs(known, PRODUCT))
     models = trained.models.kinds[PRODUCT]
     assert min(models.stack.blend.weights.values()) > 0
-    weights = {LOGISTIC.name: 0.5, BOOSTING.name: 0.5, "near_mean": 1.0, "near_best": 2.0, ORDER: 0.25}
+    weights = {LOGISTIC.name: 0.5, BOOSTING.name: 0.5, "near_mean": 0.1, "near_best": 0.2, ORDER: 0.25}
     typical = {"near_mean": 0.1, "near_best": 0.2, ORDER: -1.0}
     models = replace(models, stack=Stack(Blend(weights, 0.0), typical))
     raw = models.matrix.raw(pairs)
