@@ -472,18 +472,13 @@ def profile(
     """Show what is known of one customer."""
     from insight_assets.contracts.catalogue import contract
     from insight_assets.lake import Lake
-    from insight_assets.validation.key_ring import ANALYTICS, read_ring
-    from insight_assets.validation.pseudonyms import CUSTOMER, pseudonymiser
 
     shop = _home(home)
     lake, profiles = Lake(shop.lake), contract("customer_profiles")
     day = _day(as_of) or _newest(lake, profiles)
     if day is None:
         raise _refuse("there are no profiles yet; next: insight build", FAILED)
-    ring = read_ring(shop.key_file) if shop.key_file.exists() else None
-    keys = [pseudonymiser(ring.current(ANALYTICS).secret)(CUSTOMER, customer)] if ring else []
-    keys += [int(customer)] if customer.isdigit() and len(customer) <= 19 else []  # noqa: PLR2004
-    found = lake.scan(profiles, [day]).filter(pl.col("customer_key").is_in(keys)).collect()
+    found = lake.scan(profiles, [day]).filter(pl.col("customer_key").is_in(_keys_of(shop, customer))).collect()
     if found.is_empty():
         raise _refuse(f"no profile of this customer as of {day}", FAILED)
     if as_json:
@@ -497,6 +492,43 @@ def profile(
         )
         table.add_row(column.name, shown, column.description)
     out.print(table)
+
+
+def _keys_of(shop: Settings, customer: str) -> list[int]:
+    """Give the keys that a customer may stand under, named as the shop does or by key."""
+    from insight_assets.validation.key_ring import ANALYTICS, read_ring
+    from insight_assets.validation.pseudonyms import CUSTOMER, pseudonymiser
+
+    ring = read_ring(shop.key_file) if shop.key_file.exists() else None
+    keys = [pseudonymiser(ring.current(ANALYTICS).secret)(CUSTOMER, customer)] if ring else []
+    return keys + ([int(customer)] if customer.isdigit() and len(customer) <= 19 else [])  # noqa: PLR2004
+
+
+@app.command()
+def similar(
+    customer: Annotated[str, typer.Argument(help="Customer as the shop names them, or their customer_key")],
+    home: Home = None,
+    as_of: Annotated[str | None, typer.Option(help="As-of day (default: the newest)")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most customers to show")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Show the customers whose behaviour is most like one customer's, by the vectors of the behaviour encoder."""
+    from insight_assets.contracts.catalogue import contract
+    from insight_assets.insights.behaviour.similar import similar_customers
+    from insight_assets.lake import Lake
+
+    shop = _home(home)
+    lake, vectors = Lake(shop.lake), contract("behaviour_vectors")
+    day = _day(as_of) or _newest(lake, vectors)
+    if day is None:
+        raise _refuse("there are no vectors yet; next: insight build", FAILED)
+    told = lake.scan(vectors, [day]).select("customer_key", "vector", "events_read", "order_chance").collect()
+    known = [key for key in _keys_of(shop, customer) if key in told["customer_key"]]
+    if not known:
+        raise _refuse(f"no vector of this customer as of {day}", FAILED)
+    listed = similar_customers(told, known[0], most=limit)
+    shown = listed.join(told.drop("vector"), on="customer_key", maintain_order="left")
+    _print_frame(shown, as_json=as_json)
 
 
 def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:

@@ -1,9 +1,10 @@
-"""Assets of the behaviour encoder: the encoder as of a day, and the vector of every customer.
+"""Assets of the behaviour encoder: the encoder as of a day, the vector of every customer, and which products are alike.
 
 What each computes is in the pure modules beside this one; here they are wired to partitions.
 """
 
 import shutil
+from collections.abc import Iterator
 from datetime import date, timedelta
 
 import dagster as dg
@@ -16,6 +17,8 @@ from insight_assets.insights.behaviour import pictures
 from insight_assets.insights.behaviour.model_card import model_card
 from insight_assets.insights.behaviour.orders import ORDER_CHANCE, foretell_orders
 from insight_assets.insights.behaviour.product_vectors import ProductVectors, load_product_vectors
+from insight_assets.insights.behaviour.similar import category_lift
+from insight_assets.insights.behaviour.similar import similar_products as list_similar_products
 from insight_assets.insights.behaviour.teaching import read_behaviour, teach, vectors_of_products
 from insight_assets.metadata import making_of, model_asset, table_asset
 from insight_assets.ml.model_card import card_text, write_card
@@ -23,7 +26,8 @@ from insight_assets.partitions import HISTORY
 from insight_assets.resources import ModelStore
 from insight_assets.settings import settings
 
-MODELS, VECTORS = "behaviour_encoder", "behaviour_vectors"
+MODELS, VECTORS, SIMILAR = "behaviour_encoder", "behaviour_vectors", "similar_products"
+MORE_ALIKE = "more_alike_than_chance"
 BOUGHT_SO_FAR = dg.AssetIn(partition_mapping=HISTORY, input_manager_key="lake")
 DESCRIBED = ("product_id", "category", "brand", "price")
 
@@ -128,6 +132,37 @@ def behaviour_vectors(
             pl.lit(models.version(MODELS, as_of)).alias("model_version"),
         )
     ).collect()
+
+
+@dg.asset(
+    **table_asset(SIMILAR, layer="insight", purpose="analytics", kinds={"numpy"}, deps=[MODELS]),
+    check_specs=[
+        dg.AssetCheckSpec(
+            MORE_ALIKE,
+            asset=SIMILAR,
+            description="Similar products share a category more often than two products at random",
+        )
+    ],
+)
+def similar_products(
+    context: dg.AssetExecutionContext, products: pl.LazyFrame, models: ModelStore
+) -> Iterator[dg.Output[pl.DataFrame] | dg.AssetCheckResult]:
+    as_of = date.fromisoformat(context.partition_key)
+    encoded = products_encoded(models, as_of)
+    category_of = dict(products.select("product_id", "category").collect().iter_rows())
+    categories = [category_of.get(product) for product in encoded.products]
+    similar = list_similar_products(encoded, categories)
+    lift = category_lift(similar, categories)
+    told = {} if lift is None else {"same_category_lift": round(lift, 3)}
+    rows = similar.with_columns(as_of=pl.lit(as_of), model_version=pl.lit(encoded.version))
+    yield dg.Output(contract(SIMILAR).conform(rows.lazy()).collect(), metadata={"products": len(categories), **told})
+    yield dg.AssetCheckResult(
+        check_name=MORE_ALIKE,
+        asset_key=SIMILAR,
+        passed=lift is None or lift > 1,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=told or {"categories": "fewer than two are known"},
+    )
 
 
 def products_encoded(models: ModelStore, as_of: date) -> ProductVectors:
