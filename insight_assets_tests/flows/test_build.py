@@ -129,6 +129,10 @@ def test_one_profile_a_customer_and_the_profile_can_be_read(built):
     key = str(profiles["customer_key"][0])
     assert json.loads(home.run("profile", key, "--json").stdout)["customer_key"] == key
     home.run("profile", "nobody", expect=1)
+    alike = json.loads(home.run("similar", key, "--limit", "3", "--json").stdout)
+    assert len(alike) == 3
+    assert {row["customer_key"] for row in alike} < set(profiles["customer_key"].cast(pl.String)) - {key}
+    home.run("similar", "nobody", expect=1)
 
 
 def test_the_same_content_under_another_name_adds_no_row(copy):

@@ -124,10 +124,7 @@ def likely(*given: Mapping[str, object]) -> pl.LazyFrame:
 
 def vectors(*given: Mapping[str, object]) -> pl.LazyFrame:
     """Rows of behaviour vectors."""
-    usual = {
-        "last_event_at": 0, "events_read": 1, "model_version": VERSION, "horizon_days": 90,
-        **dict.fromkeys((ORDER_CHANCE, *(f"{ORDER_CHANCE}_{days}d" for days in HORIZONS)), 0.5), **dict.fromkeys(EFFECTS, 0.0),
-    }  # fmt: skip
+    usual = {"last_event_at": 0, "events_read": 1, "model_version": VERSION}
     return rows("behaviour_vectors", [{**usual, **row} for row in given]).lazy()
 
 
