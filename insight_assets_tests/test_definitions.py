@@ -194,6 +194,7 @@ def _imports(path: Path, *, top_level_only: bool) -> set[str]:
     [
         ("k_anonymity", 11, {"segment_summary", "churn_slices", "ledger_grades", "product_associations", "cohort_retention"}),
         ("lightgbm", True, {"churn_models"}),
+        ("encoder_batch", 1_024, {"behaviour_encoder", "behaviour_vectors"}),
         ("min_history_days", 15, {"churn_models", "lifetime_value_models", "ledger_grades"}),
         ("migration_days", 31, {"segment_transitions", "previous_segments"}),
     ],

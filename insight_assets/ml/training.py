@@ -7,6 +7,7 @@ belong to the capability. Imports torch at module level: import it only inside f
 # Lightning names the arguments of its hooks.
 # ruff: noqa: ARG002
 
+import gc
 import hashlib
 import json
 import logging
@@ -37,6 +38,7 @@ BF16_CAPABILITY = (8, 0)
 """NVIDIA compute capability from which bfloat16 is native."""
 
 Net = TypeVar("Net", bound=nn.Module)
+Trained = TypeVar("Trained")
 _SILENT_LOGGERS = ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning_fabric")
 
 
@@ -57,6 +59,10 @@ class Epoch:
 
 class TrainingDivergedError(RuntimeError):
     """The loss stopped being a finite number."""
+
+
+class DeviceTooSmallError(RuntimeError):
+    """Not even the smallest batch fits in the memory of the device."""
 
 
 class Learning(LightningModule):
@@ -335,6 +341,50 @@ def train_network(
     module.cpu().load_state_dict(best.weights)
     module.eval()
     return best.epochs
+
+
+def train_within_memory(
+    train: Callable[[int], Trained], *, batch: int, least: int, told_as: str, setting: str, log: Callable[[str], None]
+) -> tuple[Trained, int]:
+    """Train by batches that fit in the memory of the device, half as large as often as they do not.
+
+    A training whose batch does not fit is given up and begun anew, so that what comes of it is what a training with
+    the smaller batches from the first step on gives.
+
+    Args:
+        train: Trains by batches of a size from the first step, or from a checkpoint of batches of that size.
+        batch: Size to begin with.
+        least: Smallest size worth trying.
+        told_as: What a batch counts, for people.
+        setting: Setting that says which size to begin with.
+        log: Takes a line for each size that does not fit.
+
+    Returns:
+        What was trained, and the size of the batches that taught it.
+
+    Raises:
+        DeviceTooSmallError: If batches of the least size do not fit.
+    """
+    while True:
+        try:
+            return train(batch), batch
+        except torch.OutOfMemoryError as error:
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            if batch <= least:
+                message = (
+                    f"the device's memory does not hold a batch of {batch:,} {told_as}, and smaller ones make no sense "
+                    f"({reason}). Next: a smaller network, or a device with more memory"
+                )
+                raise DeviceTooSmallError(message) from error
+        smaller = max(least, batch // 2)
+        log(
+            f"the device's memory does not hold a batch of {batch:,} {told_as} ({reason}): training begins anew with "
+            f"{smaller:,}. Next: set {setting}={smaller}, so that the next one begins so"
+        )
+        batch = smaller
+        # Only here is the error gone, and with it what the frames it went through held.
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def make_trainer(*, max_epochs: int, callbacks: list[Callback]) -> Trainer:

@@ -58,6 +58,7 @@ def behaviour_encoder(
         timezone=shop.timezone,
         size=shop.encoder_size,
         most_tokens=shop.encoder_events,
+        batch_tokens=shop.encoder_batch,
         max_epochs=shop.max_epochs,
         seed=shop.seed,
         work_directory=work,

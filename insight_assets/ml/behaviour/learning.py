@@ -116,10 +116,10 @@ def last_hidden(encoder: BehaviourEncoder, tokens: Tokens) -> torch.Tensor:
     return found
 
 
-def even_batches(lengths: np.ndarray) -> list[list[int]]:
-    """All sequences in batches of like length, the longest last."""
+def even_batches(lengths: np.ndarray, tokens: int = READ_TOKENS) -> list[list[int]]:
+    """All sequences in batches of like length and at most so many tokens, the longest last."""
     order = np.argsort(lengths, kind="stable")
-    return [rows.tolist() for rows in cut_to_budget(order, lengths[order], READ_TOKENS)]
+    return [rows.tolist() for rows in cut_to_budget(order, lengths[order], tokens)]
 
 
 def learn(
@@ -135,6 +135,7 @@ def learn(
     work_directory: Path,
     log: Callable[[str], None],
     fading: bool = False,
+    read_tokens: int = READ_TOKENS,
 ) -> list[Epoch]:
     """Teach a network in packed batches; the arguments not said here are those of `train_network`.
 
@@ -146,6 +147,7 @@ def learn(
         counted_by: Entry of a batch that has one element a token.
         learning: How.
         fading: See `Learning`.
+        read_tokens: Most tokens of a batch of the sequences kept apart.
 
     Returns:
         The losses of all epochs.
@@ -162,7 +164,8 @@ def learn(
     return train_network(
         module,
         training=training,
-        validation=kept and DataLoader(kept, batch_sampler=even_batches(kept.lengths), collate_fn=as_it_is),
+        validation=kept
+        and DataLoader(kept, batch_sampler=even_batches(kept.lengths, read_tokens), collate_fn=as_it_is),
         max_epochs=max_epochs,
         patience=learning.patience,
         seed=seed,

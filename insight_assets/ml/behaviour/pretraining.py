@@ -18,6 +18,7 @@ from torch.nn import functional as F  # noqa: N812
 from insight_assets.ml.behaviour.encoder import BehaviourEncoder, EncoderSettings
 from insight_assets.ml.behaviour.hazard import DAYS, LONGEST, Hazard, marginal_odds
 from insight_assets.ml.behaviour.learning import (
+    READ_TOKENS,
     LearningSettings,
     PackedBatches,
     even_batches,
@@ -46,6 +47,9 @@ LEAST_DOUBT = -1.5
 
 SMALLEST_LOSS = 0.05
 """Loss of `Marginals` below which there is next to nothing to learn, and losses are no longer counted in it."""
+
+READ_BATCHES = 8
+"""Batches that are learnt from, as large as which one may be that is only read: reading keeps nothing for gradients."""
 
 _DAYS, _CAME = "{}_days", "{}_came"
 
@@ -350,6 +354,8 @@ def _teach(
     return learn(
         network.train(), loss, _there(tokens, targets), kept, counted_by=KIND, learning=learning, max_epochs=max_epochs,
         seed=seed, work_directory=folder, log=log, fading=kept is None,
+        # Who sets smaller batches for want of memory means those that are only read as well.
+        read_tokens=min(READ_TOKENS, READ_BATCHES * learning.tokens),
     )  # fmt: skip
 
 
