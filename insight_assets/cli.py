@@ -540,11 +540,12 @@ def export_encoder_command(
         written = served_files.export(model_files.load(folder), place, version=manifest.content_hash[:12])
     except (ExportNotInstalledError, ModelDamaged, ModelMissing, ValueError) as error:
         raise _refuse(str(error)) from None
-    told = {"place": str(place), "as_of": str(day), "version": manifest.content_hash[:12], "content_hash": written.content_hash}
+    version = manifest.content_hash[:12]
+    told = {"place": str(place), "as_of": str(day), "version": version, "content_hash": written.content_hash}
     if as_json:
         out.print_json(json.dumps(told))
     else:
-        console.print(f"encoder {told['version']} of {day} is in {place}", highlight=False)
+        console.print(f"encoder {version} of {day} is in {place}", highlight=False)
 
 
 @app.command("rotate-key")
@@ -626,9 +627,12 @@ def ui(
 ) -> None:
     """Open Dagster on 127.0.0.1 over the home's instance."""
     from insight_assets.building import open_instance
+    from insight_assets.killed_runs import close_killed_runs
 
     shop = _home(home)
-    open_instance(shop).dispose()
+    with open_instance(shop) as instance:
+        # What a killed build held in a pool would be waited for.
+        close_killed_runs(instance, {})
     console.print(f"Dagster: http://127.0.0.1:{port}  (end with Ctrl-C)", highlight=False)
     command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "-m", "insight_assets.definitions"]
     os.execv(command[0], command)  # noqa: S606

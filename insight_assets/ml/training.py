@@ -28,6 +28,8 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
 from torch.utils.data import DataLoader
 
+from insight_assets.ml.progress import Progress, Watch
+
 CHECKPOINT = "last.ckpt"
 TRAINING_LOSS = "training_loss"
 VALIDATION_LOSS = "validation_loss"
@@ -97,16 +99,19 @@ class Learning(LightningModule):
         self._weight_decay = weight_decay
         self._fading = fading
 
+    def rows(self, batch: dict[str, torch.Tensor]) -> int:
+        """Count the rows of a batch."""
+        return len(batch[self._counted_by])
+
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """Give the loss of a batch that is learnt from, and note it."""
         loss = self._loss(batch)
-        rows = len(batch[self._counted_by])
-        self.log(TRAINING_LOSS, loss, on_step=False, on_epoch=True, batch_size=rows)
+        self.log(TRAINING_LOSS, loss, on_step=False, on_epoch=True, batch_size=self.rows(batch))
         return loss
 
     def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
         """Note the loss of a batch that is kept apart."""
-        self.log(VALIDATION_LOSS, self._loss(batch), batch_size=len(batch[self._counted_by]))
+        self.log(VALIDATION_LOSS, self._loss(batch), batch_size=self.rows(batch))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Give the optimiser, and how fast it learns."""
@@ -277,8 +282,47 @@ class ProgressLines(Callback):
         self._spoken = time.monotonic()
 
 
+class ProgressReports(Callback):
+    """Tells who watches, every half minute, how fast a training learns and how well.
+
+    Reads a monotonic clock to decide when to tell, and at what pace; no result depends on it.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        """Take who watches."""
+        self._watch = watch
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to count; passes made before an interruption do not tell this process's pace."""
+        self._began = self._told = time.monotonic()
+        self._before = trainer.current_epoch
+        self._rows, self._loss = 0, 0.0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: "Learning", outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count a batch, and tell when that was not done for a while."""
+        rows, now = pl_module.rows(batch), time.monotonic()
+        self._rows += rows
+        # Stays on the device: a number on the CPU would be waited for after each batch.
+        self._loss = self._loss + rows * outputs["loss"].detach()
+        if now - self._told < PROGRESS_SECONDS:
+            return
+        passes = trainer.current_epoch + (batch_idx + 1) / trainer.num_training_batches
+        self._watch(
+            Progress(
+                passes=passes,
+                most_passes=trainer.max_epochs,
+                loss=float(self._loss) / self._rows,
+                rows_per_second=self._rows / (now - self._told),
+                seconds_left=(trainer.max_epochs - passes) * (now - self._began) / (passes - self._before),
+            )
+        )
+        self._told, self._rows, self._loss = now, 0, 0.0
+
+
 def train_network(
-    module: LightningModule,
+    module: Learning,
     *,
     training: Callable[[Callable[[], int]], DataLoader],
     validation: DataLoader | None,
@@ -287,6 +331,7 @@ def train_network(
     seed: int,
     work_directory: Path,
     log: Callable[[str], None],
+    watch: Watch | None = None,
 ) -> list[Epoch]:
     """Train a network until the rows kept apart say that it gets no better, and leave it at its best.
 
@@ -306,6 +351,7 @@ def train_network(
         work_directory: Folder for the checkpoint; the caller keeps different trainings apart and
             removes the folder when the result is stored.
         log: Takes lines of progress.
+        watch: Is told how far training is, at most every `PROGRESS_SECONDS`.
 
     Returns:
         The losses of all epochs, those before an interruption included.
@@ -319,6 +365,7 @@ def train_network(
         StepSeeds(seed),
         best,
         ProgressLines(log, best),
+        *([] if watch is None else [ProgressReports(watch)]),
         ModelCheckpoint(
             dirpath=work_directory,
             filename=Path(CHECKPOINT).stem,

@@ -15,7 +15,7 @@ from insight_assets.features.sequences import with_bought_products
 from insight_assets.insights.behaviour import pictures
 from insight_assets.insights.behaviour.model_card import model_card
 from insight_assets.insights.behaviour.teaching import read_behaviour, teach, vectors_of_products
-from insight_assets.metadata import making_of, model_asset, table_asset
+from insight_assets.metadata import GPU_POOL, making_of, model_asset, observing, table_asset
 from insight_assets.ml.model_card import card_text, write_card
 from insight_assets.partitions import HISTORY
 from insight_assets.resources import ModelStore
@@ -38,6 +38,7 @@ DESCRIBED = ("product_id", "category", "brand", "price")
         ),
     ),
     ins={"order_lines": BOUGHT_SO_FAR},
+    pool=GPU_POOL,
 )
 def behaviour_encoder(
     context: dg.AssetExecutionContext,
@@ -63,6 +64,7 @@ def behaviour_encoder(
         seed=shop.seed,
         work_directory=work,
         log=context.log.info,
+        watch=observing(context, MODELS, rows="events"),
     )
     before = as_of - timedelta(days=shop.horizon_days)
     told = model_card(behaviour, before=before, as_of=as_of, smallest_group=shop.k_anonymity)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from insight_assets.ml.behaviour.encoder import EncoderSettings
     from insight_assets.ml.behaviour.learning import LearningSettings
     from insight_assets.ml.behaviour.pretraining import PretrainedEncoder, Taught
+    from insight_assets.ml.progress import Watch
 
 CODE_OF_BOUGHT = BOUGHT + 1
 """Code of the kind that stands for a product of an order; 0 stands for nothing known."""
@@ -75,6 +76,7 @@ def teach(
     seed: int,
     work_directory: Path,
     log: Callable[[str], None],
+    watch: Watch | None = None,
 ) -> Behaviour:
     """Teach an encoder by what customers did up to a day.
 
@@ -93,6 +95,7 @@ def teach(
         seed: Seed of everything random.
         work_directory: Folder for checkpoints.
         log: Takes lines of progress.
+        watch: Is told how far training is, see `pretrain`.
 
     Returns:
         The encoder; `learning` says how large the batches were in the end.
@@ -128,6 +131,7 @@ def teach(
             seed=seed,
             work_directory=work_directory,
             log=log,
+            watch=watch,
         )
 
     (network, taught), batch = train_within_memory(

@@ -37,6 +37,7 @@ from insight_assets.ml.classifiers import (
 from insight_assets.ml.costs import Cost, measured
 from insight_assets.ml.guards import feature_alarms, shuffled_control
 from insight_assets.ml.metrics import auc
+from insight_assets.ml.progress import Watch
 from insight_assets.ml.referee import Method
 from insight_assets.ml.sequences import JaggedEvents, jagged_events
 from insight_assets.ml.splits import customer_groups
@@ -240,6 +241,7 @@ def train_churn_models(
     max_epochs: int = 12,
     with_lightgbm: bool = False,
     log: Callable[[str], None] = _log.info,
+    watch: Watch | None = None,
 ) -> ChurnModels:
     """Train all methods and store them.
 
@@ -258,6 +260,7 @@ def train_churn_models(
         max_epochs: Most passes of the network over the rows.
         with_lightgbm: Whether LightGBM is a rival too.
         log: Takes lines of progress.
+        watch: Is told how far the training of the network is, see `train_network`.
 
     Returns:
         The models.
@@ -272,7 +275,7 @@ def train_churn_models(
         models = _rule_alone(examples, horizon_days)
     else:
         rivals = (*RIVALS, LIGHTGBM) if with_lightgbm else RIVALS
-        models = _trained(examples, work_directory, horizon_days, seed, max_epochs, rivals, log)
+        models = _trained(examples, work_directory, horizon_days, seed, max_epochs, rivals, log, watch)
     _write(models, directory)
     return models
 
@@ -395,6 +398,7 @@ def _trained(
     max_epochs: int,
     rivals: tuple[Method, ...],
     log: Callable[[str], None],
+    watch: Watch | None,
 ) -> ChurnModels:
     from insight_assets.insights.churn.network import (
         ChurnRows,
@@ -453,6 +457,7 @@ def _trained(
             seed=seed,
             work_directory=work_directory,
             log=lambda line: log(f"network: {line}"),
+            watch=watch,
         )
 
     at_newest = examples[apart]

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from insight_assets.ml.behaviour.encoder import BehaviourEncoder, PackedLayout
 from insight_assets.ml.behaviour.packing import Packing, TokenBudget, cut_to_budget, pack
 from insight_assets.ml.behaviour.tokens import Tokens
+from insight_assets.ml.progress import Watch
 from insight_assets.ml.training import Epoch, Learning, as_it_is, one_thread, train_network
 
 READ_TOKENS = 16_384
@@ -136,6 +137,7 @@ def learn(
     log: Callable[[str], None],
     fading: bool = False,
     read_tokens: int = READ_TOKENS,
+    watch: Watch | None = None,
 ) -> list[Epoch]:
     """Teach a network in packed batches; the arguments not said here are those of `train_network`.
 
@@ -171,4 +173,5 @@ def learn(
         seed=seed,
         work_directory=work_directory,
         log=log,
+        watch=watch,
     )
