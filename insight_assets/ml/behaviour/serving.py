@@ -103,7 +103,7 @@ class ServedEncoder:
             horizons: Days to come that are asked for.
 
         Returns:
-            What `learning.last_hidden` and `pretraining.order_chances` say of them, to about 1e-6. Of each customer the
+            What `learning.last_hidden` and `pretraining.order_chances` say of them, to 1e-5. Of each customer the
             same whoever else is read.
 
         Raises:
