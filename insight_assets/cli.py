@@ -548,6 +548,38 @@ def _print_frame(frame: pl.DataFrame, *, as_json: bool) -> None:
         out.print(table, soft_wrap=False)
 
 
+@app.command("export-encoder")
+def export_encoder_command(
+    home: Home = None,
+    as_of: Annotated[str | None, typer.Option(help="As-of day of the encoder (default: the newest)")] = None,
+    into: Annotated[Path | None, typer.Option(help="Folder to write into (default: served/ in the home)")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the behaviour encoder as files for a serving process, which needs no torch to read customers."""
+    from insight_assets.insights.behaviour import model_files, served_files
+    from insight_assets.insights.behaviour.assets import MODELS
+    from insight_assets.ml.behaviour.export import ExportNotInstalledError
+    from insight_assets.ml.model_store import ModelDamaged, ModelMissing, open_model
+
+    shop = _home(home)
+    made = shop.models / MODELS
+    day = _day(as_of) or max((_day(path.name) for path in made.glob("????-??-??")), default=None)
+    if day is None:
+        raise _refuse(f"there is no encoder yet. Next: insight build --select {MODELS}")
+    place = (into or shop.home / "served").absolute() / MODELS / day.isoformat()
+    try:
+        folder, manifest = open_model(made / day.isoformat())
+        written = served_files.export(model_files.load(folder), place, version=manifest.content_hash[:12])
+    except (ExportNotInstalledError, ModelDamaged, ModelMissing, ValueError) as error:
+        raise _refuse(str(error)) from None
+    version = manifest.content_hash[:12]
+    told = {"place": str(place), "as_of": str(day), "version": version, "content_hash": written.content_hash}
+    if as_json:
+        out.print_json(json.dumps(told))
+    else:
+        console.print(f"encoder {version} of {day} is in {place}", highlight=False)
+
+
 @app.command("rotate-key")
 def rotate_key_command(
     home: Home = None,
@@ -627,9 +659,12 @@ def ui(
 ) -> None:
     """Open Dagster on 127.0.0.1 over the home's instance."""
     from insight_assets.building import open_instance
+    from insight_assets.killed_runs import close_killed_runs
 
     shop = _home(home)
-    open_instance(shop).dispose()
+    with open_instance(shop) as instance:
+        # What a killed build held in a pool would be waited for.
+        close_killed_runs(instance, {})
     console.print(f"Dagster: http://127.0.0.1:{port}  (end with Ctrl-C)", highlight=False)
     command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "-m", "insight_assets.definitions"]
     os.execv(command[0], command)  # noqa: S606

@@ -27,7 +27,7 @@ from insight_assets.profiles import assets as profiles
 from insight_assets.profiles import checks as profile_checks
 from insight_assets.purposes import CONSENTED_PURPOSES
 from insight_assets.resources import DataDocsFolder, LakeFolder, LandingFolder, ModelStore, PseudonymKey
-from insight_assets.settings import Settings, settings
+from insight_assets.settings import ENCODER_BATCH, Settings, settings
 from insight_assets.validation import assets as validation
 from insight_assets.validation.key_ring import ANALYTICS, VAULT, current_number
 from insight_assets.validation.suppression import list_beside, read_suppressed
@@ -149,6 +149,7 @@ def versioned(asset: dg.AssetsDefinition, shop: Settings) -> dg.AssetsDefinition
             version = f"{version}-{rules}"
         if spec.group_name == "behaviour":
             version = f"{version}-{shop.encoder_size}.{shop.encoder_events}"
+            version += f".{shop.encoder_batch}" if shop.encoder_batch != ENCODER_BATCH else ""
         if (agreed := shop.consent_without_record.get(spec.tags.get("purpose"))) is not None:
             version = f"{version}-{'silence_is_consent' if agreed else 'silence_is_refusal'}"
         if spec.key.to_user_string() in COUNTING_PURCHASES and not shop.refunded_orders_count:

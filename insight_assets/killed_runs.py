@@ -18,7 +18,7 @@ UNDER_WAY = (
 
 
 def close_killed_runs(instance: dg.DagsterInstance, tags: dict[str, str]) -> Sequence[dg.DagsterRun]:
-    """Mark runs as failed whose process is gone.
+    """Mark runs as failed whose process is gone, and give back what their steps held in pools.
 
     Args:
         instance: where runs are recorded.
@@ -30,6 +30,8 @@ def close_killed_runs(instance: dg.DagsterInstance, tags: dict[str, str]) -> Seq
     alive = []
     for run in instance.get_runs(dg.RunsFilter(tags=tags, statuses=list(UNDER_WAY))):
         if run.status != dg.DagsterRunStatus.QUEUED and _is_gone(instance, run):
+            # Before it counts as closed: if this process is killed in turn, the next one passes closed runs by.
+            _leave_pools(instance, run)
             instance.report_run_failed(run, "the process that ran it was ended from outside")
         else:
             alive.append(run)
@@ -48,6 +50,12 @@ def count_kills(instance: dg.DagsterInstance, tags: dict[str, str]) -> int:
         not instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records
         for run in failed
     )
+
+
+def _leave_pools(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Free the slots of a run; Dagster's daemon does so too, but a build waits for nobody's daemon."""
+    if instance.event_log_storage.supports_global_concurrency_limits:
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def _is_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

@@ -4,6 +4,7 @@ Turns contracts into asset arguments (description, owner, column schema) and rea
 materializations. No table is read or written here.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -18,6 +19,7 @@ from insight_assets.contracts.catalogue import contract
 from insight_assets.contracts.data_cards import table_card
 from insight_assets.contracts.types import Contract, ContractError
 from insight_assets.ml.model_card import Making
+from insight_assets.ml.progress import Progress, Watch
 from insight_assets.partitions import DAYS
 from insight_assets.purposes import CONSENTED_PURPOSES, WITHOUT_RECORD
 from insight_assets.settings import Settings
@@ -33,6 +35,8 @@ CARD_KEY = "data_card"
 PARTITION_CARD_KEY = "partition_card"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
+GPU_POOL = "gpu"
+"""Pool of the steps that train networks on whatever device there is; its limit says how many do so at once."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,35 @@ def model_asset(
         "partitions_def": DAYS,
         "code_version": code_version,
     }
+
+
+def observing(context: dg.AssetExecutionContext, name: str, *, rows: str) -> Watch:
+    """Give what shows how far a training is on its asset, while the step that trains goes on.
+
+    Each report is an observation of the asset's partition, which Dagster stores at once and draws over time; it makes
+    nothing stale and stands for no materialization.
+
+    Args:
+        context: the step.
+        name: the asset that is trained.
+        rows: what the rows are that are learnt from, for people.
+    """
+
+    def observe(progress: Progress) -> None:
+        told: dict[str, float | int | str] = {
+            "passes": round(progress.passes, 2),
+            "most_passes": progress.most_passes,
+            f"{rows}_per_second": round(progress.rows_per_second),
+            "seconds_left_at_most": round(progress.seconds_left),
+        }
+        # A loss that is no number ends the training at the end of the pass, and is none to draw.
+        if math.isfinite(progress.loss):
+            told["loss"] = round(progress.loss, 5)
+        if progress.part:
+            told["part"] = progress.part
+        context.log_event(dg.AssetObservation(asset_key=name, partition=context.partition_key, metadata=told))
+
+    return observe
 
 
 def making_of(context: dg.AssetExecutionContext, name: str, shop: Settings) -> Making:

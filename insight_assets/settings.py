@@ -19,6 +19,7 @@ from insight_assets.whole_files import write_whole
 HOME_VARIABLE = "INSIGHT_HOME"
 DEFAULT_HOME = "insight_home"
 HOME_SETTINGS_FILE = "insight.env"
+ENCODER_BATCH = 2_048
 
 
 class Settings(BaseSettings):
@@ -76,6 +77,10 @@ class Settings(BaseSettings):
     )
     encoder_events: int = Field(
         default=500_000, ge=1, description="Events that the behaviour encoder reads at most in one pass while it learns"
+    )
+    encoder_batch: int = Field(
+        default=ENCODER_BATCH, ge=1,
+        description="Events of a training batch of the behaviour encoder; fewer need less memory",
     )
     lightgbm: bool = Field(
         default=False, description="Whether LightGBM is a churn rival too. Needs `insight-assets[gbm]`"

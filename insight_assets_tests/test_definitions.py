@@ -14,7 +14,7 @@ from insight_assets.contracts.catalogue import contracts
 from insight_assets.definitions import GROUPS, build_defs, versioned
 from insight_assets.ingestion.assets import LANDING_PREFIX, SOURCES
 from insight_assets.ingestion.raw import PREFIX
-from insight_assets.metadata import CARD_KEY, PEOPLE
+from insight_assets.metadata import CARD_KEY, GPU_POOL, PEOPLE
 from insight_assets.purposes import CONSENTED_PURPOSES, PURPOSES
 from insight_assets.settings import Settings, settings
 
@@ -123,6 +123,13 @@ def test_a_horizon_that_is_not_told_of_has_no_grades(horizon_days, ruled_out):
     assert set(found.stdout.split()) == ruled_out
 
 
+def test_networks_are_trained_in_the_pool_of_the_device(defs):
+    graph = defs.resolve_asset_graph()
+    pools = {key.to_user_string(): graph.get(key).pools for key in graph.materializable_asset_keys}
+    assert {name for name, of in pools.items() if of} == {"behaviour_encoder", "churn_models", "lifetime_value_models"}
+    assert set().union(*pools.values()) == {GPU_POOL}
+
+
 def test_loading_imports_nothing_heavy():
     probe = (
         "import sys; from insight_assets.definitions import defs; defs();"
@@ -194,6 +201,7 @@ def _imports(path: Path, *, top_level_only: bool) -> set[str]:
     [
         ("k_anonymity", 11, {"segment_summary", "churn_slices", "ledger_grades", "product_associations", "cohort_retention"}),
         ("lightgbm", True, {"churn_models"}),
+        ("encoder_batch", 1_024, {"behaviour_encoder", "behaviour_vectors"}),
         ("min_history_days", 15, {"churn_models", "lifetime_value_models", "ledger_grades"}),
         ("migration_days", 31, {"segment_transitions", "previous_segments"}),
     ],

@@ -26,7 +26,7 @@ LOCK = ".lock"
 _HASH = re.compile(r"[0-9a-f]{32}")
 _LEFTOVER = re.compile(r"\.(?:CURRENT\.)?(\d+)\.[0-9a-f]+(?:\.tmp)?$")
 _TRIES = 5
-ALLOWED_SUFFIXES = frozenset({".json", ".md", ".safetensors", ".skops", ".npy", ".txt"})
+ALLOWED_SUFFIXES = frozenset({".json", ".md", ".safetensors", ".skops", ".npy", ".onnx", ".txt"})
 
 
 class ModelMissing(Exception):
@@ -63,7 +63,7 @@ def write_model(place: Path) -> Iterator[Path]:
         A temporary folder to write into.
 
     Raises:
-        ModelDamaged: if a file of a kind other than JSON, Markdown, text, safetensors, skops or npy was written.
+        ModelDamaged: if a file of a kind other than JSON, Markdown, text, safetensors, skops, npy or onnx was written.
         DiskFull: if there is no room for it; an older model stays.
     """
     place.mkdir(parents=True, exist_ok=True)

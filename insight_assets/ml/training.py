@@ -7,6 +7,7 @@ belong to the capability. Imports torch at module level: import it only inside f
 # Lightning names the arguments of its hooks.
 # ruff: noqa: ARG002
 
+import gc
 import hashlib
 import json
 import logging
@@ -27,6 +28,8 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
 from torch.utils.data import DataLoader
 
+from insight_assets.ml.progress import Progress, Watch
+
 CHECKPOINT = "last.ckpt"
 TRAINING_LOSS = "training_loss"
 VALIDATION_LOSS = "validation_loss"
@@ -37,6 +40,7 @@ BF16_CAPABILITY = (8, 0)
 """NVIDIA compute capability from which bfloat16 is native."""
 
 Net = TypeVar("Net", bound=nn.Module)
+Trained = TypeVar("Trained")
 _SILENT_LOGGERS = ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning_fabric")
 
 
@@ -57,6 +61,10 @@ class Epoch:
 
 class TrainingDivergedError(RuntimeError):
     """The loss stopped being a finite number."""
+
+
+class DeviceTooSmallError(RuntimeError):
+    """Not even the smallest batch fits in the memory of the device."""
 
 
 class Learning(LightningModule):
@@ -91,16 +99,19 @@ class Learning(LightningModule):
         self._weight_decay = weight_decay
         self._fading = fading
 
+    def rows(self, batch: dict[str, torch.Tensor]) -> int:
+        """Count the rows of a batch."""
+        return len(batch[self._counted_by])
+
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """Give the loss of a batch that is learnt from, and note it."""
         loss = self._loss(batch)
-        rows = len(batch[self._counted_by])
-        self.log(TRAINING_LOSS, loss, on_step=False, on_epoch=True, batch_size=rows)
+        self.log(TRAINING_LOSS, loss, on_step=False, on_epoch=True, batch_size=self.rows(batch))
         return loss
 
     def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
         """Note the loss of a batch that is kept apart."""
-        self.log(VALIDATION_LOSS, self._loss(batch), batch_size=len(batch[self._counted_by]))
+        self.log(VALIDATION_LOSS, self._loss(batch), batch_size=self.rows(batch))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Give the optimiser, and how fast it learns."""
@@ -271,8 +282,47 @@ class ProgressLines(Callback):
         self._spoken = time.monotonic()
 
 
+class ProgressReports(Callback):
+    """Tells who watches, every half minute, how fast a training learns and how well.
+
+    Reads a monotonic clock to decide when to tell, and at what pace; no result depends on it.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        """Take who watches."""
+        self._watch = watch
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to count; passes made before an interruption do not tell this process's pace."""
+        self._began = self._told = time.monotonic()
+        self._before = trainer.current_epoch
+        self._rows, self._loss = 0, 0.0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: "Learning", outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count a batch, and tell when that was not done for a while."""
+        rows, now = pl_module.rows(batch), time.monotonic()
+        self._rows += rows
+        # Stays on the device: a number on the CPU would be waited for after each batch.
+        self._loss = self._loss + rows * outputs["loss"].detach()
+        if now - self._told < PROGRESS_SECONDS:
+            return
+        passes = trainer.current_epoch + (batch_idx + 1) / trainer.num_training_batches
+        self._watch(
+            Progress(
+                passes=passes,
+                most_passes=trainer.max_epochs,
+                loss=float(self._loss) / self._rows,
+                rows_per_second=self._rows / (now - self._told),
+                seconds_left=(trainer.max_epochs - passes) * (now - self._began) / (passes - self._before),
+            )
+        )
+        self._told, self._rows, self._loss = now, 0, 0.0
+
+
 def train_network(
-    module: LightningModule,
+    module: Learning,
     *,
     training: Callable[[Callable[[], int]], DataLoader],
     validation: DataLoader | None,
@@ -281,6 +331,7 @@ def train_network(
     seed: int,
     work_directory: Path,
     log: Callable[[str], None],
+    watch: Watch | None = None,
 ) -> list[Epoch]:
     """Train a network until the rows kept apart say that it gets no better, and leave it at its best.
 
@@ -300,6 +351,7 @@ def train_network(
         work_directory: Folder for the checkpoint; the caller keeps different trainings apart and
             removes the folder when the result is stored.
         log: Takes lines of progress.
+        watch: Is told how far training is, at most every `PROGRESS_SECONDS`.
 
     Returns:
         The losses of all epochs, those before an interruption included.
@@ -313,6 +365,7 @@ def train_network(
         StepSeeds(seed),
         best,
         ProgressLines(log, best),
+        *([] if watch is None else [ProgressReports(watch)]),
         ModelCheckpoint(
             dirpath=work_directory,
             filename=Path(CHECKPOINT).stem,
@@ -335,6 +388,50 @@ def train_network(
     module.cpu().load_state_dict(best.weights)
     module.eval()
     return best.epochs
+
+
+def train_within_memory(
+    train: Callable[[int], Trained], *, batch: int, least: int, told_as: str, setting: str, log: Callable[[str], None]
+) -> tuple[Trained, int]:
+    """Train by batches that fit in the memory of the device, half as large as often as they do not.
+
+    A training whose batch does not fit is given up and begun anew, so that what comes of it is what a training with
+    the smaller batches from the first step on gives.
+
+    Args:
+        train: Trains by batches of a size from the first step, or from a checkpoint of batches of that size.
+        batch: Size to begin with.
+        least: Smallest size worth trying.
+        told_as: What a batch counts, for people.
+        setting: Setting that says which size to begin with.
+        log: Takes a line for each size that does not fit.
+
+    Returns:
+        What was trained, and the size of the batches that taught it.
+
+    Raises:
+        DeviceTooSmallError: If batches of the least size do not fit.
+    """
+    while True:
+        try:
+            return train(batch), batch
+        except torch.OutOfMemoryError as error:
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            if batch <= least:
+                message = (
+                    f"the device's memory does not hold a batch of {batch:,} {told_as}, and smaller ones make no sense "
+                    f"({reason}). Next: a smaller network, or a device with more memory"
+                )
+                raise DeviceTooSmallError(message) from error
+        smaller = max(least, batch // 2)
+        log(
+            f"the device's memory does not hold a batch of {batch:,} {told_as} ({reason}): training begins anew with "
+            f"{smaller:,}. Next: set {setting}={smaller}, so that the next one begins so"
+        )
+        batch = smaller
+        # Only here is the error gone, and with it what the frames it went through held.
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def make_trainer(*, max_epochs: int, callbacks: list[Callback]) -> Trainer:

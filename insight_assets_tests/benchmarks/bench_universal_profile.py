@@ -83,8 +83,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as work:
             behaviour = teach(
                 early.sequences, shop.products.filter(pl.col("first_seen") <= first), as_of=first, horizon_days=DAYS,
-                timezone="UTC", size=arguments.size, most_tokens=5_000_000, max_epochs=arguments.epochs, seed=seed,
-                work_directory=Path(work), log=lambda _: None,
+                timezone="UTC", size=arguments.size, most_tokens=5_000_000, batch_tokens=2_048,
+                max_epochs=arguments.epochs, seed=seed, work_directory=Path(work), log=lambda _: None,
             )  # fmt: skip
         print(f"seed {seed}: loss left in the last {DAYS} days before {first}:", rounded(behaviour.taught.left))
         inputs = [columns(each, behaviour, day) for each, day in ((early, first), (late, second))]

@@ -20,7 +20,7 @@ from insight_assets.insights.behaviour.product_vectors import ProductVectors, lo
 from insight_assets.insights.behaviour.similar import category_lift
 from insight_assets.insights.behaviour.similar import similar_products as list_similar_products
 from insight_assets.insights.behaviour.teaching import read_behaviour, teach, vectors_of_products
-from insight_assets.metadata import making_of, model_asset, table_asset
+from insight_assets.metadata import GPU_POOL, making_of, model_asset, observing, table_asset
 from insight_assets.ml.model_card import card_text, write_card
 from insight_assets.partitions import HISTORY
 from insight_assets.resources import ModelStore
@@ -44,6 +44,7 @@ DESCRIBED = ("product_id", "category", "brand", "price")
         ),
     ),
     ins={"order_lines": BOUGHT_SO_FAR},
+    pool=GPU_POOL,
 )
 def behaviour_encoder(
     context: dg.AssetExecutionContext,
@@ -64,10 +65,12 @@ def behaviour_encoder(
         timezone=shop.timezone,
         size=shop.encoder_size,
         most_tokens=shop.encoder_events,
+        batch_tokens=shop.encoder_batch,
         max_epochs=shop.max_epochs,
         seed=shop.seed,
         work_directory=work,
         log=context.log.info,
+        watch=observing(context, MODELS, rows="events"),
     )
     before = as_of - timedelta(days=shop.horizon_days)
     told = model_card(behaviour, before=before, as_of=as_of, smallest_group=shop.k_anonymity)

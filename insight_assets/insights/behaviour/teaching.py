@@ -7,7 +7,7 @@ Torch is imported inside functions.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from insight_assets.ml.behaviour.encoder import EncoderSettings
     from insight_assets.ml.behaviour.learning import LearningSettings
     from insight_assets.ml.behaviour.pretraining import PretrainedEncoder, Taught
+    from insight_assets.ml.progress import Watch
 
 CODE_OF_BOUGHT = BOUGHT + 1
 """Code of the kind that stands for a product of an order; 0 stands for nothing known."""
 
 DROPOUT = 0.1
 PATIENCE = 2
+BATCH_SETTING = "INSIGHT_ENCODER_BATCH"
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,12 @@ def teach(
     timezone: str,
     size: str,
     most_tokens: int,
+    batch_tokens: int,
     max_epochs: int,
     seed: int,
     work_directory: Path,
     log: Callable[[str], None],
+    watch: Watch | None = None,
 ) -> Behaviour:
     """Teach an encoder by what customers did up to a day.
 
@@ -85,17 +89,25 @@ def teach(
         size: Name in `SIZES`.
         most_tokens: Tokens that one pass reads at most: of more, those of the customers with the lowest keys, which are
             keyed pseudonyms and so a random sample.
+        batch_tokens: Tokens of a training batch; fewer where the memory of the device holds no more, down to those of
+            the longest sequence, which is always one batch.
         max_epochs: Most passes before the window, see `pretrain`.
         seed: Seed of everything random.
         work_directory: Folder for checkpoints.
         log: Takes lines of progress.
+        watch: Is told how far training is, see `pretrain`.
+
+    Returns:
+        The encoder; `learning` says how large the batches were in the end.
 
     Raises:
         TrainingDivergedError: If a loss is not finite.
+        DeviceTooSmallError: If not even the smallest batch fits in the memory of the device.
     """
     from insight_assets.ml.behaviour.encoder import SIZES, EncoderSettings
     from insight_assets.ml.behaviour.learning import LearningSettings
     from insight_assets.ml.behaviour.pretraining import pretrain
+    from insight_assets.ml.training import train_within_memory
 
     vocabulary = Vocabulary.fit(sequences, kinds=CODE_OF_BOUGHT, described=described)
     settings = EncoderSettings(
@@ -105,19 +117,28 @@ def teach(
     tokens = vocabulary.tokens(sequences.sort("customer_key")).last(settings.positions)
     some = max(1, int(np.searchsorted(tokens.offsets, most_tokens, side="right")) - 1)
     tokens = tokens.take(np.arange(min(some, len(tokens.lengths))))
-    network, taught = pretrain(
-        tokens,
-        settings=settings,
-        learning=learning,
-        traits=vocabulary.traits_of_codes(),
-        bought=CODE_OF_BOUGHT,
-        calibrate_from=end_of_day(as_of - timedelta(days=horizon_days), timezone),
-        until=end_of_day(as_of, timezone),
-        max_epochs=max_epochs,
-        seed=seed,
-        work_directory=work_directory,
-        log=log,
-    )
+
+    def train(batch: int) -> tuple[PretrainedEncoder, Taught]:
+        return pretrain(
+            tokens,
+            settings=settings,
+            learning=replace(learning, tokens=batch),
+            traits=vocabulary.traits_of_codes(),
+            bought=CODE_OF_BOUGHT,
+            calibrate_from=end_of_day(as_of - timedelta(days=horizon_days), timezone),
+            until=end_of_day(as_of, timezone),
+            max_epochs=max_epochs,
+            seed=seed,
+            work_directory=work_directory,
+            log=log,
+            watch=watch,
+        )
+
+    (network, taught), batch = train_within_memory(
+        train, batch=batch_tokens, least=min(batch_tokens, settings.positions), told_as="events",
+        setting=BATCH_SETTING, log=log,
+    )  # fmt: skip
+    learning = replace(learning, tokens=batch)
     return Behaviour(vocabulary, settings, learning, network, taught, len(tokens.lengths), int(tokens.offsets[-1]))
 
 

@@ -35,7 +35,15 @@ from insight_assets.insights.churn.models import (
 )
 from insight_assets.insights.churn.scoring import choose_method, score_churn
 from insight_assets.insights.churn.slices import SLICES_SCHEMA, grade_slices
-from insight_assets.metadata import making_of, markdown_table, model_asset, published_days, table_asset
+from insight_assets.metadata import (
+    GPU_POOL,
+    making_of,
+    markdown_table,
+    model_asset,
+    observing,
+    published_days,
+    table_asset,
+)
 from insight_assets.ml.feature_selection import grade_options, judge_features
 from insight_assets.ml.guards import MODEL_GUARDS
 from insight_assets.ml.model_card import card_text, write_card
@@ -151,6 +159,7 @@ def churn_feature_selection(context: dg.AssetExecutionContext, churn_examples: p
         )
     },
     check_specs=guard_specs(MODELS, MODEL_GUARDS),
+    pool=GPU_POOL,
 )
 def churn_models(
     context: dg.AssetExecutionContext,
@@ -173,6 +182,7 @@ def churn_models(
             with_lightgbm=shop.lightgbm,
             chances=chances.select("customer_key", ORDER_CHANCE).collect(),
             log=context.log.info,
+            watch=observing(context, MODELS, rows="examples"),
         )
         verdicts = judge_training(trained.config)
         told = model_card(trained, smallest_group=shop.k_anonymity)

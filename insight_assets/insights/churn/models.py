@@ -38,6 +38,7 @@ from insight_assets.ml.classifiers import (
 from insight_assets.ml.costs import Cost, measured
 from insight_assets.ml.guards import feature_alarms, shuffled_control
 from insight_assets.ml.metrics import auc
+from insight_assets.ml.progress import Watch
 from insight_assets.ml.referee import Method
 from insight_assets.ml.sequences import JaggedEvents, jagged_events
 from insight_assets.ml.splits import customer_groups
@@ -277,6 +278,7 @@ def train_churn_models(
     with_lightgbm: bool = False,
     chances: pl.DataFrame | None = None,
     log: Callable[[str], None] = _log.info,
+    watch: Watch | None = None,
 ) -> ChurnModels:
     """Train all methods and store them.
 
@@ -297,6 +299,7 @@ def train_churn_models(
         chances: `customer_key` and `order_chance` by the behaviour encoder as of the newest origin, which has seen
             nothing after it; without enough of them the encoder is no method.
         log: Takes lines of progress.
+        watch: Is told how far the training of the network is, see `train_network`.
 
     Returns:
         The models.
@@ -311,7 +314,7 @@ def train_churn_models(
         models = _rule_alone(examples, horizon_days)
     else:
         rivals = (*RIVALS, LIGHTGBM) if with_lightgbm else RIVALS
-        models = _trained(examples, work_directory, horizon_days, seed, max_epochs, rivals, chances, log)
+        models = _trained(examples, work_directory, horizon_days, seed, max_epochs, rivals, chances, log, watch)
     _write(models, directory)
     return models
 
@@ -457,6 +460,7 @@ def _trained(
     rivals: tuple[Method, ...],
     chances: pl.DataFrame | None,
     log: Callable[[str], None],
+    watch: Watch | None,
 ) -> ChurnModels:
     from insight_assets.insights.churn.network import (
         ChurnRows,
@@ -515,6 +519,7 @@ def _trained(
             seed=seed,
             work_directory=work_directory,
             log=lambda line: log(f"network: {line}"),
+            watch=watch,
         )
 
     at_newest = examples[apart]

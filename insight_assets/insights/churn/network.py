@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import DataLoader, Dataset
 
+from insight_assets.ml.progress import Watch
 from insight_assets.ml.sequences import JaggedEvents, LengthBuckets, padded_positions
 from insight_assets.ml.training import (
     Epoch,
@@ -224,6 +225,7 @@ def train_churn_network(
     seed: int,
     work_directory: Path,
     log: Callable[[str], None],
+    watch: Watch | None = None,
 ) -> tuple[ChurnNetwork, list[Epoch]]:
     """Train the network.
 
@@ -237,6 +239,7 @@ def train_churn_network(
         work_directory: Folder for checkpoints. Those of a training with other rows or settings lie
             in another subfolder and are not touched.
         log: Takes lines of progress.
+        watch: Is told how far training is, see `train_network`.
 
     Returns:
         The network at its best, in evaluation mode on the CPU, and the losses of all epochs.
@@ -271,6 +274,7 @@ def train_churn_network(
         seed=seed,
         work_directory=folder,
         log=log,
+        watch=watch,
     )
     return network, epochs
 

@@ -17,7 +17,7 @@ from insight_assets.insights.lifetime_value.customers import Buyers, buyers
 from insight_assets.insights.lifetime_value.model import LifetimeValueModel, load, save, train
 from insight_assets.insights.lifetime_value.model_card import model_card
 from insight_assets.insights.lifetime_value.season import horizon_of_last_year
-from insight_assets.metadata import making_of, model_asset, table_asset
+from insight_assets.metadata import GPU_POOL, making_of, model_asset, table_asset
 from insight_assets.ml.guards import Verdict
 from insight_assets.ml.model_card import card_text, write_card
 from insight_assets.ml.referee import scorecard_markdown
@@ -61,6 +61,7 @@ _REPEATS_TOLERANCE = 0.2
             ),
         )
     ],
+    pool=GPU_POOL,
 )
 def lifetime_value_models(
     context: dg.AssetExecutionContext,

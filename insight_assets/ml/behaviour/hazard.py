@@ -59,13 +59,13 @@ class Hazard(nn.Module):
         chance = F.logsigmoid(odds).gather(1, span[:, None])[:, 0]
         return -(survived + torch.where(happened, chance, torch.zeros_like(chance)))
 
-    def chance(self, odds: torch.Tensor, since: torch.Tensor, within: float) -> torch.Tensor:
+    def chance(self, odds: torch.Tensor, since: torch.Tensor, within: float | torch.Tensor) -> torch.Tensor:
         """Give the chance that it happens in the days to come, one value a token.
 
         Args:
             odds: Shape (t, spans).
             since: Shape (t,), float: days that passed since the token without its happening.
-            within: Days to come.
+            within: Days to come, of all tokens or of each, shape (t,).
         """
         return -torch.expm1(self._stays_away(odds, since, within))
 

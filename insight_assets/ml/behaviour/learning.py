@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from insight_assets.ml.behaviour.encoder import BehaviourEncoder, PackedLayout
 from insight_assets.ml.behaviour.packing import Packing, TokenBudget, cut_to_budget, pack
 from insight_assets.ml.behaviour.tokens import Tokens
+from insight_assets.ml.progress import Watch
 from insight_assets.ml.training import Epoch, Learning, as_it_is, one_thread, train_network
 
 READ_TOKENS = 16_384
@@ -116,10 +117,10 @@ def last_hidden(encoder: BehaviourEncoder, tokens: Tokens) -> torch.Tensor:
     return found
 
 
-def even_batches(lengths: np.ndarray) -> list[list[int]]:
-    """All sequences in batches of like length, the longest last."""
+def even_batches(lengths: np.ndarray, tokens: int = READ_TOKENS) -> list[list[int]]:
+    """All sequences in batches of like length and at most so many tokens, the longest last."""
     order = np.argsort(lengths, kind="stable")
-    return [rows.tolist() for rows in cut_to_budget(order, lengths[order], READ_TOKENS)]
+    return [rows.tolist() for rows in cut_to_budget(order, lengths[order], tokens)]
 
 
 def learn(
@@ -135,6 +136,8 @@ def learn(
     work_directory: Path,
     log: Callable[[str], None],
     fading: bool = False,
+    read_tokens: int = READ_TOKENS,
+    watch: Watch | None = None,
 ) -> list[Epoch]:
     """Teach a network in packed batches; the arguments not said here are those of `train_network`.
 
@@ -146,6 +149,7 @@ def learn(
         counted_by: Entry of a batch that has one element a token.
         learning: How.
         fading: See `Learning`.
+        read_tokens: Most tokens of a batch of the sequences kept apart.
 
     Returns:
         The losses of all epochs.
@@ -162,10 +166,12 @@ def learn(
     return train_network(
         module,
         training=training,
-        validation=kept and DataLoader(kept, batch_sampler=even_batches(kept.lengths), collate_fn=as_it_is),
+        validation=kept
+        and DataLoader(kept, batch_sampler=even_batches(kept.lengths, read_tokens), collate_fn=as_it_is),
         max_epochs=max_epochs,
         patience=learning.patience,
         seed=seed,
         work_directory=work_directory,
         log=log,
+        watch=watch,
     )

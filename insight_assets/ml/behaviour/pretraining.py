@@ -6,7 +6,7 @@ that train or predict.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from torch.nn import functional as F  # noqa: N812
 from insight_assets.ml.behaviour.encoder import BehaviourEncoder, EncoderSettings
 from insight_assets.ml.behaviour.hazard import DAYS, LONGEST, Hazard, marginal_odds
 from insight_assets.ml.behaviour.learning import (
+    READ_TOKENS,
     LearningSettings,
     PackedBatches,
     even_batches,
@@ -27,6 +28,7 @@ from insight_assets.ml.behaviour.learning import (
 )
 from insight_assets.ml.behaviour.next_product import product_loss
 from insight_assets.ml.behaviour.tokens import ITEM, Tokens
+from insight_assets.ml.progress import Watch
 from insight_assets.ml.sequences import SECONDS_PER_DAY
 from insight_assets.ml.training import Epoch, name_training, one_thread
 
@@ -46,6 +48,12 @@ LEAST_DOUBT = -1.5
 
 SMALLEST_LOSS = 0.05
 """Loss of `Marginals` below which there is next to nothing to learn, and losses are no longer counted in it."""
+
+READ_BATCHES = 8
+"""Batches that are learnt from, as large as which one may be that is only read: reading keeps nothing for gradients."""
+
+BEFORE_WINDOW, OVER_ALL = "before the window", "over everything"
+"""Parts of a training, for who watches it."""
 
 _DAYS, _CAME = "{}_days", "{}_came"
 
@@ -261,6 +269,7 @@ def pretrain(
     seed: int,
     work_directory: Path,
     log: Callable[[str], None],
+    watch: Watch | None = None,
 ) -> tuple[PretrainedEncoder, Taught]:
     """Teach an encoder: up to a calibration window, which says when to stop, and then on over everything.
 
@@ -277,6 +286,7 @@ def pretrain(
         seed: Seed of first weights, order, dropout and draws.
         work_directory: Folder for checkpoints.
         log: Takes lines of progress.
+        watch: Is told how far each of the two trainings is, see `train_network`.
 
     Returns:
         The encoder in evaluation mode on the CPU, and how it was taught; untaught where there is no token.
@@ -307,7 +317,7 @@ def pretrain(
         [tokens.offsets, tokens.times, *tokens.fields.values(), *(traits or {}).values()],
         max_epochs=max_epochs, seed=seed,
     )  # fmt: skip
-    teach = partial(_teach, network, learning=learning, seed=seed, log=log)
+    teach = partial(_teach, network, learning=learning, seed=seed, log=log, watch=watch)
     if not enough:
         return network, Taught([], _teach_all(teach, tokens, everything, max_epochs, folder), {})
     kept = _within(tokens, everything, later)
@@ -338,8 +348,10 @@ def _teach(
     seed: int,
     folder: Path,
     log: Callable[[str], None],
+    watch: Watch | None,
 ) -> list[Epoch]:
     folder.mkdir(parents=True, exist_ok=True)
+    part = OVER_ALL if kept is None else BEFORE_WINDOW
 
     def loss(batch: Mapping[str, object]) -> torch.Tensor:
         if network.training:
@@ -350,6 +362,9 @@ def _teach(
     return learn(
         network.train(), loss, _there(tokens, targets), kept, counted_by=KIND, learning=learning, max_epochs=max_epochs,
         seed=seed, work_directory=folder, log=log, fading=kept is None,
+        # Who sets smaller batches for want of memory means those that are only read as well.
+        read_tokens=min(READ_TOKENS, READ_BATCHES * learning.tokens),
+        watch=watch and (lambda progress: watch(replace(progress, part=part))),
     )  # fmt: skip
 
 

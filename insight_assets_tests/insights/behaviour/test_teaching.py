@@ -11,7 +11,9 @@ from insight_assets.features.sequences import BOUGHT
 from insight_assets.insights.behaviour import model_files
 from insight_assets.insights.behaviour.product_vectors import load_product_vectors
 from insight_assets.insights.behaviour.teaching import end_of_day, read_behaviour, teach
+from insight_assets.ml.behaviour.pretraining import KIND, PretrainedEncoder
 from insight_assets.ml.model_store import ModelDamaged, open_model, write_model
+from insight_assets.ml.training import DeviceTooSmallError
 
 AS_OF = date(2025, 2, 28)
 DAY = 86_400
@@ -41,11 +43,11 @@ def sequences(customers=40, *, days=58, seed=3):
 
 
 def taught(told, folder, **changed):
-    arguments = {"size": "XS", "most_tokens": 10_000, "max_epochs": 2, "seed": 1} | changed
+    arguments = {"size": "XS", "most_tokens": 10_000, "batch_tokens": 2_048, "max_epochs": 2, "seed": 1}
+    arguments |= {"log": lambda _: None} | changed
     return teach(
-        told, DESCRIBED, as_of=AS_OF, horizon_days=20, timezone="Europe/Berlin", work_directory=folder,
-        log=lambda _: None, **arguments,
-    )  # fmt: skip
+        told, DESCRIBED, as_of=AS_OF, horizon_days=20, timezone="Europe/Berlin", work_directory=folder, **arguments
+    )
 
 
 def weights(behaviour):
@@ -79,6 +81,75 @@ def test_changed_weights_are_refused(tmp_path):
     path.write_bytes(bytes(spoilt))
     with pytest.raises(ModelDamaged):
         open_model(tmp_path / "model")
+
+
+def small_device(monkeypatch, *, tokens, from_step=0):
+    """Let the device hold so many tokens while it learns, from a step of the training on."""
+    steps, real = [0], PretrainedEncoder.joint_loss
+
+    def loss(network, batch):
+        steps[0] += 1
+        if steps[0] > from_step and len(batch[KIND]) > tokens:
+            message = "CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the documentation"
+            raise torch.OutOfMemoryError(message)
+        return real(network, batch)
+
+    monkeypatch.setattr(PretrainedEncoder, "joint_loss", loss)
+
+
+# At once, in the second pass up to the window, and in the one over everything: checkpoints of larger batches lie about.
+@pytest.mark.parametrize("from_step", [0, 1, 2])
+def test_batches_that_do_not_fit_are_halved_to_what_smaller_ones_give(tmp_path, monkeypatch, from_step):
+    told, lines = sequences(200), []
+    right = taught(told, tmp_path / "right", batch_tokens=250)
+    small_device(monkeypatch, tokens=250, from_step=from_step)
+    found = taught(told, tmp_path / "found", batch_tokens=1_000, log=lines.append)
+    spoken = [line for line in lines if "does not hold" in line]
+    assert len(spoken) == 2
+    assert "a batch of 1,000 events (CUDA out of memory. Tried to allocate 2.00 GiB.)" in spoken[0]
+    assert "begins anew with 250. Next: set INSIGHT_ENCODER_BATCH=250" in spoken[1]
+    assert not any("going on from" in line for line in lines)
+    assert found.learning == right.learning
+    assert found.taught == right.taught
+    hashes = []
+    for behaviour in (right, found):
+        with write_model(tmp_path / "model") as directory:
+            model_files.save(behaviour, directory)
+        hashes.append(open_model(tmp_path / "model")[1].content_hash)
+    assert hashes[0] == hashes[1]
+
+
+def test_a_killed_training_by_smaller_batches_goes_on_by_them(tmp_path, monkeypatch):
+    told, lines, steps = sequences(200), [], [0]
+    right = taught(told, tmp_path / "right", batch_tokens=250)
+    small_device(monkeypatch, tokens=250)
+    limited = PretrainedEncoder.joint_loss
+
+    class Killed(BaseException):
+        pass
+
+    def killed(network, batch):
+        steps[0] += 1
+        if steps[0] == 7:
+            raise Killed
+        return limited(network, batch)
+
+    monkeypatch.setattr(PretrainedEncoder, "joint_loss", killed)
+    with pytest.raises(Killed):
+        taught(told, tmp_path / "killed", batch_tokens=500)
+    found = taught(told, tmp_path / "killed", batch_tokens=500, log=lines.append)
+    assert ["does not hold" in line for line in lines[:2]] == [True, False]
+    assert lines[1] == "going on from last.ckpt"
+    for name, value in weights(right).items():
+        assert torch.equal(value, weights(found)[name]), name
+
+
+def test_a_device_that_does_not_hold_the_longest_sequence_ends_the_training(tmp_path, monkeypatch):
+    small_device(monkeypatch, tokens=0)
+    lines = []
+    with pytest.raises(DeviceTooSmallError, match="a batch of 128 events.*a device with more memory"):
+        taught(sequences(20), tmp_path, batch_tokens=300, log=lines.append)
+    assert ["150" in lines[0], "128" in lines[1], len(lines)] == [True, True, 2]
 
 
 def test_the_order_of_rows_changes_neither_weights_nor_vectors(tmp_path):

@@ -14,6 +14,7 @@ from insight_assets.insights.behaviour.orders import ORDER_CHANCE
 from insight_assets.insights.churn import assets
 from insight_assets.insights.churn.guards import LABEL_GUARDS, LABELS_OBEY
 from insight_assets.insights.churn.models import ENCODER, stored_methods
+from insight_assets.ml import training
 from insight_assets.ml.guards import BASE_RATE, MODEL_GUARDS, NO_GIVEAWAY, WINDOWS_OBSERVED
 from insight_assets.ml.model_card import CARD_FILE
 from insight_assets.partitions import DAYS
@@ -59,11 +60,14 @@ def built(tmp_path_factory):
     for ahead in range((AS_OF - shop.FIRST_DAY).days + 1):
         day = shop.FIRST_DAY + timedelta(days=ahead)
         INSTANCE.report_runless_asset_event(dg.AssetMaterialization("customer_days", partition=day.isoformat()))
-    results = {
-        ORIGIN: materialize(
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "PROGRESS_SECONDS", 0)
+        at_origin = materialize(
             lake, models, ORIGIN, "churn_examples", "churn_models", "churn_scorecard", "churn_slices",
             "churn_horizon_scorecard",
-        ),
+        )
+    results = {
+        ORIGIN: at_origin,
         AS_OF: materialize(
             lake, models, AS_OF, "churn_examples", "churn_models", "churn_scores", "churn_feature_selection"
         ),
@@ -111,6 +115,15 @@ def test_scores_follow_the_scorecard_of_one_horizon_ago(built):
     assert card["model_version"].drop_nulls().unique().to_list() == [
         models.version(assets.MODELS, ORIGIN)
     ]
+
+
+def test_the_progress_of_the_network_is_observed(built):
+    records = INSTANCE.fetch_observations(dg.AssetKey(assets.MODELS), limit=1_000).records
+    observed = [record.asset_observation for record in records]
+    # The second training took less than half a minute.
+    assert {each.partition for each in observed} == {ORIGIN.isoformat()}
+    told = {name: of.value for name, of in observed[0].metadata.items()}
+    assert set(told) == {"passes", "most_passes", "examples_per_second", "seconds_left_at_most", "loss"}
 
 
 def test_examples_see_nothing_after_their_as_of_day(built):

@@ -8,17 +8,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from insight_assets.ml import training
 from insight_assets.ml.behaviour.encoder import EncoderSettings
 from insight_assets.ml.behaviour.hazard import DAYS, Hazard, marginal_odds
 from insight_assets.ml.behaviour.learning import LearningSettings, batch_of, last_hidden, read_batch
 from insight_assets.ml.behaviour.packing import pack
 from insight_assets.ml.behaviour.pretraining import (
     AMOUNT,
+    BEFORE_WINDOW,
     KIND,
     NEW_PURCHASE,
     NEXT_EVENT,
     NEXT_ORDER,
     NEXT_PRODUCT,
+    OVER_ALL,
     PretrainedEncoder,
     order_chances,
     pretrain,
@@ -225,6 +228,38 @@ def test_a_training_killed_before_or_after_the_window_comes_back_to_the_same_wei
     assert how_again == how
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_who_watches_is_told_how_far_each_part_is_and_changes_nothing(tmp_path, monkeypatch):
+    tokens, told = patterned(60, seed=2), []
+    alone, how = taught(tokens, tmp_path / "alone", max_epochs=4)
+    monkeypatch.setattr(training, "PROGRESS_SECONDS", 0)
+    watched, _ = taught(tokens, tmp_path / "watched", max_epochs=4, watch=told.append)
+    for name, value in alone.state_dict().items():
+        assert torch.equal(value, watched.state_dict()[name]), name
+    parts = {part: [each for each in told if each.part == part] for part in (BEFORE_WINDOW, OVER_ALL)}
+    assert told == parts[BEFORE_WINDOW] + parts[OVER_ALL]
+    for part, passes in ((BEFORE_WINDOW, 4), (OVER_ALL, how.passes_over_all)):
+        made = [each.passes for each in parts[part]]
+        assert made == sorted(set(made))
+        assert (made[-1], parts[part][-1].most_passes, parts[part][-1].seconds_left) == (passes, passes, 0)
+        assert all(each.rows_per_second > 0 and each.seconds_left >= 0 for each in parts[part])
+    losses = [each.loss for each in parts[BEFORE_WINDOW]]
+    # Told after each batch here; batches are of about as many tokens.
+    assert np.mean(losses) == pytest.approx(np.mean([epoch.training_loss for epoch in how.epochs]), rel=0.05)
+
+
+def test_who_watches_is_told_no_more_often_than_agreed(tmp_path, monkeypatch):
+    seconds, told = [0.0], []
+
+    def monotonic():
+        seconds[0] += 3
+        return seconds[0]
+
+    monkeypatch.setattr(training.time, "monotonic", monotonic)
+    taught(patterned(60, seed=2), tmp_path, max_epochs=4, watch=lambda _: told.append(seconds[0]))
+    assert len(told) > 1
+    assert np.diff(told).min() >= training.PROGRESS_SECONDS
 
 
 def test_chances_of_an_order_are_those_that_come(tmp_path):
