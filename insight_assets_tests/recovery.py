@@ -128,12 +128,12 @@ def churn_recovery(origin: Origin, *, before: Origin | None = None, max_epochs: 
         champion = graded(before, churn_models(before, max_epochs=max_epochs))[0]
     scores = {"champion": predictions[champion], "rule": predictions[RECENCY.name]}
     scores |= {knowing: origin.foretold(keys, knowing)[0].no_order for knowing in KNOWING}
-    reached = _resampled(lambda rows: {name: auc(truth[rows], of[rows]) for name, of in scores.items()}, len(truth))
+    reached = resampled(lambda rows: {name: auc(truth[rows], of[rows]) for name, of in scores.items()}, len(truth))
     return {
         "method": champion, "customers": len(truth), "churned": float(truth.mean()),
         "methods": {name: auc(truth, of) for name, of in predictions.items()},
-        **{name: _figure(of) for name, of in reached.items()},
-        **{f"share of {name}": _figure(reached["champion"] / reached[name]) for name in KNOWING},
+        **{name: figure_of(of) for name, of in reached.items()},
+        **{f"share of {name}": figure_of(reached["champion"] / reached[name]) for name in KNOWING},
     }  # fmt: skip
 
 
@@ -181,15 +181,15 @@ def value_recovery(origin: Origin, *, before: Origin | None = None, max_epochs: 
             found[f"bias to oracle, {name}"] = values[name][rows].sum() / expected - 1
         return found
 
-    reached = _resampled(measured, len(truth))
+    reached = resampled(measured, len(truth))
     return {
         "method": champion, "customers": len(truth), "methods": {
             name: (round(of.value.sum() / values["past"].sum() - 1, 4), round(spearman(truth, of.value), 4))
             for name, of in forecasts.items()
         },
         "scales": {name: of.value_scale for name, of in model.calibrations.items()},
-        **{name: _figure(of) for name, of in reached.items()},
-        **{f"share of {k}": _figure(reached["rank champion"] / reached[f"rank {k}"]) for k in KNOWING},
+        **{name: figure_of(of) for name, of in reached.items()},
+        **{f"share of {k}": figure_of(reached["rank champion"] / reached[f"rank {k}"]) for k in KNOWING},
     }  # fmt: skip
 
 
@@ -225,11 +225,11 @@ def segment_recovery(history: History, day: date) -> dict[str, object]:
 def _rand(truth: np.ndarray, labels: np.ndarray) -> Figure:
     from sklearn.metrics import adjusted_rand_score
 
-    drawn = _resampled(lambda rows: {"ari": adjusted_rand_score(truth[rows], labels[rows])}, len(truth), resamples=100)
-    return _figure(drawn["ari"])
+    drawn = resampled(lambda rows: {"ari": adjusted_rand_score(truth[rows], labels[rows])}, len(truth), resamples=100)
+    return figure_of(drawn["ari"])
 
 
-def _resampled(
+def resampled(
     measure: Callable[[np.ndarray], Mapping[str, float]], size: int, *, resamples: int = RESAMPLES
 ) -> dict[str, np.ndarray]:
     """What is measured on all customers, and then on each resample of them."""
@@ -239,7 +239,7 @@ def _resampled(
     return {name: np.array([each[name] for each in told]) for name in told[0]}
 
 
-def _figure(values: np.ndarray) -> Figure:
+def figure_of(values: np.ndarray) -> Figure:
     low, high = np.nanpercentile(values[1:], (2.5, 97.5))
     return Figure(float(values[0]), float(low), float(high))
 

@@ -49,7 +49,7 @@ PLANTED = (
 )  # fmt: skip
 """Kinds of customers whose habits hardly overlap: frequent, dear, new, and gone."""
 
-READ = ("events", "orders", "order_lines", "identity_links")
+READ = ("events", "orders", "order_lines", "identity_links", "product_history")
 DAYS_AT_ONCE = 14
 """A call of the validation costs as much as thousands of rows, and all files of a call are held at once."""
 
@@ -64,6 +64,8 @@ class History:
         customer_days: rows of the contract `customer_days`, actors as delivered.
         events: rows of the contract `events`.
         orders: rows of the contract `orders`.
+        order_lines: rows of the contract `order_lines`.
+        product_history: rows of the contract `product_history`.
         people: who is who as of any day.
         visits: visits of each customer on each day, shape (N, days).
     """
@@ -73,6 +75,8 @@ class History:
     customer_days: pl.LazyFrame
     events: pl.LazyFrame
     orders: pl.LazyFrame
+    order_lines: pl.LazyFrame
+    product_history: pl.LazyFrame
     people: IdentityHistory
     visits: np.ndarray
 
@@ -107,8 +111,8 @@ def simulate_history(
                 table.write_parquet(kept / f"{name}.parquet")
             np.save(kept / "visits.npy", visits)
     people = IdentityHistory(tables["identity_links"].lazy(), IdentityRules())
-    customer_days, events, orders = (tables[name].lazy() for name in ("customer_days", "events", "orders"))
-    return History(plan, shop, customer_days, events, orders, people, visits)
+    told = {name: table.lazy() for name, table in tables.items() if name != "identity_links"}
+    return History(plan, shop, people=people, visits=visits, **told)
 
 
 def _validated(

@@ -259,15 +259,7 @@ def build_customers(plan: SimulationPlan, types: tuple[CustomerType, ...] = TYPE
 
     purse = _pick(np.array([each.purse for each in types]), kind, random=random)
     style = random.integers(0, len(STYLES), count)
-    likes = np.array(
-        [
-            [each.share * (4.0 if each.slug in one.focus else 1.0) for each in CATEGORIES]
-            for one in types
-        ]
-    )
-    likes /= likes.sum(axis=1, keepdims=True)
-    # A small concentration makes tastes personal: about three categories hold most of them.
-    taste = random.standard_gamma(4.0 * likes[kind].astype(np.float32), dtype=np.float32)
+    taste = random.standard_gamma(type_tastes(types)[kind].astype(np.float32), dtype=np.float32)
     taste += np.float32(1e-4)
     np.cumsum(taste, axis=1, out=taste)
     taste /= taste[:, -1:]
@@ -303,6 +295,18 @@ def build_customers(plan: SimulationPlan, types: tuple[CustomerType, ...] = TYPE
         coupon=of_type("coupon")[kind].astype(np.float32),
         sign_in=np.where(random.random(count) < 0.8, 0.95, 0.6).astype(np.float32),
     )
+
+
+def type_tastes(types: tuple[CustomerType, ...]) -> np.ndarray:
+    """Give the Dirichlet weights of the categories that each type's tastes are drawn by, shape (types, C)."""
+    likes = np.array(
+        [
+            [each.share * (4.0 if each.slug in one.focus else 1.0) for each in CATEGORIES]
+            for one in types
+        ]
+    )
+    # A small concentration makes tastes personal: about three categories hold most of them.
+    return 4.0 * likes / likes.sum(axis=1, keepdims=True)
 
 
 def expected_order_days(plan: SimulationPlan, customers: Customers, *, horizon: int) -> np.ndarray:

@@ -267,10 +267,7 @@ def draw_visits(shop: Shop, day: int, *, random: np.random.Generator) -> Visits:
 
     signs_up = np.zeros(count, dtype=bool)
     signs_up[: len(known)] = first
-    chance = personal(
-        customers.order_rate / customers.visit_rate / (1.0 - PAYMENT_FAILURE * (1 - PAYMENT_RETRY)),
-        0.0,
-    )
+    chance = personal(intent_chance(customers), 0.0)
     chance = np.where(is_known, chance + FIRST_INTENT * signs_up, 0.0)
     intent = random.random(count) < chance
     signed_early = random.random(count) < personal(customers.sign_in, 0.0)
@@ -319,6 +316,11 @@ def draw_visits(shop: Shop, day: int, *, random: np.random.Generator) -> Visits:
         campaign=campaign,
         address=address,
     )
+
+
+def intent_chance(customers: Customers) -> np.ndarray:
+    """Give the chance that a visit is to buy, the sign-up apart: some of them end without an order, shape (N,)."""
+    return customers.order_rate / customers.visit_rate / (1.0 - PAYMENT_FAILURE * (1 - PAYMENT_RETRY))
 
 
 def _stranger_identities(

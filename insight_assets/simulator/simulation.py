@@ -15,7 +15,7 @@ from insight_assets.simulator.delivery import Courier, SimulatedDay
 from insight_assets.simulator.events import SHOP_SIDE, Events, join_events
 from insight_assets.simulator.fulfilment import day_fulfilment
 from insight_assets.simulator.plan import SimulationPlan, Stream
-from insight_assets.simulator.sessions import NUMBERS_A_DAY, Shop, day_sessions
+from insight_assets.simulator.sessions import NUMBERS_A_DAY, DaySessions, Shop, day_sessions
 from insight_assets.simulator.trouble import bot_visits, plant_trouble
 
 WEEK = 7
@@ -34,6 +34,19 @@ def open_shop(plan: SimulationPlan, types: tuple[CustomerType, ...] = TYPES) -> 
     return Shop(plan, build_catalogue(plan), build_customers(plan, types))
 
 
+def simulate_sessions(shop: Shop) -> Iterator[DaySessions]:
+    """Simulate the visits of a shop's plan day by day, without what follows from them."""
+    memory = np.full(shop.plan.customers, -1, dtype=np.int32)
+    shelf = None
+    for day in range(shop.plan.days):
+        if shelf is None or day % WEEK == 0:
+            prices = week_prices(shop.plan, shop.catalogue, week=day // WEEK)
+            shelf = fill_shelf(shop.catalogue, prices)
+        sessions = day_sessions(shop, shelf, memory=memory, day=day)
+        memory[sessions.customers] = sessions.remembered
+        yield sessions
+
+
 def simulate_days(plan: SimulationPlan, types: tuple[CustomerType, ...] = TYPES) -> Iterator[SimulatedDay]:
     """Simulate a shop day by day.
 
@@ -47,16 +60,9 @@ def simulate_days(plan: SimulationPlan, types: tuple[CustomerType, ...] = TYPES)
     """
     shop = open_shop(plan, types)
     courier = Courier(shop)
-    memory = np.full(plan.customers, -1, dtype=np.int32)
     to_come: dict[int, list[Events]] = defaultdict(list)
     to_deliver: dict[int, list[Events]] = defaultdict(list)
-    shelf = None
-    for day in range(plan.days):
-        if shelf is None or day % WEEK == 0:
-            prices = week_prices(plan, shop.catalogue, week=day // WEEK)
-            shelf = fill_shelf(shop.catalogue, prices)
-        sessions = day_sessions(shop, shelf, memory=memory, day=day)
-        memory[sessions.customers] = sessions.remembered
+    for day, sessions in enumerate(simulate_sessions(shop)):
         happening = [
             sessions.events,
             day_fulfilment(shop, sessions.events, day=day),

@@ -2,13 +2,16 @@
 
     python -m insight_assets_tests.benchmarks.bench_recovery --customers 5000 --days 730 --seeds 1 2 3
     python -m insight_assets_tests.benchmarks.bench_recovery segments --customers 1000 --days 180
+    python -m insight_assets_tests.benchmarks.bench_recovery encoder --customers 5000 --days 365
 
 Not a test. Simulated files go through reading, validation, identities, features, examples, training and grading by
 the pipeline's own code. The method is the one that the scorecard of the last closed origin would have published. The
 oracles (`simulator.oracles`) know every customer's rates, risk, fading and the season to come; `past` knows also all
 visits up to the origin, `state` also who is gone, `end` also when everybody will be. No pipeline can see more than
 `past`; the shares of the others are printed too. `segments` divides a shop whose kinds of customers hardly overlap, and
-one with the simulator's own kinds, which do.
+one with the simulator's own kinds, which do. `encoder` teaches the behaviour encoder and measures its chances of an
+order within 7, 30 and 90 days, and how well it ranks new products for the next order, beside the oracles of
+`simulator.wanted_products`; and it teaches it again by the same events in another order, whose gain should be gone.
 """
 
 import argparse
@@ -20,12 +23,15 @@ import numpy as np
 
 from insight_assets.simulator.customers import TYPES
 from insight_assets.simulator.plan import SimulationPlan
-from insight_assets_tests import recovery
+from insight_assets_tests import encoder_recovery, recovery
 from insight_assets_tests.recovery import KNOWING, Figure
 from insight_assets_tests.simulated_histories import PLANTED, History, simulate_history
 
 LAST_DAY = date(2025, 2, 28)
 """Before the day on which the test deliveries say that files landed."""
+
+WITHIN = (7, 30, 90)
+"""Days within which the encoder says how likely an order is."""
 
 MEASURES = {"churn": recovery.churn_recovery, "value": recovery.value_recovery}
 
@@ -47,6 +53,9 @@ def main() -> None:
         names = [name for name in MEASURES if name in arguments.what]
         for name, reached in _out_of_time(history, arguments, names).items():
             shares.setdefault(name, []).append(reached)
+        if "encoder" in arguments.what:
+            for name, reached in _encoder(history, arguments, seed).items():
+                shares.setdefault(name, []).append(reached)
         if "segments" in arguments.what:
             _segments("the simulator's own kinds", history)
             _segments("planted kinds", _history(arguments, seed, planted=True))
@@ -88,6 +97,29 @@ def _out_of_time(history: History, arguments: argparse.Namespace, names: list[st
         print(f"  {time.process_time() - started:.0f} s of CPU", flush=True)
         shares |= {f"{name}: share of the oracle, {knowing}": found[f"share of {knowing}"].value for knowing in KNOWING}
     return shares
+
+
+def _encoder(history: History, arguments: argparse.Namespace, seed: int) -> dict[str, float]:
+    horizon = arguments.horizon
+    day = history.plan.last_day - timedelta(days=horizon)
+    known = encoder_recovery.Known.of(history, day)
+    started = time.process_time()
+    behaviour = known.taught(horizon=horizon, seed=seed)
+    taught = behaviour.taught
+    print(
+        f"\nencoder as of {day}, {behaviour.customers:,} customers, {behaviour.events:,} events; "
+        f"{len(taught.epochs)} passes before the window, {taught.passes_over_all} over all, "
+        f"{time.process_time() - started:.0f} s of CPU"
+    )
+    within = tuple(days for days in WITHIN if days <= horizon)
+    found = encoder_recovery.orders_recovery(known, behaviour, horizons=within)
+    found |= encoder_recovery.products_recovery(known, behaviour, horizon=horizon)
+    for what, told in found.items():
+        print(f"  {what:48} {told}", flush=True)
+    shuffled = known.shuffled(seed).taught(horizon=horizon, seed=seed).taught
+    for task, left in taught.left.items():
+        print(f"  loss left of {task}: {left:.4f}, events in another order {shuffled.left[task]:.4f}", flush=True)
+    return {f"encoder: {name}": told.value for name, told in found.items() if "share of the" in name}
 
 
 def _segments(what: str, history: History) -> None:
