@@ -81,7 +81,7 @@ class Known:
         with tempfile.TemporaryDirectory() as work:
             return teach(
                 self.sequences, self.described, as_of=self.day, horizon_days=horizon, timezone=SHOP,
-                size=usual.encoder_size, most_tokens=usual.encoder_events,
+                size=usual.encoder_size, most_tokens=usual.encoder_events, batch_tokens=usual.encoder_batch,
                 max_epochs=usual.max_epochs if max_epochs is None else max_epochs, seed=seed,
                 work_directory=Path(work), log=lambda line: print(f"    {line}", flush=True),
             )  # fmt: skip
