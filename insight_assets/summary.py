@@ -10,7 +10,9 @@ from insight_assets.ingestion.landing import Inventory
 from insight_assets.lake import Lake
 from insight_assets.settings import Settings
 
-_TASKS = ("churn", "lifetime_value", "recommendation")
+_GRADED_LATER = ("churn_scorecard", "lifetime_value_scorecard", "recommendation_scorecard", "propensity_scorecard")
+"""Scorecards of the origin whose horizon has closed."""
+
 _GRADED_AT_ONCE = ("intent_scorecard", "session_intent_scorecard")
 """Scorecards of the as-of day itself: their horizons are short enough to have closed by then."""
 
@@ -39,11 +41,10 @@ def summarise(shop: Settings, as_of: date) -> Iterator[str]:
     yield f"  orders {_count(lake, 'orders'):,} | customers with a profile {_count(lake, 'customer_profiles', as_of):,}"
     origin = as_of - timedelta(days=shop.horizon_days)
     yield f"\n[bold]Scorecards[/bold] (graded out of time at origin {origin} on the {shop.horizon_days} days after it)"
-    for task in _TASKS:
-        card = lake.scan(contract(f"{task}_scorecard"), [origin]).filter(pl.col("gain").is_not_null() | (pl.col("complexity") == 0)).collect()
-        yield from _card_lines(task, card)
-    for name in _GRADED_AT_ONCE:
-        cards = lake.scan(contract(name), [as_of]).filter(pl.col("gain").is_not_null() | (pl.col("complexity") == 0)).collect()
+    for name, day in [*((name, origin) for name in _GRADED_LATER), *((name, as_of) for name in _GRADED_AT_ONCE)]:
+        cards = lake.scan(contract(name), [day]).filter(pl.col("gain").is_not_null() | (pl.col("complexity") == 0)).collect()
+        if cards.is_empty():
+            yield f"  {name.removesuffix('_scorecard')}: not enough history for a closed horizon yet"
         for (task,), card in cards.group_by(["task"], maintain_order=True):
             yield from _card_lines(str(task), card)
     summary = lake.scan(contract("segment_summary"), [as_of]).collect()
@@ -65,9 +66,6 @@ def _count(lake: Lake, table: str, key: date | None = None) -> int:
 
 
 def _card_lines(task: str, card: pl.DataFrame) -> Iterator[str]:
-    if card.is_empty():
-        yield f"  {task}: not enough history for a closed horizon yet"
-        return
     metric = card.filter(pl.col("gain").is_not_null())["metric"].first() or card["metric"].first()
     for row in card.filter(pl.col("metric") == metric).sort("complexity").iter_rows(named=True):
         mark = "[green]published[/green]" if row["is_champion"] else ""
