@@ -117,7 +117,6 @@ def vectors_of(contacts: pl.DataFrame, *, width: int = 6) -> Vectors:
     of_customers = together @ of_products
     of_products /= np.maximum(np.linalg.norm(of_products, axis=1, keepdims=True), 1e-9)
     told = pl.DataFrame({"customer_key": customers, "vector": of_customers.tolist()}).lazy()
-    empty = contract("behaviour_vectors").empty()
     return Vectors(
         products=ProductVectors(
             products=tuple(products),
@@ -125,12 +124,12 @@ def vectors_of(contacts: pl.DataFrame, *, width: int = 6) -> Vectors:
             question=np.full(of_products.shape[1], 0.1, dtype=np.float32),
             version=VERSION,
         ),
-        customers=told.select(
+        customers=contract("behaviour_vectors").conform(told.select(
             "customer_key",
             pl.lit(DAY).alias("as_of"),
             pl.col("vector").cast(pl.List(pl.Float32)),
             pl.lit(0, pl.Int64).alias("last_event_at"),
             pl.lit(1, pl.Int32).alias("events_read"),
             pl.lit(VERSION).alias("model_version"),
-        ).collect().match_to_schema(empty.schema),
+        )).collect(),
     )
