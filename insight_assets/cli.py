@@ -426,9 +426,7 @@ def show(
     shown = _chosen_columns(contract, columns, personal_too=payload)
     lake = Lake(shop.lake)
     moment = _moment(published_by, shop)
-    day = _day(as_of) or _newest(lake, contract)
-    if day is None:
-        raise _refuse(f"{table} holds no rows yet; next: insight build", FAILED)
+    day = _day_of(lake, contract, as_of)
     frame = lake.scan(contract, [day], published_by=moment).head(limit).collect()
     if frame.is_empty():
         raise _refuse(f"{table} holds no rows for {day}", FAILED)
@@ -458,8 +456,13 @@ def _table_contract(shop: Settings, table: str) -> Any:
     return contract(table)
 
 
-def _newest(lake: Any, contract: Any) -> date | None:
-    return lake.scan(contract).select(pl.col(contract.partition_column).max()).collect().item()
+def _day_of(lake: Any, contract: Any, chosen: str | None) -> date:
+    """Give the partition that was chosen, else the newest."""
+    newest = pl.col(contract.partition_column).max()
+    day = _day(chosen) or lake.scan(contract).select(newest).collect().item()
+    if day is None:
+        raise _refuse(f"{contract.name} holds no rows yet; next: insight build", FAILED)
+    return day
 
 
 @app.command()
@@ -475,9 +478,7 @@ def profile(
 
     shop = _home(home)
     lake, profiles = Lake(shop.lake), contract("customer_profiles")
-    day = _day(as_of) or _newest(lake, profiles)
-    if day is None:
-        raise _refuse("there are no profiles yet; next: insight build", FAILED)
+    day = _day_of(lake, profiles, as_of)
     found = lake.scan(profiles, [day]).filter(pl.col("customer_key").is_in(_keys_of(shop, customer))).collect()
     if found.is_empty():
         raise _refuse(f"no profile of this customer as of {day}", FAILED)
@@ -519,9 +520,7 @@ def similar(
 
     shop = _home(home)
     lake, vectors = Lake(shop.lake), contract("behaviour_vectors")
-    day = _day(as_of) or _newest(lake, vectors)
-    if day is None:
-        raise _refuse("there are no vectors yet; next: insight build", FAILED)
+    day = _day_of(lake, vectors, as_of)
     told = lake.scan(vectors, [day]).select("customer_key", "vector", "events_read", "order_chance").collect()
     known = [key for key in _keys_of(shop, customer) if key in told["customer_key"]]
     if not known:
@@ -559,7 +558,8 @@ def export_encoder_command(
     from insight_assets.insights.behaviour import model_files, served_files
     from insight_assets.insights.behaviour.assets import MODELS
     from insight_assets.ml.behaviour.export import ExportNotInstalledError
-    from insight_assets.ml.model_store import ModelDamaged, ModelMissing, open_model
+    from insight_assets.ml.model_store import ModelDamaged, ModelMissing
+    from insight_assets.resources import ModelStore
 
     shop = _home(home)
     made = shop.models / MODELS
@@ -568,11 +568,11 @@ def export_encoder_command(
         raise _refuse(f"there is no encoder yet. Next: insight build --select {MODELS}")
     place = (into or shop.home / "served").absolute() / MODELS / day.isoformat()
     try:
-        folder, manifest = open_model(made / day.isoformat())
-        written = served_files.export(model_files.load(folder), place, version=manifest.content_hash[:12])
+        models = ModelStore(root=str(shop.models))
+        version = models.version(MODELS, day)
+        written = served_files.export(model_files.load(models.reading(MODELS, day)), place, version=version)
     except (ExportNotInstalledError, ModelDamaged, ModelMissing, ValueError) as error:
         raise _refuse(str(error)) from None
-    version = manifest.content_hash[:12]
     told = {"place": str(place), "as_of": str(day), "version": version, "content_hash": written.content_hash}
     if as_json:
         out.print_json(json.dumps(told))

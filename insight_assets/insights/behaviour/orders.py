@@ -75,19 +75,32 @@ def foretell_orders(
     )
 
 
-def with_order_chances(features: pl.DataFrame, vectors: pl.DataFrame, *, horizon_days: int) -> pl.DataFrame:
+def known_chances(vectors: pl.LazyFrame, *, horizon_days: int) -> pl.LazyFrame:
+    """Pick out what the encoder says of orders within a horizon.
+
+    Args:
+        vectors: Rows of the contract `behaviour_vectors` as of one day; may be empty.
+        horizon_days: Days that are asked for; rows of another horizon are left out.
+
+    Returns:
+        `customer_key`, `order_chance` and the columns `EFFECTS`.
+    """
+    return vectors.filter(pl.col("horizon_days") == horizon_days).select("customer_key", ORDER_CHANCE, *EFFECTS)
+
+
+def with_order_chances(features: pl.LazyFrame, vectors: pl.LazyFrame, *, horizon_days: int) -> pl.DataFrame:
     """Put what the encoder says of orders beside customers' features.
 
     Args:
         features: Rows of the contract `customer_features`, n customers as of one day.
-        vectors: Rows of the contract `behaviour_vectors` as of that day; may be empty.
-        horizon_days: Days that are asked for; rows of another horizon are left out.
+        vectors: See `known_chances`, as of that day.
+        horizon_days: See `known_chances`.
 
     Returns:
         The features with `order_chance` and the columns `EFFECTS`, null for customers of whom nothing is said.
     """
-    told = vectors.filter(pl.col("horizon_days") == horizon_days).select("customer_key", ORDER_CHANCE, *EFFECTS)
-    return features.join(told, on="customer_key", how="left", maintain_order="left")
+    told = known_chances(vectors, horizon_days=horizon_days)
+    return features.join(told, on="customer_key", how="left", maintain_order="left").collect()
 
 
 def _groups() -> np.ndarray:

@@ -14,7 +14,7 @@ from insight_assets.charts import chart_markdown
 from insight_assets.checks import guard_specs, report_guards
 from insight_assets.contracts.catalogue import contract
 from insight_assets.features.examples import FIT, build_examples, feature_names
-from insight_assets.insights.behaviour.orders import ORDER_CHANCE, with_order_chances
+from insight_assets.insights.behaviour.orders import known_chances, with_order_chances
 from insight_assets.insights.churn import pictures
 from insight_assets.insights.churn.grading import (
     GradedChurn,
@@ -168,7 +168,6 @@ def churn_models(
     models: ModelStore,
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     as_of, shop = date.fromisoformat(context.partition_key), settings()
-    chances = behaviour_vectors.filter(pl.col("horizon_days") == shop.horizon_days)
     work = models.work_folder(MODELS, as_of)
     # A guard that fails leaves the block by an error: the models of before, if any, stay where they are.
     with models.writing(MODELS, as_of) as writing:
@@ -180,7 +179,7 @@ def churn_models(
             seed=shop.seed,
             max_epochs=shop.max_epochs,
             with_lightgbm=shop.lightgbm,
-            chances=chances.select("customer_key", ORDER_CHANCE).collect(),
+            chances=known_chances(behaviour_vectors, horizon_days=shop.horizon_days).collect(),
             log=context.log.info,
             watch=observing(context, MODELS, rows="examples"),
         )
@@ -350,7 +349,7 @@ def churn_scores(
 
 
 def _beside_chances(features: pl.LazyFrame, vectors: pl.LazyFrame) -> pl.DataFrame:
-    return with_order_chances(features.collect(), vectors.collect(), horizon_days=settings().horizon_days)
+    return with_order_chances(features, vectors, horizon_days=settings().horizon_days)
 
 
 def _labelled_buyers(customer_days: pl.LazyFrame, as_of: date) -> int:

@@ -296,8 +296,8 @@ def train_churn_models(
         seed: Seed of everything random.
         max_epochs: Most passes of the network over the rows.
         with_lightgbm: Whether LightGBM is a rival too.
-        chances: `customer_key` and `order_chance` by the behaviour encoder as of the newest origin, which has seen
-            nothing after it; without enough of them the encoder is no method.
+        chances: What `known_chances` gives as of the newest origin, by an encoder that has seen nothing after it;
+            without enough of them the encoder is no method.
         log: Takes lines of progress.
         watch: Is told how far the training of the network is, see `train_network`.
 
@@ -533,7 +533,8 @@ def _trained(
     )
     typical_away = None
     if chances is not None:
-        at_newest = at_newest.join(chances, on="customer_key", how="left", maintain_order="left")
+        told = chances.select("customer_key", ORDER_CHANCE)
+        at_newest = at_newest.join(told, on="customer_key", how="left", maintain_order="left")
         typical_away = _typical_away(at_newest[ORDER_CHANCE])
     if typical_away is not None:
         log_odds[ENCODER.name] = away_log_odds(at_newest, typical_away)

@@ -52,9 +52,9 @@ def test_nobody_is_foretold_nothing(tmp_path):
 
 
 def test_chances_stand_beside_features_of_the_same_customer_and_horizon():
-    features = pl.DataFrame({"customer_key": [3, 1, 2]})
+    features = pl.LazyFrame({"customer_key": [3, 1, 2]})
     told = dict.fromkeys(EFFECTS, 0.5)
-    vectors = pl.DataFrame(
+    vectors = pl.LazyFrame(
         {"customer_key": [1, 3], "horizon_days": [30, 30], ORDER_CHANCE: [0.1, 0.3]}
         | {name: [value, value] for name, value in told.items()}
     )

@@ -84,7 +84,7 @@ def trained(tmp_path_factory) -> Iterator[Trained]:
         examples=examples,
         directory=folder / "models",
         models=models,
-        features=with_order_chances(features, vectors_of(features), horizon_days=shop.HORIZON),
+        features=with_order_chances(features.lazy(), vectors_of(features).lazy(), horizon_days=shop.HORIZON),
         sequences=build_event_sequences(shop.events_of(orders), as_of=ORIGIN).collect(),
         labels=label_customers(days, days, origin=ORIGIN, horizon_days=shop.HORIZON).collect(),
     )

@@ -6,7 +6,8 @@ import pytest
 
 from insight_assets.contracts.catalogue import contract
 from insight_assets.features.feature_words import MEASURES_ZH, feature_zh
-from insight_assets.insights.churn.drivers import TERSE, _effects, churn_drivers
+from insight_assets.insights.behaviour.orders import EFFECTS
+from insight_assets.insights.churn.drivers import TERSE, TOLD_BY_ENCODER, _effects, churn_drivers
 from insight_assets.insights.churn.models import LIGHTGBM, METHODS
 from insight_assets.ml.drivers import DRIVERS, DRIVERS_ZH, tell_stories
 
@@ -58,6 +59,7 @@ def test_occlusion_is_the_change_when_a_story_is_told_like_the_median(trained, m
 
 
 def test_the_encoder_is_explained_by_what_it_read_and_the_blend_by_its_share_of_that(trained):
+    assert tuple(TOLD_BY_ENCODER) == EFFECTS
     of_encoder = _effects(trained.models, trained.features, trained.sequences, "encoder")
     silence = -trained.features["effect_of_silence"].to_numpy()
     assert np.allclose(of_encoder["days_of_silence"], silence - np.median(silence))
