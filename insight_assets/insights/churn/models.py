@@ -531,13 +531,14 @@ def _trained(
         read_events(network, _events(at_newest, as_of="origin", settings=settings)),
         scaled[apart],
     )
-    typical_away = None
+    typical_away, alarms = None, feature_alarms(examples, names, label="churned")
     if chances is not None:
         told = chances.select("customer_key", ORDER_CHANCE)
         at_newest = at_newest.join(told, on="customer_key", how="left", maintain_order="left")
         typical_away = _typical_away(at_newest[ORDER_CHANCE])
     if typical_away is not None:
         log_odds[ENCODER.name] = away_log_odds(at_newest, typical_away)
+        alarms = alarms + feature_alarms(at_newest, [ORDER_CHANCE], label="churned")
     with measured(costs, BLEND.name):
         # Weights learnt on the rows that calibrate and judge the blend would flatter it.
         weighing = customer_groups(keys[apart], 2, salt=BLEND_SALT) == 0
@@ -583,7 +584,7 @@ def _trained(
                 for name, values in log_odds.items()
             },
             "shuffled_labels": control,
-            "feature_alarms": feature_alarms(examples, names, label="churned"),
+            "feature_alarms": alarms,
             "examples": _counts(examples),
         },
     )

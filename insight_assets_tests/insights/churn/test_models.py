@@ -23,7 +23,7 @@ from insight_assets.insights.churn.models import (
     train_churn_models,
 )
 from insight_assets.ml.calibration import logistic
-from insight_assets.ml.guards import MODEL_GUARDS, shuffled_control
+from insight_assets.ml.guards import MODEL_GUARDS, NO_GIVEAWAY, shuffled_control
 from insight_assets.ml.metrics import auc
 from insight_assets.ml.model_card import card_text
 from insight_assets.ml.model_store import open_model, write_model
@@ -208,6 +208,17 @@ def test_without_chances_of_one_horizon_ago_the_encoder_is_no_method(trained, tm
     assert "encoder" not in models.blend.weights
     without = trained.features.drop(ORDER_CHANCE)
     assert set(models.predict(without, trained.sequences)) == {method.name for method in models.methods}
+
+
+def test_chances_that_know_what_came_sound_the_alarm(trained, tmp_path):
+    newest = trained.examples.filter(pl.col("origin") == pl.col("origin").max())
+    knowing = newest.select("customer_key", pl.when("churned").then(0.1).otherwise(0.9).alias(ORDER_CHANCE))
+    leaking = train(trained.examples, tmp_path, chances=knowing, max_epochs=1)
+    (failed,) = [each for each in judge_training(leaking.config) if each.guard == NO_GIVEAWAY]
+    assert not failed.passed
+    assert ORDER_CHANCE in failed.figures["features"]
+    honest = {each.guard: each.passed for each in judge_training(trained.models.config)}
+    assert honest[NO_GIVEAWAY]
 
 
 def test_shorter_horizons_keep_more_customers_away(trained):
